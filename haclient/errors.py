@@ -1,0 +1,204 @@
+"""One tree of errors; each answers the caller's next questions.
+
+Whose fault was it, how far did the request come (`stage`), may a server have executed it
+(`may_have_been_processed`), and what was tried (`attempts`). The class says what a program would
+branch on; the message is for a person: what happened, to which address, in which phase, what to do.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from haclient.types import AttemptRecord, Phase
+
+__all__ = [
+    "BadRequestError",
+    "CertificateError",
+    "ConnectError",
+    "ContentError",
+    "ContentTooLargeError",
+    "DeadlineError",
+    "Error",
+    "NameNotFoundError",
+    "NameRefusedError",
+    "NameServerError",
+    "NameTimeoutError",
+    "NoAddressError",
+    "ProtocolError",
+    "ProxyError",
+    "ProxyStatus",
+    "ResolveError",
+    "ResponseIncompleteError",
+    "ResponseTimeoutError",
+    "ServerDiedError",
+    "TlsError",
+    "TooManyRedirectsError",
+    "UnsupportedSchemeError",
+    "UrlError",
+]
+
+
+class ProxyStatus(enum.Enum):
+    """Error types of RFC 9209, section 2.3, each with the status that it recommends."""
+
+    def __init__(self, token: str, status: int) -> None:
+        self.token = token
+        self.status = status
+
+    DNS_TIMEOUT = ("dns_timeout", 504)
+    DNS_ERROR = ("dns_error", 502)
+    DESTINATION_NOT_FOUND = ("destination_not_found", 500)
+    DESTINATION_UNAVAILABLE = ("destination_unavailable", 503)
+    DESTINATION_IP_UNROUTABLE = ("destination_ip_unroutable", 502)
+    CONNECTION_REFUSED = ("connection_refused", 502)
+    CONNECTION_TERMINATED = ("connection_terminated", 502)
+    CONNECTION_TIMEOUT = ("connection_timeout", 504)
+    CONNECTION_READ_TIMEOUT = ("connection_read_timeout", 504)
+    CONNECTION_WRITE_TIMEOUT = ("connection_write_timeout", 504)
+    CONNECTION_LIMIT_REACHED = ("connection_limit_reached", 503)
+    TLS_PROTOCOL_ERROR = ("tls_protocol_error", 502)
+    TLS_CERTIFICATE_ERROR = ("tls_certificate_error", 502)
+    HTTP_REQUEST_ERROR = ("http_request_error", 400)
+    HTTP_RESPONSE_INCOMPLETE = ("http_response_incomplete", 502)
+    HTTP_RESPONSE_TIMEOUT = ("http_response_timeout", 504)
+    HTTP_PROTOCOL_ERROR = ("http_protocol_error", 502)
+    PROXY_INTERNAL_ERROR = ("proxy_internal_error", 500)
+
+
+class Error(Exception):
+    """Whatever haclient raises.
+
+    Attributes:
+        stage: how far the last attempt came, or None where none was started.
+        may_have_been_processed: False only where no byte of the request reached any server's
+            connection. True means that nobody can know (RFC 9110, section 9.2.2).
+        attempts: every attempt, in order, each with its result.
+        proxy_status: the error type of RFC 9209.
+    """
+
+    proxy_status = ProxyStatus.PROXY_INTERNAL_ERROR
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stage: Phase | None = None,
+        may_have_been_processed: bool = False,
+        attempts: tuple[AttemptRecord, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.may_have_been_processed = may_have_been_processed
+        self.attempts = attempts
+
+
+class BadRequestError(Error):
+    """The request cannot be put on the wire as asked: a bad method, field or option."""
+
+    proxy_status = ProxyStatus.HTTP_REQUEST_ERROR
+
+
+class UrlError(BadRequestError):
+    """The URL is malformed."""
+
+
+class UnsupportedSchemeError(UrlError):
+    """The URL's scheme is not one that haclient speaks."""
+
+
+class ContentError(Error):
+    """The request's content could not be read; the caller's own error is the `__cause__`."""
+
+    proxy_status = ProxyStatus.HTTP_REQUEST_ERROR
+
+
+class ResolveError(Error):
+    """The name gave no address. The subclass says why; the message says who was asked."""
+
+    proxy_status = ProxyStatus.DNS_ERROR
+
+
+class NameNotFoundError(ResolveError):
+    """A name server said that there is no such name (RCODE 3, RFC 1035, section 4.1.1)."""
+
+
+class NoAddressError(ResolveError):
+    """The name exists and has neither an A nor an AAAA record."""
+
+
+class NameServerError(ResolveError):
+    """Every name server failed (RCODE 2) or answered what could not be understood."""
+
+
+class NameRefusedError(ResolveError):
+    """Every name server refused to answer (RCODE 5)."""
+
+
+class NameTimeoutError(ResolveError):
+    """No name server answered in time."""
+
+    proxy_status = ProxyStatus.DNS_TIMEOUT
+
+
+class ConnectError(Error):
+    """No address of any tier could be connected. Nothing was sent."""
+
+    proxy_status = ProxyStatus.CONNECTION_REFUSED
+
+
+class ProxyError(ConnectError):
+    """A forward proxy would not open the tunnel."""
+
+
+class TlsError(ConnectError):
+    """TLS could not be agreed on with any address."""
+
+    proxy_status = ProxyStatus.TLS_PROTOCOL_ERROR
+
+
+class CertificateError(TlsError):
+    """No address showed a certificate that is valid for the origin's name."""
+
+    proxy_status = ProxyStatus.TLS_CERTIFICATE_ERROR
+
+
+class ServerDiedError(Error):
+    """The server closed the connection or was proved dead, and no other one could answer.
+
+    With `may_have_been_processed` the request was not resent because it is not idempotent, and
+    nobody can know whether it was executed.
+    """
+
+    proxy_status = ProxyStatus.CONNECTION_TERMINATED
+
+
+class ResponseIncompleteError(ServerDiedError):
+    """The response broke off in its content; what came before is not the whole."""
+
+    proxy_status = ProxyStatus.HTTP_RESPONSE_INCOMPLETE
+
+
+class ResponseTimeoutError(Error):
+    """The server is alive and was silent for longer than response_timeout (the back-stop)."""
+
+    proxy_status = ProxyStatus.HTTP_RESPONSE_TIMEOUT
+
+
+class DeadlineError(Error):
+    """The caller's own deadline for the whole exchange passed."""
+
+    proxy_status = ProxyStatus.HTTP_RESPONSE_TIMEOUT
+
+
+class ProtocolError(Error):
+    """What the server sent is not a valid HTTP/1.1 response."""
+
+    proxy_status = ProxyStatus.HTTP_PROTOCOL_ERROR
+
+
+class ContentTooLargeError(Error):
+    """A whole response was asked for and its content passed the limit; stream it instead."""
+
+
+class TooManyRedirectsError(Error):
+    """More redirects than allowed."""

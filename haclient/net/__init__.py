@@ -1,0 +1,129 @@
+"""The edges: the only place that owns sockets, sets options, resolves names and waits.
+
+Each driver here feeds a machine of `haclient.core` and runs the actions that it returns:
+
+    resolver -> core.lookup, core.names, core.dns_cache      racer -> core.race
+    pool     -> core.pool_state                              watch -> core.detector
+
+What the layers above need of an edge is said by the three protocols below, so that the simulated
+network of the tests can stand in for the real one: a `Resolver` gives endpoints, a `Dialer` a
+`Transport` to one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+from haclient.core.detector import TcpInfo
+from haclient.types import Endpoint
+
+__all__ = ["Dialer", "InterruptedReceive", "Resolution", "Resolver", "Transport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The endpoints of a host, in the order of the answer.
+
+    `source` is "literal", "hosts", "dns", "cache", "static" (given by the caller) or "stale";
+    `server` the name server asked, where one was; `ttl` the seconds that the answer is still good
+    for, None where it does not age.
+    """
+
+    host: str
+    endpoints: tuple[Endpoint, ...]
+    source: str
+    ttl: float | None = None
+    server: str = ""
+
+
+class Resolver(Protocol):
+    """Turns a host into endpoints."""
+
+    async def resolve(self, host: str, port: int) -> Resolution:
+        """Returns every address of `host`, each with `port`.
+
+        Raises:
+            haclient.errors.ResolveError: the subclass says why, the message who was asked.
+        """
+        ...
+
+
+class InterruptedReceive(Exception):  # noqa: N818  (news, not a fault)
+    """The watch has news of this connection; nothing was read, and reading may go on."""
+
+
+class Transport(Protocol):
+    """A connected byte stream that can be asked for signs of life.
+
+    A `trio.abc.HalfCloseableStream` with six calls more. The half that awaits follows trio's
+    contract; `interrupt` alone adds to it: it makes one `receive_some`, the one that waits or
+    else the next one that would wait, raise `InterruptedReceive`. Bytes that have come in are
+    returned first.
+    """
+
+    endpoint: Endpoint
+    local: Endpoint | None
+    bytes_sent: int
+    """Handed to the kernel so far."""
+    bytes_received: int
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As trio.abc.SendStream. Counts in `bytes_sent` also what a failed call handed over."""
+        ...
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As trio.abc.SendStream."""
+        ...
+
+    async def send_eof(self) -> None:
+        """As trio.abc.HalfCloseableStream."""
+        ...
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As trio.abc.ReceiveStream; also raises InterruptedReceive."""
+        ...
+
+    async def aclose(self) -> None:
+        """As trio.abc.AsyncResource."""
+        ...
+
+    def close(self) -> None:
+        """Closes at once; whoever waits in send or receive gets trio.ClosedResourceError."""
+        ...
+
+    def interrupt(self) -> None:
+        """Wakes the receiver with InterruptedReceive."""
+        ...
+
+    def is_quiet(self) -> bool:
+        """Whether an idle connection is fit for reuse: open, no EOF, no reset, no stray byte."""
+        ...
+
+    def snapshot(self) -> TcpInfo | None:
+        """The kernel's view of the connection; None where there is none (Unix sockets)."""
+        ...
+
+    def probe(self) -> None:
+        """Sends a TCP keep-alive probe now, if nothing has come in for a second."""
+        ...
+
+    def stop_probing(self) -> None:
+        """Switches TCP keep-alive off again, if `probe` switched it on."""
+        ...
+
+
+class Dialer(Protocol):
+    """Connects to one endpoint."""
+
+    async def connect(self, endpoint: Endpoint) -> Transport:
+        """Returns a connected transport, its options set for life.
+
+        Raises:
+            OSError: refused, unreachable, or not possible on this machine. There is no time-out
+                here: the racer cancels.
+        """
+        ...
+
+
