@@ -15,6 +15,7 @@ __all__ = [
     "BadRequestError",
     "CertificateError",
     "ConnectError",
+    "ConnectTimeoutError",
     "ContentError",
     "ContentTooLargeError",
     "DeadlineError",
@@ -144,6 +145,12 @@ class ConnectError(Error):
     """No address of any tier could be connected. Nothing was sent."""
 
     proxy_status = ProxyStatus.CONNECTION_REFUSED
+
+
+class ConnectTimeoutError(ConnectError):
+    """Nobody answered at any address within connect_timeout."""
+
+    proxy_status = ProxyStatus.CONNECTION_TIMEOUT
 
 
 class ProxyError(ConnectError):

@@ -52,7 +52,7 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class NameResolved:
-    """A name has its endpoints; `source` is literal, hosts, dns, cache or static."""
+    """A name has its endpoints; `source` is as for `haclient.net.Resolution`."""
 
     at: Instant
     attempt: int

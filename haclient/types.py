@@ -19,6 +19,7 @@ __all__ = [
     "EvidenceKind",
     "Fields",
     "Instant",
+    "Order",
     "Origin",
     "Phase",
     "Verdict",
@@ -52,7 +53,8 @@ class Origin:
     @property
     def authority(self) -> str:
         """What the Host field says: the port only where it is not the scheme's own (RFC 9110 7.2)."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        # A zone means something on this machine alone and is not sent (RFC 6874, section 3).
+        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
         return host if DEFAULT_PORTS.get(self.scheme) == self.port else f"{host}:{self.port}"
 
     def __str__(self) -> str:
@@ -122,6 +124,17 @@ class ConnectionAttempt:
     failure: ConnectFailure | None = None
     detail: str = ""
     """What the system said, in its own words ("Connection refused", "certificate has expired")."""
+
+
+class Order(enum.Enum):
+    """Which address is asked first; the values are those of the configuration file."""
+
+    FASTEST = "fastest"
+    """All of them race; the first to be usable serves."""
+    LISTED = "listed"
+    """URLs in their order, addresses in the answer's."""
+    SHUFFLED = "shuffled"
+    """A fresh permutation for each new connection, to spread the load."""
 
 
 class Phase(enum.Enum):

@@ -1,10 +1,50 @@
-"""Tells a dead server from a slow one by what the kernel saw on the connection. (machine follows)"""
+"""Tells a dead server from a slow one by what the kernel saw on the connection.
+
+A time-out cannot do it: a server that computes for ten seconds and one that lost its power look
+the same to a clock. TCP knows more. A living host acknowledges what it is sent, within a round
+trip, however busy its application is; a dead one acknowledges nothing. So the question "is anybody
+there" is put to the kernel's counters, and where nothing is under way that a host would have to
+acknowledge, a keep-alive probe is sent that it must answer.
+
+What the kernel cannot do by itself (measured, Linux 6.18; docs/failure.md has the figures):
+SO_KEEPALIVE is inert while data is unacknowledged, TCP_USER_TIMEOUT never sees a server that died
+while thinking and kills a living one that is not reading an upload. Hence three questions, one for
+each state that an outstanding request can be in:
+
+    state (from TCP_INFO)        sign of death                              suspect   dead
+    in flight: unacked > 0       retransmissions unanswered                 1         2, settled
+    window shut: notsent > 0     window probes unanswered                   1, settled   3, settled
+    silent: nothing under way    our keep-alive probes unanswered           1, settled   3, a gap each
+
+"Settled" means that since the sign was seen `srtt + 4 * rttvar` (at least 100 ms) went by without
+a segment coming in: an answer that is still on its way is no evidence. That is the retransmission
+time-out of RFC 6298, section 2, without its floor of a second.
+
+Segments are counted, not time: a late look sees every segment that came in meanwhile, so a busy
+event loop delays a verdict and cannot make a false one. Any segment that comes in takes everything
+back. Slowness is never evidence.
+
+Left out: the second opinion of an HTTP health request, which can tell a hung process from a
+working one; TCP proves the host and the path only.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TcpInfo"]
+from haclient.core.keepalive import (
+    DEAD_AFTER_PROBES,
+    DEAD_AFTER_RETRANSMITS,
+    DEAD_AFTER_WINDOW_PROBES,
+    FIRST_LOOK,
+    LOOK_EVERY,
+    MIN_PROBE_GAP,
+    MIN_SETTLE,
+    SILENCE_BEFORE_PROBE,
+)
+from haclient.types import Evidence, EvidenceKind, Instant
+
+__all__ = ["Action", "Clear", "DeclareDead", "Detector", "Probe", "Suspect", "TcpInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +60,188 @@ class TcpInfo:
     segs_in: int
     """Segments that came in since the connection began: the sign of life that is counted."""
     notsent_bytes: int
+    """Bytes that the kernel holds and has not sent, because the peer's window is shut."""
     rtt: float
     rttvar: float
     last_received: float
     """Seconds since the last segment with data or an acknowledgement came in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Send a keep-alive probe now."""
+
+    silent_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A living server would have given a sign of life by now."""
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """The suspect gave a sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareDead:
+    """The evidence is complete. The last action ever returned."""
+
+    evidence: Evidence
+
+
+Action = Probe | Suspect | Clear | DeclareDead
+
+NOTHING: tuple[Action, ...] = ()
+
+
+class Detector:
+    """Watches one connection for as long as a request is outstanding on it.
+
+    The driver calls `look` no later than `look_at` with a fresh TcpInfo, carries out what comes
+    back, and reads `look_at` again. States: alive → suspect (first sign) → dead (final), and
+    suspect → alive with any segment that comes in.
+    """
+
+    __slots__ = (
+        "_heard_at",
+        "_kind",
+        "_marked",
+        "_marked_at",
+        "_probed_at",
+        "_probes_sent",
+        "_segs_in",
+        "is_dead",
+        "is_suspect",
+        "look_at",
+    )
+
+    def __init__(self, now: Instant) -> None:
+        self.look_at = now + FIRST_LOOK
+        self.is_suspect = False
+        self.is_dead = False
+        self._segs_in = -1
+        self._heard_at = now
+        self._forget_signs()
+
+    def __repr__(self) -> str:
+        state = "dead" if self.is_dead else "suspect" if self.is_suspect else "alive"
+        return f"<Detector {state}, heard at {self._heard_at:.3f}, look at {self.look_at:.3f}>"
+
+    def _forget_signs(self) -> None:
+        self._kind: EvidenceKind | None = None
+        self._marked = 0
+        self._marked_at: Instant = 0.0
+        self._probes_sent = 0
+        self._probed_at: Instant = 0.0
+
+    def look(self, now: Instant, info: TcpInfo) -> tuple[Action, ...]:
+        """Weighs the kernel's answer of this moment.
+
+        Args:
+            now: seconds on the driver's monotonic clock.
+            info: read at this very moment; never an older one.
+        """
+        if self.is_dead:
+            self.look_at = float("inf")
+            return NOTHING
+        cleared = self._hear(now, info)
+        if info.unacked:
+            return cleared or self._weigh_kernel_signs(
+                now, info, EvidenceKind.RETRANSMITS, info.retransmits, DEAD_AFTER_RETRANSMITS
+            )
+        if info.notsent_bytes:
+            return cleared or self._weigh_kernel_signs(
+                now, info, EvidenceKind.WINDOW_PROBES, info.probes, DEAD_AFTER_WINDOW_PROBES
+            )
+        return cleared or self._weigh_silence(now, info)
+
+    def _hear(self, now: Instant, info: TcpInfo) -> tuple[Action, ...]:
+        """Takes every sign back if a segment came in since the last look."""
+        if info.segs_in == self._segs_in:
+            return NOTHING
+        is_first = self._segs_in < 0
+        self._segs_in = info.segs_in
+        self._heard_at = now - info.last_received
+        if is_first:
+            # Nothing to compare with yet: what was retransmitted before this first look counts.
+            return NOTHING
+        self._forget_signs()
+        self.look_at = now + LOOK_EVERY
+        if self.is_suspect:
+            self.is_suspect = False
+            return (Clear(),)
+        return NOTHING
+
+    def _weigh_kernel_signs(
+        self, now: Instant, info: TcpInfo, kind: EvidenceKind, count: int, fatal: int
+    ) -> tuple[Action, ...]:
+        """Signs that the kernel counts by itself: retransmissions and window probes."""
+        self.look_at = now + LOOK_EVERY
+        if kind is not self._kind:
+            self._forget_signs()
+            self._kind = kind
+        if count == 0:
+            return NOTHING
+        if count > self._marked and self._marked < fatal:
+            self._marked, self._marked_at = count, now
+        is_settled = now - self._marked_at >= settle_time(info)
+        evidence = Evidence(kind, count, now - self._heard_at)
+        if self._marked >= fatal and is_settled:
+            return self._condemn(evidence)
+        # A retransmission time-out is itself the settled absence of an acknowledgement
+        # (RFC 6298); a window probe may have left a moment ago.
+        if is_settled or kind is EvidenceKind.RETRANSMITS:
+            return self._suspect(evidence)
+        return NOTHING
+
+    def _weigh_silence(self, now: Instant, info: TcpInfo) -> tuple[Action, ...]:
+        """Nothing is under way: only a probe of our own can tell."""
+        if self._kind is not EvidenceKind.KEEPALIVE_PROBES:
+            self._forget_signs()
+            self._kind = EvidenceKind.KEEPALIVE_PROBES
+        silent_for = info.last_received
+        if self._probes_sent == 0:
+            if silent_for < SILENCE_BEFORE_PROBE:
+                # The kernel lets no probe out before TCP_KEEPIDLE, whose least value is a second.
+                self.look_at = now + max(SILENCE_BEFORE_PROBE - silent_for, 0.001)
+                return NOTHING
+            return self._probe(now, info, silent_for)
+        settle = settle_time(info)
+        gap = max(MIN_PROBE_GAP, settle)
+        waited = now - self._probed_at
+        evidence = Evidence(EvidenceKind.KEEPALIVE_PROBES, self._probes_sent, silent_for)
+        if waited >= gap:
+            if self._probes_sent >= DEAD_AFTER_PROBES:
+                return self._condemn(evidence)
+            return (*self._suspect(evidence), *self._probe(now, info, silent_for))
+        if waited >= settle:
+            self.look_at = self._probed_at + gap
+            return self._suspect(evidence)
+        self.look_at = self._probed_at + settle
+        return NOTHING
+
+    def _probe(self, now: Instant, info: TcpInfo, silent_for: float) -> tuple[Action, ...]:
+        self._probes_sent += 1
+        self._probed_at = now
+        self.look_at = now + settle_time(info)
+        return (Probe(silent_for),)
+
+    def _suspect(self, evidence: Evidence) -> tuple[Action, ...]:
+        if self.is_suspect:
+            return NOTHING
+        self.is_suspect = True
+        return (Suspect(evidence),)
+
+    def _condemn(self, evidence: Evidence) -> tuple[Action, ...]:
+        self.is_dead = True
+        self.look_at = float("inf")
+        return (DeclareDead(evidence),)
+
+
+def settle_time(info: TcpInfo) -> float:
+    """Seconds after which an answer that has not come is not on its way any more."""
+    return max(MIN_SETTLE, info.rtt + 4 * info.rttvar)

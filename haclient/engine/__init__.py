@@ -1,1 +1,11 @@
-"""TODO."""
+"""Answers one request.
+
+    exchange   the one place that says again or stop (core.retry decides, this carries out)
+    attempt    one try: a connection, the request on it, the answer from it, the record of it
+    reach      from a target to a connection: pool, names, order, race, tier after tier
+    live       a target in use, and what all targets of a process share
+    replay     the request's content, and whether it can be sent again
+
+Who may start what: `exchange` starts attempts, `attempt` starts at most one task of its own (the
+one that uploads long content), everything else is straight-line code in the caller's task.
+"""

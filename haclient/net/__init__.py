@@ -26,7 +26,8 @@ __all__ = ["Dialer", "InterruptedReceive", "Resolution", "Resolver", "Transport"
 class Resolution:
     """The endpoints of a host, in the order of the answer.
 
-    `source` is "literal", "hosts", "dns", "cache", "static" (given by the caller) or "stale";
+    `source` is "literal", "hosts", "localhost" (by definition, without a file), "dns", "cache",
+    "static" (given by the caller) or "stale";
     `server` the name server asked, where one was; `ttl` the seconds that the answer is still good
     for, None where it does not age.
     """
@@ -125,5 +126,3 @@ class Dialer(Protocol):
                 here: the racer cancels.
         """
         ...
-
-

@@ -1,0 +1,277 @@
+"""Again, elsewhere, or stop: the decision after each turn of an exchange.
+
+The naive answer is a number of retries and a list of status codes. It runs a POST twice, gives up
+on a server that was only slow, and makes a storm of an outage. What matters instead:
+
+1. *May the request be sent again at all?* Safe and idempotent methods may (RFC 9110, sections
+   9.2.1 and 9.2.2), so may one that bears an honoured Idempotency-Key, and so may any request of
+   which no byte was handed to the kernel. Nothing else, ever. And its content must still be there.
+2. *What is known of the first try?* Refused: nothing was sent, and every address was asked. Dead or
+   closed: nobody carries the first copy any more, so a second one is no load. Suspect: perhaps
+   alive, so only a safe request gets a second try beside it, for two runs of a PUT, one of them
+   late, can undo what the client did in between. Answered with 503, or silent past the back-stop:
+   a living server carries both copies, so the budget must allow it.
+3. *How long already?* The window opens with the last sign of life of the first server in trouble
+   and bounds everything after it. A server that is not suspect is waited for, window or not.
+
+One machine serves one exchange. Attempts are known by their number.
+
+    outstanding → suspect ⇄ outstanding       suspected / cleared
+    outstanding or suspect → ended            failed / answered
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from haclient.core.budget import Budget
+from haclient.types import Evidence, Instant, Verdict
+
+__all__ = ["Again", "Decision", "Failure", "GiveUp", "Relay", "RequestFacts", "Retry", "Wait"]
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""RFC 9110, section 9.2.1."""
+
+IDEMPOTENT_METHODS = SAFE_METHODS | {"PUT", "DELETE"}
+"""RFC 9110, section 9.2.2."""
+
+
+LOST = frozenset({Verdict.DEAD, Verdict.CLOSED, Verdict.SLOW, Verdict.GARBLED})
+"""Verdicts on a server that had been connected: they open the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What of a request the decision needs."""
+
+    method: str
+    has_idempotency_key: bool = False
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether a second run beside the first does no harm."""
+        return self.method in SAFE_METHODS
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether a second run after the first does no harm."""
+        return self.method in IDEMPOTENT_METHODS or self.has_idempotency_key
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an attempt failed, as far as the decision needs it.
+
+    Attributes:
+        verdict: never ANSWERED.
+        bytes_sent: of this request, handed to the kernel.
+        is_replayable: the content can be had again from its beginning.
+        is_reused: the connection had carried an exchange before.
+        is_elsewhere: an address remains that this exchange has not tried.
+        evidence: of a dead server.
+    """
+
+    verdict: Verdict
+    bytes_sent: int
+    is_replayable: bool
+    is_reused: bool
+    is_elsewhere: bool
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The caller gets this attempt's answer."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Start one more attempt; `reason` is for a person."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Go on waiting for the attempts that are outstanding, until `window_ends_at` at the most."""
+
+    window_ends_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The caller gets an error; `reason` says why nothing more was tried."""
+
+    reason: str
+
+
+Decision = Relay | Again | Wait | GiveUp
+
+
+class Retry:
+    """The course of one exchange."""
+
+    __slots__ = (
+        "_budget",
+        "_facts",
+        "_failover_statuses",
+        "_held",
+        "_max_attempts",
+        "_outstanding",
+        "_started",
+        "_suspects",
+        "_trouble_since",
+        "_window",
+    )
+
+    def __init__(
+        self,
+        facts: RequestFacts,
+        *,
+        window: float,
+        max_attempts: int,
+        failover_statuses: frozenset[int],
+        budget: Budget,
+    ) -> None:
+        self._facts = facts
+        self._window = window
+        self._max_attempts = max_attempts
+        self._failover_statuses = failover_statuses
+        self._budget = budget
+        self._started = 0
+        self._outstanding: set[int] = set()
+        self._suspects: set[int] = set()
+        self._held: int | None = None
+        self._trouble_since = math.inf
+
+    def __repr__(self) -> str:
+        return (
+            f"<Retry {self._facts.method}, attempt {self._started} of {self._max_attempts}, "
+            f"outstanding {sorted(self._outstanding)}, suspect {sorted(self._suspects)}>"
+        )
+
+    @property
+    def window_ends_at(self) -> Instant:
+        """Nothing new is started after this; infinite while no server is in trouble."""
+        return self._trouble_since + self._window
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether every outstanding attempt is suspect: the window's end then ends the exchange."""
+        return self._outstanding <= self._suspects
+
+    def started(self) -> int:
+        """An attempt begins; returns its number, from 1 on."""
+        self._started += 1
+        self._outstanding.add(self._started)
+        return self._started
+
+    def suspected(
+        self,
+        attempt: int,
+        evidence: Evidence,
+        now: Instant,
+        *,
+        is_replayable: bool,
+        is_elsewhere: bool,
+    ) -> Decision:
+        """The attempt's server gave no sign of life where a living one would have."""
+        self._suspects.add(attempt)
+        self._in_trouble_since(now - evidence.silent_for)
+        if self._facts.is_safe and is_replayable and is_elsewhere and self.is_hopeless:
+            if self._may_start(now) and self._budget.withdraw(now):
+                return Again(f"attempt {attempt} is suspect: {evidence}")
+        return Wait(self.window_ends_at)
+
+    def cleared(self, attempt: int) -> Decision:
+        """The suspect is alive after all; nothing is lost."""
+        self._suspects.discard(attempt)
+        self._trouble_since = math.inf
+        return Wait(self.window_ends_at)
+
+    def answered(
+        self, attempt: int, status: int, now: Instant, *, is_replayable: bool, is_elsewhere: bool
+    ) -> Decision:
+        """The head of a final answer is here.
+
+        An answer that calls for another server is held while that one is asked; should it fail,
+        the held answer is relayed after all: it is the truth that was had.
+        """
+        self._end(attempt)
+        if status not in self._failover_statuses or not self._facts.is_idempotent:
+            return Relay(attempt)
+        if self._outstanding:
+            self._held = attempt
+            return Wait(self.window_ends_at)
+        if is_replayable and is_elsewhere and self._may_start(now) and self._budget.withdraw(now):
+            self._held = attempt
+            return Again(f"attempt {attempt} was answered with {status}")
+        return Relay(attempt)
+
+    def failed(self, attempt: int, failure: Failure, now: Instant) -> Decision:
+        """The attempt is over without an answer."""
+        self._end(attempt)
+        if failure.verdict in LOST:
+            # Without evidence (a FIN, a reset) the server showed itself until this moment.
+            silent_for = failure.evidence.silent_for if failure.evidence else 0.0
+            self._in_trouble_since(now - silent_for)
+        if not self.is_hopeless:
+            return Wait(self.window_ends_at)
+        why_not = self._why_not_again(failure, now)
+        if not why_not:
+            return Again(f"attempt {attempt} ended: {failure.evidence or failure.verdict.value}")
+        if self._outstanding:
+            return Wait(self.window_ends_at)
+        return self._last_word(why_not)
+
+    def window_ended(self) -> Decision:
+        """The window is over: an exchange with a server that is not suspect goes on."""
+        if self._outstanding and not self.is_hopeless:
+            self._trouble_since = math.inf
+            return Wait(self.window_ends_at)
+        return self._last_word("the window is over")
+
+    def _last_word(self, why_not: str) -> Decision:
+        return Relay(self._held) if self._held is not None else GiveUp(why_not)
+
+    def _why_not_again(self, failure: Failure, now: Instant) -> str:
+        """Why the request may not be sent again; empty where it may."""
+        verdict = failure.verdict
+        if verdict in (Verdict.REFUSED, Verdict.FAILED, Verdict.CANCELLED):
+            # Refused: every address of every tier was asked by this very attempt.
+            return "every address was tried" if verdict is Verdict.REFUSED else verdict.value
+        if failure.bytes_sent and not self._facts.is_idempotent:
+            return f"{self._facts.method} is not idempotent"
+        if not failure.is_replayable:
+            return "its content cannot be sent again"
+        if self._started >= self._max_attempts:
+            return f"{self._started} attempts were made"
+        if now >= self.window_ends_at:
+            return "the window is over"
+        if not failure.is_elsewhere and verdict is not Verdict.DEAD and not failure.is_reused:
+            # A fresh connection to the only server, ended by that server: it will do so again.
+            # (Dead is a matter of the path, and a reused connection may have been closed for age.)
+            return "there is no other server"
+        if verdict in (Verdict.SLOW, Verdict.GARBLED):
+            if not failure.is_elsewhere:
+                return "there is no other server"
+            if not self._budget.withdraw(now):
+                return "the retry budget is spent"
+        return ""
+
+    def _may_start(self, now: Instant) -> bool:
+        return self._started < self._max_attempts and now < self.window_ends_at
+
+    def _in_trouble_since(self, last_sign_of_life: Instant) -> None:
+        if last_sign_of_life > self.window_ends_at:
+            # The trouble of then is over: a server has been alive since. This is a new one.
+            self._trouble_since = last_sign_of_life
+        else:
+            self._trouble_since = min(self._trouble_since, last_sign_of_life)
+
+    def _end(self, attempt: int) -> None:
+        self._outstanding.discard(attempt)
+        self._suspects.discard(attempt)

@@ -1,0 +1,119 @@
+"""What a user can say of a target, as values with their defaults and limits.
+
+No files here and no sockets: `ops.settings` reads the file, the library builds these directly.
+Every default has its reason beside it; an option that nobody could choose correctly is a constant
+in the module that needs it instead.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from haclient.core.url import Url, parse_url
+from haclient.types import Order
+
+__all__ = ["IdempotencyKey", "Order", "Target", "TlsSettings"]
+
+
+class IdempotencyKey(enum.Enum):
+    """What an Idempotency-Key field means (draft-ietf-httpapi-idempotency-key-header)."""
+
+    HONOUR = "honour"
+    """A request that bears one may be resent, whatever its method."""
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How a server proves who it is, and how we do.
+
+    `ca_file` None is the system's trust; `server_name` None is the origin's host.
+    """
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    server_name: str | None = None
+    verify: bool = True
+    min_version: str = "1.2"
+
+
+def as_urls(urls: object) -> tuple[Url, ...]:
+    """Strings or Urls, one or many, as a tuple of Urls."""
+    many = [urls] if isinstance(urls, str | Url) else urls
+    if not isinstance(many, list | tuple):
+        raise TypeError(f"urls must be a URL or a list of URLs, not {type(urls).__name__}")
+    return tuple(parse_url(url) if isinstance(url, str) else url for url in many)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A named service: the URLs that serve it, its backups, and what it promises.
+
+    Times are seconds, sizes bytes. A path in a URL is put before the path of each request.
+
+    Attributes:
+        urls: every address of every URL is a candidate.
+        backups: asked when no address of `urls` can answer.
+        order: which address first.
+        window: a dead server's idempotent request is on its way to another one within this.
+        response_timeout: the back-stop for a server that is alive and silent.
+        connect_timeout: for each connection attempt.
+        connection_attempt_delay: 0 connects to all at once; 0.25 is RFC 8305, section 8.
+        race_width: that many connects at once at the most, the rest one each 50 ms.
+        max_attempts: tries of one request.
+        failover_statuses: an idempotent request so answered asks another server.
+        retry_budget: copies that a living server has to carry, as a share of requests.
+        replay_limit: request content kept for a resend.
+        idempotency_key: what such a field means.
+        max_connections: for each address.
+        pool_idle_timeout: how long an unused connection is kept.
+    """
+
+    urls: tuple[Url, ...]
+    backups: tuple[Url, ...] = ()
+    order: Order = Order.FASTEST
+    window: float = 4.0
+    response_timeout: float = 40.0
+    connect_timeout: float = 1.0
+    connection_attempt_delay: float = 0.0
+    race_width: int = 8
+    max_attempts: int = 3
+    failover_statuses: frozenset[int] = frozenset({502, 503, 504})
+    retry_budget: float = 0.2
+    replay_limit: int = 1 << 20
+    idempotency_key: IdempotencyKey = IdempotencyKey.HONOUR
+    max_connections: int = 256
+    pool_idle_timeout: float = 15.0
+    tls: TlsSettings = field(default_factory=TlsSettings)
+
+    def __post_init__(self) -> None:
+        """Strings become values, and what cannot be is refused.
+
+        Raises:
+            haclient.errors.UrlError: a URL is malformed.
+            ValueError: a number is out of its range; the message names it.
+        """
+        set_ = object.__setattr__
+        set_(self, "urls", as_urls(self.urls))
+        set_(self, "backups", as_urls(self.backups))
+        set_(self, "order", Order(self.order))
+        set_(self, "idempotency_key", IdempotencyKey(self.idempotency_key))
+        set_(self, "failover_statuses", frozenset(self.failover_statuses))
+        if not self.urls:
+            raise ValueError("urls must name at least one URL")
+        for name in ("window", "response_timeout", "connect_timeout"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")
+        for name in ("race_width", "max_attempts", "max_connections"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in (
+            "connection_attempt_delay",
+            "retry_budget",
+            "replay_limit",
+            "pool_idle_timeout",
+        ):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")

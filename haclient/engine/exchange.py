@@ -1,0 +1,259 @@
+"""One request, answered once: the only place that says again or stop.
+
+`core.retry` decides; this starts attempts and ends them. The common exchange is one attempt in the
+caller's own task. Only when that attempt is suspect and a second one may run beside it is a
+nursery opened: each attempt then has a task, outcomes come through one channel, the first answer
+wins and what else is outstanding is closed with the nursery.
+
+Every way out of here ends every attempt that was started: the one that answered belongs to the
+Answer that is returned, all others are finished or abandoned (their connections closed).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import trio
+
+from haclient import events
+from haclient.core.retry import Again, Decision, GiveUp, Relay, Retry, Wait
+from haclient.engine.attempt import (
+    Answered,
+    Attempt,
+    ClearedUp,
+    Failed,
+    Outcome,
+    Request,
+    Suspicion,
+)
+from haclient.engine.failure import error_for
+from haclient.engine.live import LiveTarget
+from haclient.errors import DeadlineError
+from haclient.types import AttemptRecord, Endpoint, Verdict
+
+__all__ = ["Answer", "exchange"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The attempt whose answer the caller gets, and the records of those before and beside it."""
+
+    attempt: Attempt
+    others: tuple[AttemptRecord, ...]
+
+    @property
+    def attempts(self) -> tuple[AttemptRecord, ...]:
+        """Every record so far, in the order of their numbers."""
+        own = (self.attempt.record,) if self.attempt.record is not None else ()
+        return tuple(sorted((*self.others, *own), key=lambda record: record.number))
+
+
+async def exchange(
+    target: LiveTarget,
+    request: Request,
+    observe: events.Observer | None = None,
+    timeout: float | None = None,
+) -> Answer:
+    """Returns the answer's attempt, its head read (and its content, if wanted whole).
+
+    Args:
+        target: whom to ask.
+        request: what to ask.
+        observe: told what happens.
+        timeout: seconds for all attempts together; None, the common case, costs no cancel scope.
+
+    Raises:
+        haclient.errors.Error: no answer; the error bears every attempt.
+    """
+    target.budget.deposit(trio.current_time())
+    course = Course(target, request, observe)
+    try:
+        if timeout is None:
+            return await course.run()
+        with trio.move_on_after(timeout):
+            return await course.run()
+        raise course.deadline_error(timeout)
+    except Exception as exc:
+        if observe is not None:
+            observe(events.ExchangeEnded(trio.current_time(), course.records(), exc))
+        raise
+    finally:
+        course.close()
+        if request.content.small is None:
+            with trio.CancelScope(shield=True):
+                await request.content.aclose()
+
+
+class Course:
+    """The attempts of one exchange, from the first to the answer."""
+
+    __slots__ = (
+        "_attempts",
+        "_last_failed",
+        "_observe",
+        "_request",
+        "_retry",
+        "_target",
+        "_tried",
+        "_winner",
+    )
+
+    def __init__(
+        self, target: LiveTarget, request: Request, observe: events.Observer | None
+    ) -> None:
+        spec = target.spec
+        self._target = target
+        self._request = request
+        self._observe = observe
+        self._attempts: list[Attempt] = []
+        self._tried: set[Endpoint] = set()
+        self._winner: Attempt | None = None
+        self._last_failed: Failed | None = None
+        self._retry = Retry(
+            request.facts,
+            window=spec.window,
+            max_attempts=spec.max_attempts,
+            failover_statuses=spec.failover_statuses,
+            budget=target.budget,
+        )
+
+    async def run(self) -> Answer:
+        """The common way: one attempt at a time, in this task."""
+        attempt = self._begin("")
+        while True:
+            outcome = await attempt.advance()
+            decision = self._decide(attempt, outcome)
+            match decision:
+                case Relay(number):
+                    return self._relay(number)
+                case Again(reason) if isinstance(outcome, Suspicion):
+                    return await self._run_beside(attempt, reason)
+                case Again(reason):
+                    attempt = self._begin(reason)
+                case Wait():
+                    pass
+                case GiveUp(reason):
+                    raise self._error(reason)
+
+    async def _run_beside(self, suspect: Attempt, reason: str) -> Answer:
+        """The rare way: the suspect goes on while others try."""
+        send, receive = trio.open_memory_channel[tuple[Attempt, Outcome]](math.inf)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_drive, suspect, send)
+            nursery.start_soon(_drive, self._begin(reason), send)
+            decision: Decision = Wait(self._retry.window_ends_at)
+            while True:
+                match decision:
+                    case Relay(number):
+                        nursery.cancel_scope.cancel()
+                        answer = self._relay(number)
+                        break
+                    case Again(reason):
+                        nursery.start_soon(_drive, self._begin(reason), send)
+                        decision = Wait(self._retry.window_ends_at)
+                    case GiveUp(reason):
+                        nursery.cancel_scope.cancel()
+                        error = self._error(reason)
+                        break
+                    case Wait(until):
+                        decision = await self._next_decision(receive, until)
+        if isinstance(decision, GiveUp):
+            raise error
+        return answer
+
+    async def _next_decision(
+        self, receive: trio.MemoryReceiveChannel[tuple[Attempt, Outcome]], until: float
+    ) -> Decision:
+        with trio.move_on_at(until):
+            attempt, outcome = await receive.receive()
+            return self._decide(attempt, outcome)
+        return self._retry.window_ended()
+
+    def _decide(self, attempt: Attempt, outcome: Outcome) -> Decision:
+        """Puts what happened to the machine."""
+        now = trio.current_time()
+        retry, content, number = self._retry, self._request.content, attempt.number
+        match outcome:
+            case Answered(head):
+                return retry.answered(
+                    number,
+                    head.status,
+                    now,
+                    is_replayable=content.is_replayable,
+                    is_elsewhere=self._target.has_untried(self._tried),
+                )
+            case Suspicion(evidence):
+                return retry.suspected(
+                    number,
+                    evidence,
+                    now,
+                    is_replayable=content.is_shareable,
+                    is_elsewhere=self._target.has_untried(self._tried),
+                )
+            case ClearedUp():
+                return retry.cleared(number)
+            case Failed(failure, error):
+                self._last_failed = outcome
+                if error is not None:
+                    return GiveUp(str(error))
+                return retry.failed(number, failure, now)
+
+    def _begin(self, reason: str) -> Attempt:
+        attempt = Attempt(
+            self._retry.started(), self._target, self._request, self._tried, self._observe
+        )
+        self._attempts.append(attempt)
+        if self._observe is not None:
+            origins = tuple(url.origin for url in self._target.first_tier)
+            self._observe(
+                events.AttemptStarted(attempt.started_at, attempt.number, origins, reason)
+            )
+        return attempt
+
+    def _relay(self, number: int) -> Answer:
+        """The others are closed first, so that their records are whole."""
+        self._winner = winner = self._attempts[number - 1]
+        self.close()
+        return Answer(winner, tuple(one.record for one in self._attempts if one.record is not None))
+
+    def _error(self, reason: str) -> Exception:
+        self.close()
+        failed = self._last_failed
+        if failed is not None and failed.error is not None:
+            return error_for(self.records(), reason, self._attempts[-1].reach, failed.error)
+        return error_for(self.records(), reason, self._attempts[-1].reach, None)
+
+    def deadline_error(self, timeout: float) -> DeadlineError:
+        """The caller's time is up; whatever is outstanding is closed."""
+        self.close()
+        records = self.records()
+        last = records[-1] if records else None
+        return DeadlineError(
+            f"no answer within the {timeout:g} s allowed"
+            + (f": {last.describe()}" if last is not None else ""),
+            stage=last.phase if last is not None else None,
+            may_have_been_processed=any(record.bytes_sent > 0 for record in records),
+            attempts=records,
+        )
+
+    def records(self) -> tuple[AttemptRecord, ...]:
+        """Of every attempt that is over."""
+        return tuple(one.record for one in self._attempts if one.record is not None)
+
+    def close(self) -> None:
+        """Ends what is still outstanding, but for the winner."""
+        for attempt in self._attempts:
+            if attempt is not self._winner and attempt.record is None:
+                attempt.abandon(Verdict.SUPERSEDED if self._winner else Verdict.CANCELLED)
+
+
+async def _drive(
+    attempt: Attempt, send: trio.MemorySendChannel[tuple[Attempt, Outcome]]
+) -> None:
+    """Reports every turn of an attempt until it is over."""
+    while True:
+        outcome = await attempt.advance()
+        send.send_nowait((attempt, outcome))
+        if isinstance(outcome, Answered | Failed):
+            return

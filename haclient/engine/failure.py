@@ -1,0 +1,136 @@
+"""From the records of an exchange that failed to the one error that its caller gets.
+
+The class is chosen by the attempt that came furthest towards an answer last; the message names it,
+says what else was tried, why nothing more was, and what to do.
+"""
+
+from __future__ import annotations
+
+from haclient.engine.reach import Reach
+from haclient.errors import (
+    CertificateError,
+    ConnectError,
+    ConnectTimeoutError,
+    ContentError,
+    Error,
+    ProtocolError,
+    ProxyError,
+    ResponseIncompleteError,
+    ResponseTimeoutError,
+    ServerDiedError,
+    TlsError,
+)
+from haclient.types import AttemptRecord, ConnectFailure, ConnectionAttempt, Phase, Verdict
+
+__all__ = ["error_for"]
+
+
+def error_for(
+    records: tuple[AttemptRecord, ...],
+    reason: str,
+    reach: Reach | None,
+    error: Exception | None,
+) -> Exception:
+    """Returns the error to raise.
+
+    Args:
+        records: every attempt, in order.
+        reason: why nothing more was tried (from core.retry).
+        reach: the last attempt's way to a connection.
+        error: the caller's own part that failed; returned itself, with the records added.
+    """
+    may = any(record.bytes_sent > 0 for record in records)
+    last = records[-1] if records else None
+    stage = last.phase if last is not None else None
+    if error is not None:
+        if isinstance(error, Error):
+            error.attempts, error.may_have_been_processed, error.stage = records, may, stage
+            return error
+        if isinstance(error, ValueError):
+            return ContentError(
+                f"the request cannot be sent: {error}", stage=stage, attempts=records
+            )
+        return error
+    told = most_telling(records)
+    if told is None or told.verdict is Verdict.REFUSED:
+        return _unconnected(records, reach, may, stage)
+    message = f"{told.describe()}; {_may_words(may, records)}not tried again: {reason}"
+    kind = _class_for(told)
+    return kind(
+        message + _others(records, told),
+        stage=told.phase,
+        may_have_been_processed=may,
+        attempts=records,
+    )
+
+
+def most_telling(records: tuple[AttemptRecord, ...]) -> AttemptRecord | None:
+    """The last attempt that had a connection, or else the last one."""
+    sent = [record for record in records if record.endpoint is not None]
+    return sent[-1] if sent else records[-1] if records else None
+
+
+def _class_for(record: AttemptRecord) -> type[Error]:
+    match record.verdict:
+        case Verdict.SLOW:
+            return ResponseTimeoutError
+        case Verdict.GARBLED:
+            return ProtocolError
+        case _ if record.phase is Phase.RECEIVING:
+            return ResponseIncompleteError
+        case _:
+            return ServerDiedError
+
+
+def _may_words(may: bool, records: tuple[AttemptRecord, ...]) -> str:
+    if may:
+        return "a server may have executed the request; "
+    return ""
+
+
+def _others(records: tuple[AttemptRecord, ...], told: AttemptRecord) -> str:
+    lines = [record.describe() for record in records if record is not told]
+    return "".join(f"\n  attempt {n}: {line}" for n, line in enumerate(lines, 1))
+
+
+def _unconnected(
+    records: tuple[AttemptRecord, ...], reach: Reach | None, may: bool, stage: Phase | None
+) -> Error:
+    """No address could be connected: names, refusals, time-outs or certificates."""
+    attempts = reach.attempts if reach is not None else []
+    if not attempts and reach is not None and reach.errors:
+        first = reach.errors[0]
+        first.attempts, first.stage, first.may_have_been_processed = records, stage, may
+        return first
+    real = [one for one in attempts if one.failure is not ConnectFailure.LOST]
+    kinds = {one.failure for one in real}
+    lines = "; ".join(_connect_words(one) for one in real) or "no address to connect to"
+    origin = records[-1].origin if records else "the target"
+    kind, remedy = _connect_class(kinds)
+    unresolved = "".join(f"; {error}" for error in (reach.errors if reach else ()))
+    return kind(
+        f"cannot connect to {origin}: {lines}{unresolved}{remedy}",
+        stage=stage,
+        may_have_been_processed=may,
+        attempts=records,
+    )
+
+
+def _connect_words(one: ConnectionAttempt) -> str:
+    assert one.failure is not None
+    took = f"after {one.ended_at - one.started_at:.2f} s"
+    detail = f" ({one.detail})" if one.detail and one.failure is not ConnectFailure.TIMED_OUT else ""
+    return f"{one.endpoint} {one.failure.value} {took}{detail}"
+
+
+def _connect_class(kinds: set[ConnectFailure | None]) -> tuple[type[Error], str]:
+    """The failure that came furthest names the class; each has its remedy."""
+    if ConnectFailure.CERTIFICATE in kinds:
+        return CertificateError, ". Check the certificate's names and dates, or name its CA"
+    if ConnectFailure.TLS in kinds:
+        return TlsError, ". Check that the port speaks TLS"
+    if ConnectFailure.PROXY in kinds:
+        return ProxyError, ". Check what the proxy allows"
+    if kinds == {ConnectFailure.TIMED_OUT}:
+        return ConnectTimeoutError, ". Check routes and firewalls, or that the host is up"
+    return ConnectError, ". Check that the server runs and listens there"

@@ -1,0 +1,102 @@
+"""A target in use, and what all targets of a process share.
+
+`Engine` is the process: one resolver, one pool, one watch, one memory of failed addresses.
+`LiveTarget` is one target on it: its retry budget, its TLS context, what its names last answered.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+import trio
+
+from haclient.core.budget import Budget
+from haclient.core.health import Health
+from haclient.core.spec import Target
+from haclient.core.url import Url
+from haclient.net import Dialer, Resolver
+from haclient.net.connection import Connection
+from haclient.net.pool import Pool
+from haclient.net.tls import make_context
+from haclient.net.watch import Watch
+from haclient.types import Endpoint, Origin
+
+__all__ = ["Engine", "LiveTarget"]
+
+
+@dataclass(slots=True)
+class Engine:
+    """What every exchange of a process stands on.
+
+    `nursery` carries the tasks that outlive a call: the watch, and uploads that go on while their
+    answer is read.
+    """
+
+    nursery: trio.Nursery
+    resolver: Resolver
+    dialer: Dialer
+    pool: Pool[Connection]
+    watch: Watch = field(default_factory=Watch)
+    health: Health = field(default_factory=Health)
+    random: Callable[[], float] = random.random
+
+    def start(self) -> None:
+        """Starts the watch; the pool's idle limit rides along."""
+        self.nursery.start_soon(self.watch.run, self.pool.sweep)
+
+
+class LiveTarget:
+    """One target's course: budget, TLS, and what is known of its addresses."""
+
+    def __init__(self, spec: Target, engine: Engine, proxy: Url | None = None) -> None:
+        self.spec = spec
+        self.engine = engine
+        self.proxy = proxy
+        self.budget = Budget(ratio=spec.retry_budget)
+        self.tiers: tuple[tuple[Url, ...], ...] = (
+            (spec.urls, spec.backups) if spec.backups else (spec.urls,)
+        )
+        self.known: dict[Origin, tuple[Endpoint, ...]] = {}
+        self._context: ssl.SSLContext | None = None
+        self._keys = {
+            url.origin: (url.origin, spec.tls, proxy.origin if proxy else None)
+            for tier in self.tiers
+            for url in tier
+        }
+        self.prefixes = {url.origin: prefix_of(url) for tier in self.tiers for url in tier}
+
+    def key(self, origin: Origin) -> Hashable:
+        """The pool's group: connections that serve this origin in this way."""
+        return self._keys[origin]
+
+    @property
+    def first_tier(self) -> tuple[Url, ...]:
+        """The URLs, without the backups."""
+        return self.tiers[0]
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Made when first needed: loading the trust takes 20 ms.
+
+        Raises:
+            haclient.net.tls.TlsFileError: a file of the target's cannot be used.
+        """
+        if self._context is None:
+            self._context = make_context(self.spec.tls)
+        return self._context
+
+    def has_untried(self, tried: set[Endpoint]) -> bool:
+        """Whether an address remains that is not in `tried`; a name not yet asked counts."""
+        for origin in self._keys:
+            endpoints = self.known.get(origin)
+            if endpoints is None or any(endpoint not in tried for endpoint in endpoints):
+                return True
+        return False
+
+
+def prefix_of(url: Url) -> str:
+    """The path of a target's URL, to be put before a request's own."""
+    path = url.path_and_query.partition("?")[0]
+    return path.rstrip("/")

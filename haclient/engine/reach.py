@@ -1,0 +1,184 @@
+"""From a target to a connection: the pool, then names, order and race, tier after tier.
+
+A pooled connection serves at once and is the common case. Otherwise every address of the URLs is
+a candidate; if none can be connected, every address of the backups is; and if all that is left are
+addresses that this exchange has already met in trouble, those, last. Nothing has been sent yet, so
+every request, whatever its method, may go through all of this.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+
+import trio
+
+from haclient import events
+from haclient.core.balance import Candidate, candidate_order, connection_attempt_delay
+from haclient.core.health import counts_against
+from haclient.core.race import RaceSettings
+from haclient.core.url import Url
+from haclient.engine.live import LiveTarget
+from haclient.errors import ResolveError
+from haclient.net import Transport
+from haclient.net.connection import Connection
+from haclient.net.proxy_tunnel import open_tunnel
+from haclient.net.racer import Opened, race
+from haclient.net.tls import start_tls
+from haclient.types import ConnectionAttempt, Endpoint, Instant, Origin, Phase
+
+__all__ = ["Reach"]
+
+
+@dataclass(slots=True)
+class Reach:
+    """The way to one connection, and what was met on it.
+
+    After `connection()` returned None, `attempts` and `errors` say why.
+    """
+
+    target: LiveTarget
+    attempt: int
+    observe: events.Observer | None
+    phase: Phase = Phase.RESOLVING
+    resolved_at: Instant | None = None
+    attempts: list[ConnectionAttempt] = field(default_factory=list)
+    errors: list[ResolveError] = field(default_factory=list)
+
+    async def connection(self, avoid: set[Endpoint]) -> Connection | None:
+        """Returns a new connection, or None where no address of any tier could be connected."""
+        in_trouble: list[Candidate] = []
+        for tier in self.target.tiers:
+            candidates = await self._candidates(tier)
+            fresh = [one for one in candidates if one.endpoint not in avoid]
+            in_trouble += [one for one in candidates if one.endpoint in avoid]
+            if fresh and (connection := await self._race(fresh)) is not None:
+                return connection
+        return await self._race(in_trouble) if in_trouble else None
+
+    async def _candidates(self, tier: tuple[Url, ...]) -> tuple[Candidate, ...]:
+        """Every address of every URL, in the order in which they are to be tried."""
+        self.phase = Phase.RESOLVING
+        found: dict[Origin, tuple[Endpoint, ...]] = {}
+        if len(tier) == 1:
+            await self._resolve(tier[0].origin, found)
+        else:
+            async with trio.open_nursery() as nursery:
+                for url in tier:
+                    nursery.start_soon(self._resolve, url.origin, found)
+        now = self.resolved_at = trio.current_time()
+        engine = self.target.engine
+        return candidate_order(
+            [(url.origin, found.get(url.origin, ())) for url in tier],
+            self.target.spec.order,
+            random=engine.random,
+            is_held_down=lambda endpoint: engine.health.is_held_down(endpoint, now),
+        )
+
+    async def _resolve(self, origin: Origin, found: dict[Origin, tuple[Endpoint, ...]]) -> None:
+        at = self.target.proxy.origin if self.target.proxy is not None else origin
+        try:
+            answer = await self.target.engine.resolver.resolve(at.host, at.port)
+        except ResolveError as exc:
+            self.target.known[origin] = ()
+            self.errors.append(exc)
+            return
+        found[origin] = self.target.known[origin] = answer.endpoints
+        if self.observe is not None:
+            self.observe(
+                events.NameResolved(
+                    trio.current_time(),
+                    self.attempt,
+                    at.host,
+                    answer.endpoints,
+                    answer.source,
+                    answer.ttl,
+                )
+            )
+
+    async def _race(self, candidates: list[Candidate]) -> Connection | None:
+        """One race among those whose addresses have room; waits where none has."""
+        pool, target = self.target.engine.pool, self.target
+        with_room = self._with_room(candidates)
+        if not with_room:
+            self.phase = Phase.QUEUED
+            origin = candidates[0].origin
+            granted = await pool.wait_for_room(
+                target.key(origin), [one.endpoint for one in candidates if one.origin == origin]
+            )
+            if isinstance(granted, Connection):
+                return granted
+            with_room = [Candidate(origin, granted)]
+        self.phase = Phase.CONNECTING
+        health = target.engine.health
+        generations = {one.endpoint: health.generation(one.endpoint) for one in with_room}
+        opened = None
+        try:
+            opened, attempts = await race(
+                with_room,
+                self._settings(),
+                dialer=target.engine.dialer,
+                establish=self._establish,
+                needs_handshake=lambda origin: origin.is_secure,
+                observe=self.observe,
+                attempt=self.attempt,
+            )
+        finally:
+            for one in with_room:
+                if opened is None or (one.origin, one.endpoint) != (opened.origin, opened.endpoint):
+                    pool.unreserve(target.key(one.origin), one.endpoint)
+        self.attempts += attempts
+        now = trio.current_time()
+        for tried in attempts:
+            if tried.failure is not None and counts_against(tried.failure):
+                health.report_failure(tried.endpoint, now, generations[tried.endpoint])
+        return self._as_connection(opened) if opened is not None else None
+
+    def _with_room(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Those whose address is below its limit; a place is reserved on each."""
+        by_origin: dict[Origin, list[Endpoint]] = {}
+        for one in candidates:
+            by_origin.setdefault(one.origin, []).append(one.endpoint)
+        pool, key = self.target.engine.pool, self.target.key
+        reserved = {
+            (origin, endpoint)
+            for origin, endpoints in by_origin.items()
+            for endpoint in pool.reserve(key(origin), endpoints)
+        }
+        return [one for one in candidates if (one.origin, one.endpoint) in reserved]
+
+    def _as_connection(self, opened: Opened) -> Connection:
+        connection = Connection(
+            self.target.key(opened.origin),
+            opened.origin,
+            opened.transport,
+            opened.stream,
+            opened.connected_at,
+            opened.usable_at,
+        )
+        connection.is_absolute_form = self.target.proxy is not None and not opened.origin.is_secure
+        self.target.engine.pool.opened(connection.key, connection)
+        return connection
+
+    def _settings(self) -> RaceSettings:
+        spec = self.target.spec
+        return RaceSettings(
+            connection_attempt_delay=connection_attempt_delay(
+                spec.order, spec.connection_attempt_delay
+            ),
+            width=spec.race_width,
+            connect_timeout=spec.connect_timeout,
+        )
+
+    async def _establish(
+        self, transport: Transport, origin: Origin
+    ) -> trio.abc.HalfCloseableStream:
+        """What makes a connected transport usable: nothing, a tunnel, TLS, or both."""
+        stream: trio.abc.HalfCloseableStream = transport  # type: ignore[assignment]
+        if not origin.is_secure:
+            return stream
+        if self.target.proxy is not None:
+            await open_tunnel(transport, origin, self.target.proxy)
+        context: ssl.SSLContext = self.target.tls_context()
+        name = self.target.spec.tls.server_name or origin.host.partition("%")[0]
+        return await start_tls(transport, context, name)

@@ -1,0 +1,192 @@
+"""HTTP/1.1 on one connection, seen from the client: h11 behind two narrow seams.
+
+`read a head` and `relay content` are all that the rest of haclient knows of the wire. h11 is strict
+and slow (about 100 us an exchange); a faster reader of the canonical form can stand here one day,
+with h11 as its judge, and nothing else would change.
+
+What h11 leaves to its user and is done here: a bound on interim answers; 101 only where it was
+asked for; an end of the connection told apart from garbage; and a check that nothing unread is
+left behind before the connection serves again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import h11
+
+from haclient.net import InterruptedReceive, Transport
+from haclient.types import Fields
+
+__all__ = ["ConnectionLost", "Garbled", "Head", "Http1", "ReceivingStream"]
+
+MAX_HEAD_BYTES = 65536
+"""Of a response head, and of any line within chunked content. nginx 8 KiB by default, HAProxy
+16 KiB, curl 300 KiB; servers that set many cookies pass the smaller ones."""
+
+MAX_INTERIM_HEADS = 32
+"""1xx answers before the final one; a server needs one or two, an endless row is an attack."""
+
+RECEIVE_BYTES = 65536
+
+
+class ConnectionLost(Exception):  # noqa: N818  (the peer's doing)
+    """The connection ended, in order or not, before the message did."""
+
+
+class Garbled(Exception):  # noqa: N818  (the peer's doing)
+    """What came in is not HTTP/1.1; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a response (RFC 9112, section 2.1)."""
+
+    status: int
+    reason: bytes
+    http_version: bytes
+    fields: Fields
+
+
+class ReceivingStream:
+    """What this module needs of a stream (typing only)."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As trio.abc.ReceiveStream."""
+        raise NotImplementedError
+
+
+class Http1:
+    """The state of one connection, one exchange after another."""
+
+    __slots__ = ("_h11", "_has_eof", "_interim_seen", "_stream", "bytes_buffered", "trailers")
+
+    def __init__(self, stream: object) -> None:
+        self._stream: ReceivingStream = stream  # type: ignore[assignment]
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._has_eof = False
+        self._interim_seen = 0
+        self.trailers: Fields = ()
+
+    def request_head(self, method: str, target: str, fields: Fields) -> bytes:
+        """Returns the head's bytes; Host first, the order and letter case of the rest kept.
+
+        Raises:
+            ValueError: method, target or a field cannot be put on the wire; the message says which.
+        """
+        try:
+            request = h11.Request(method=method, target=target, headers=fields)  # type: ignore[arg-type]
+            return self._h11.send(request) or b""
+        except h11.LocalProtocolError as exc:
+            raise ValueError(str(exc)) from exc
+
+    def content_bytes(self, data: bytes) -> bytes:
+        """Returns content framed as the head announced it."""
+        try:
+            return self._h11.send(h11.Data(data)) or b""
+        except h11.LocalProtocolError as exc:
+            raise ValueError(str(exc)) from exc
+
+    def end_of_request(self) -> bytes:
+        """Returns what ends the request; less content than announced is an error (ValueError)."""
+        try:
+            return self._h11.send(h11.EndOfMessage()) or b""
+        except h11.LocalProtocolError as exc:
+            raise ValueError(str(exc)) from exc
+
+    async def read_head(self) -> Head:
+        """Returns the next head, interim ones (1xx) included.
+
+        May be called again after InterruptedReceive: nothing is lost.
+
+        Raises:
+            ConnectionLost: the connection ended first.
+            Garbled: not HTTP/1.1, too long a head, or more than 32 interim answers.
+            InterruptedReceive: the watch has news.
+        """
+        event = await self._next_event()
+        if isinstance(event, h11.Response):
+            return _head(event)
+        if isinstance(event, h11.InformationalResponse):
+            self._interim_seen += 1
+            if self._interim_seen > MAX_INTERIM_HEADS:
+                raise Garbled(f"more than {MAX_INTERIM_HEADS} interim responses")
+            if event.status_code == 101:
+                raise Garbled("101 Switching Protocols, which was not asked for")
+            return _head(event)
+        raise Garbled(f"a response head was due, not {type(event).__name__}")
+
+    async def read_content(self) -> bytes:
+        """Returns the next piece of content, empty at its end.
+
+        Raises:
+            As `read_head`.
+        """
+        event = await self._next_event()
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        if isinstance(event, h11.EndOfMessage):
+            self.trailers = tuple(event.headers.raw_items())
+            return b""
+        raise Garbled(f"content was due, not {type(event).__name__}")
+
+    async def _next_event(self) -> h11.Event:
+        while True:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as exc:
+                if self._has_eof:
+                    raise ConnectionLost("the server closed the connection") from exc
+                raise Garbled(str(exc)) from exc
+            if event is h11.NEED_DATA:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+                self._has_eof = not data
+                self._h11.receive_data(data)
+            elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
+                raise ConnectionLost("the server closed the connection")
+            else:
+                assert isinstance(event, h11.Event)
+                return event
+
+    @property
+    def is_request_whole(self) -> bool:
+        """Whether all of the request went through `end_of_request`."""
+        return self._h11.our_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+
+    @property
+    def is_content_due(self) -> bool:
+        """Whether the response has more to say."""
+        return self._h11.their_state is h11.SEND_BODY
+
+    def start_next(self) -> bool:
+        """Makes ready for the next exchange; False where the connection must be closed.
+
+        True only from the clean end state: both messages whole, neither side asked to close, not a
+        byte left over.
+        """
+        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+            return False
+        if self._h11.trailing_data[0] or self._has_eof:
+            return False
+        self._h11.start_next_cycle()
+        self._interim_seen = 0
+        self.trailers = ()
+        return True
+
+    async def has_leftovers(self, transport: Transport) -> bool:
+        """Whether decrypted bytes are left in the TLS layer, where no poll can see them.
+
+        Late session tickets (RFC 8446, section 4.6.1) are read and taken in on the way.
+        """
+        transport.interrupt()
+        try:
+            await self._stream.receive_some(1)
+        except InterruptedReceive:
+            return False
+        return True
+
+
+def _head(event: h11.Response | h11.InformationalResponse) -> Head:
+    return Head(
+        event.status_code, event.reason, event.http_version, tuple(event.headers.raw_items())
+    )

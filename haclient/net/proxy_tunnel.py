@@ -1,0 +1,61 @@
+"""A tunnel through a forward proxy: CONNECT, answered with 2xx (RFC 9110, section 9.3.6).
+
+Nothing of the client's own is sent before the 2xx. The proxy's credentials go to the proxy only.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import h11
+import trio
+
+from haclient.core.url import Url
+from haclient.errors import ProxyError
+from haclient.net import Transport
+from haclient.types import Origin
+
+__all__ = ["open_tunnel", "proxy_authorization"]
+
+MAX_CONNECT_HEAD_BYTES = 16384
+
+
+def proxy_authorization(proxy: Url) -> tuple[bytes, bytes] | None:
+    """The Proxy-Authorization field for a proxy URL with userinfo (RFC 7617), or None."""
+    if proxy.userinfo is None:
+        return None
+    token = base64.b64encode(proxy.userinfo.encode())
+    return (b"Proxy-Authorization", b"Basic " + token)
+
+
+async def open_tunnel(transport: Transport, origin: Origin, proxy: Url) -> None:
+    """Makes the proxy at the other end connect on to `origin`.
+
+    Raises:
+        ProxyError: it answered with something other than 2xx, or not with HTTP.
+        trio.BrokenResourceError: the connection broke.
+    """
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    authority = f"{host}:{origin.port}"
+    fields = [(b"Host", authority.encode()), (b"Proxy-Connection", b"Keep-Alive")]
+    if (credentials := proxy_authorization(proxy)) is not None:
+        fields.insert(1, credentials)
+    wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_CONNECT_HEAD_BYTES)
+    request = h11.Request(method="CONNECT", target=authority, headers=fields)
+    await transport.send_all((wire.send(request) or b"") + (wire.send(h11.EndOfMessage()) or b""))
+    try:
+        while True:
+            event = wire.next_event()
+            if event is h11.NEED_DATA:
+                data = await transport.receive_some(4096)
+                if not data:
+                    raise ProxyError(f"the proxy {proxy.origin} closed the connection")
+                wire.receive_data(data)
+            elif isinstance(event, h11.Response):
+                break
+    except h11.RemoteProtocolError as exc:
+        raise ProxyError(f"the proxy {proxy.origin} did not answer in HTTP: {exc}") from exc
+    if not 200 <= event.status_code < 300:
+        raise ProxyError(f"the proxy {proxy.origin} answered CONNECT with {event.status_code}")
+    if wire.trailing_data[0]:
+        raise trio.BrokenResourceError("the proxy sent bytes before the tunnel was used")

@@ -1,0 +1,131 @@
+"""TLS from a connected transport: a context for a target, and one handshake.
+
+The name that is verified is the origin's, at every address and after every failover: the address
+is never asked for. Trust is the system's (truststore finds the bundle where a Python built
+elsewhere does not), unless the target names its own. One context serves all connections of a
+target; loading the bundle takes 20 ms, so it is made when the first https connection needs it.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import trio
+
+from haclient.core.spec import TlsSettings
+from haclient.errors import BadRequestError, CertificateError, TlsError
+from haclient.net import Transport
+
+__all__ = ["TlsFileError", "describe_tls", "make_context", "start_tls"]
+
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+ALPN = ["http/1.1"]
+"""RFC 7301; the only protocol that haclient speaks."""
+
+
+class TlsFileError(BadRequestError):
+    """A certificate, key or CA file cannot be used; `path` and `role` say which."""
+
+    def __init__(self, role: str, path: str, why: str) -> None:
+        super().__init__(f"the {role} file {path} cannot be used: {why}")
+        self.role = role
+        self.path = path
+
+
+def make_context(settings: TlsSettings) -> ssl.SSLContext:
+    """Returns a client context: verifying, ALPN http/1.1, the target's own files loaded.
+
+    Raises:
+        TlsFileError: a file is missing, unreadable, or not what it should be.
+        ValueError: an unknown `min_version`.
+    """
+    if settings.min_version not in VERSIONS:
+        raise ValueError(f'min_version must be "1.2" or "1.3", not "{settings.min_version}"')
+    context = _trusting(settings)
+    context.minimum_version = VERSIONS[settings.min_version]
+    context.set_alpn_protocols(ALPN)
+    if settings.cert_file is not None:
+        _load(
+            "certificate",
+            settings.cert_file,
+            lambda: context.load_cert_chain(str(settings.cert_file), settings.key_file, no_password),
+        )
+    return context
+
+
+def no_password() -> str:
+    """An encrypted key has no one to ask for its password in an automated program."""
+    raise ValueError("the key is encrypted; store it decrypted, with tight file permissions")
+
+
+def _trusting(settings: TlsSettings) -> ssl.SSLContext:
+    if not settings.verify:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    if settings.ca_file is not None:
+        own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _load("CA", settings.ca_file, lambda: own.load_verify_locations(cafile=settings.ca_file))
+        return own
+    import truststore  # 22 ms: only for whoever needs the system's trust
+
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _load(role: str, path: str, load: object) -> None:
+    try:
+        load()  # type: ignore[operator]
+    except FileNotFoundError:
+        raise TlsFileError(role, path, "no such file") from None
+    except ssl.SSLError as exc:
+        raise TlsFileError(role, path, f"not valid PEM ({exc.reason or exc})") from exc
+    except (OSError, ValueError) as exc:
+        raise TlsFileError(role, path, str(exc)) from exc
+
+
+async def start_tls(
+    transport: Transport, context: ssl.SSLContext, server_name: str
+) -> trio.SSLStream[trio.abc.HalfCloseableStream]:
+    """Shakes hands over a connected transport and returns the stream for the plain text.
+
+    EOF without close_notify is an error, so that an answer delimited by the end of the connection
+    cannot be cut short by a stranger (RFC 8446, section 6.1).
+
+    Raises:
+        CertificateError: the chain or the name does not hold for `server_name`.
+        TlsError: anything else that keeps the handshake from finishing.
+        trio.BrokenResourceError: the connection broke.
+    """
+    stream = trio.SSLStream(transport, context, server_hostname=server_name)  # type: ignore[type-var]
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError as exc:
+        cause = exc.__cause__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise CertificateError(certificate_words(cause)) from exc
+        if isinstance(cause, ssl.SSLEOFError):
+            raise TlsError("the server closed the connection in the handshake") from exc
+        if isinstance(cause, ssl.SSLError):
+            raise TlsError(tls_words(cause)) from exc
+        raise
+    return stream  # type: ignore[return-value]
+
+
+def certificate_words(exc: ssl.SSLCertVerificationError) -> str:
+    """What is wrong with a certificate, as OpenSSL says it, without its file and line."""
+    return exc.verify_message.rstrip(".") or tls_words(exc)
+
+
+def tls_words(exc: ssl.SSLError) -> str:
+    """OpenSSL's reason in small letters ("wrong version number": often a plain-text server)."""
+    return (exc.reason or "TLS error").replace("_", " ").lower()
+
+
+def describe_tls(stream: object) -> str:
+    """Version and cipher of a TLS stream ("TLSv1.3 TLS_AES_256_GCM_SHA384"), or empty."""
+    if not isinstance(stream, trio.SSLStream):
+        return ""
+    cipher = stream.cipher()
+    return f"{stream.version()} {cipher[0]}" if cipher else str(stream.version())

@@ -1,0 +1,246 @@
+"""A connected socket that can be asked for signs of life.
+
+trio.SocketStream would do but for two things: the watch must be able to wake a reader without
+closing anything and without a task or a cancel scope for each request; and the engine must know
+how many bytes the kernel took even when a send broke in the middle, for that decides whether a
+request may be sent again. So this is a stream of our own on the standard socket and trio's two
+lowest calls. It passes trio's own stream checks (tests/loopback/test_transport.py).
+
+How the waking works: `trio.lowlevel.notify_closing` makes whoever waits for the descriptor raise
+ClosedResourceError, and does nothing to the descriptor. A reader that finds its stream still open
+then knows that it was meant as news, and raises InterruptedReceive; a writer just waits on.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+
+import trio
+
+from haclient.core.detector import TcpInfo
+from haclient.net import InterruptedReceive
+from haclient.net.sockopts import start_keepalive, stop_keepalive, tcp_info, tcp_info_works
+from haclient.types import Endpoint
+
+__all__ = ["SocketTransport", "endpoint_of"]
+
+DEFAULT_RECEIVE_BYTES = 65536
+"""As trio's own default; a whole TLS record and most answers fit."""
+
+
+class OneAtATime:
+    """Two tasks sending on one stream would mix their bytes: the second is told so."""
+
+    def __init__(self) -> None:
+        self._is_held = False
+
+    def __enter__(self) -> None:
+        if self._is_held:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._is_held = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._is_held = False
+
+
+class SocketTransport(trio.abc.HalfCloseableStream):
+    """See haclient.net.Transport for the contract."""
+
+    def __init__(self, sock: socket.socket, endpoint: Endpoint) -> None:
+        self._sock = sock
+        self.endpoint = endpoint
+        self.local = endpoint_of(sock)
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._is_closed = False
+        self._has_sent_eof = False
+        self._is_interrupted = False
+        self._is_probing = False
+        self._more_is_likely = False
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._send_guard = OneAtATime()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return f"<SocketTransport {self.local} -> {self.endpoint}, {state}>"
+
+    def send_now(self, data: bytes) -> int:
+        """Hands over what the kernel takes at once, without a checkpoint; returns how much.
+
+        The hot path: a small request on a connection whose send buffer is empty. The caller's next
+        step is to wait for the answer, which is the checkpoint.
+
+        Raises:
+            trio.ClosedResourceError, trio.BrokenResourceError: as `send_all`.
+        """
+        if self._is_closed:
+            raise trio.ClosedResourceError("this connection was closed already")
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as exc:
+            raise trio.BrokenResourceError(describe(exc)) from exc
+        self.bytes_sent += sent
+        return sent
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with self._send_guard:
+            if self._has_sent_eof:
+                raise trio.ClosedResourceError("the sending side was closed already")
+            if not data:
+                await trio.lowlevel.checkpoint()
+                if self._is_closed:
+                    raise trio.ClosedResourceError("this connection was closed already")
+                return
+            await trio.lowlevel.checkpoint_if_cancelled()
+            await self._send(memoryview(data))
+
+    async def _send(self, view: memoryview) -> None:
+        has_yielded = False
+        while view:
+            if self._is_closed:
+                raise trio.ClosedResourceError("this connection was closed while sending")
+            try:
+                sent = self._sock.send(view)
+            except (BlockingIOError, InterruptedError):
+                await self._wait_writable()
+                has_yielded = True
+            except OSError as exc:
+                raise trio.BrokenResourceError(describe(exc)) from exc
+            else:
+                self.bytes_sent += sent
+                view = view[sent:]
+        if not has_yielded:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _wait_writable(self) -> None:
+        try:
+            await trio.lowlevel.wait_writable(self._sock)
+        except trio.ClosedResourceError:
+            # Either closed under us, or an interrupt meant for the reader: wait on.
+            if self._is_closed:
+                raise trio.ClosedResourceError("this connection was closed while sending") from None
+
+    async def wait_send_all_might_not_block(self) -> None:
+        with self._send_guard:
+            if self._is_closed:
+                raise trio.ClosedResourceError("this connection was closed already")
+            await self._wait_writable()
+
+    async def send_eof(self) -> None:
+        with self._send_guard:
+            await trio.lowlevel.checkpoint()
+            if self._is_closed:
+                raise trio.ClosedResourceError("this connection was closed already")
+            if self._has_sent_eof:
+                return
+            self._has_sent_eof = True
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError as exc:
+                raise trio.BrokenResourceError(describe(exc)) from exc
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if max_bytes is None:
+            max_bytes = DEFAULT_RECEIVE_BYTES
+        elif max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
+        if self._is_closed:
+            raise trio.ClosedResourceError("this connection was closed already")
+        # Small answers: to wait first saves a failing recv (its exception costs more than the
+        # wait). In the midst of a long one, and with news pending, there is likely something there.
+        if self._more_is_likely or self._is_interrupted:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._wait_readable()
+        while True:
+            if self._is_closed:
+                raise trio.ClosedResourceError("this connection was closed while receiving")
+            try:
+                data = self._sock.recv(max_bytes)
+            except (BlockingIOError, InterruptedError):
+                self._more_is_likely = False
+            except OSError as exc:
+                raise trio.BrokenResourceError(describe(exc)) from exc
+            else:
+                self._more_is_likely = len(data) == max_bytes
+                self.bytes_received += len(data)
+                return data
+            if self._is_interrupted:
+                self._is_interrupted = False
+                raise InterruptedReceive
+            await self._wait_readable()
+
+    async def _wait_readable(self) -> None:
+        try:
+            await trio.lowlevel.wait_readable(self._sock)
+        except trio.ClosedResourceError:
+            if not self._is_interrupted:
+                raise trio.ClosedResourceError(
+                    "this connection was closed while receiving"
+                ) from None
+
+    def interrupt(self) -> None:
+        """Wakes the receiver with InterruptedReceive."""
+        if not self._is_closed:
+            self._is_interrupted = True
+            trio.lowlevel.notify_closing(self._sock)
+
+    def close(self) -> None:
+        """Closes at once; whoever waits in send or receive gets trio.ClosedResourceError."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._is_interrupted = False
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+    async def aclose(self) -> None:
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def is_quiet(self) -> bool:
+        """Whether an idle connection is fit for reuse; one system call.
+
+        Readable while idle means EOF, a reset or bytes that nobody asked for: all unfit.
+        """
+        return not self._is_closed and not self._poll.poll(0)
+
+    def snapshot(self) -> TcpInfo | None:
+        """The kernel's view; None on Unix sockets, once closed, and where it cannot be read."""
+        if self._is_closed or self.endpoint.is_unix or not tcp_info_works():
+            return None
+        return tcp_info(self._sock)
+
+    def probe(self) -> None:
+        """Sends a TCP keep-alive probe now, if nothing has come in for a second."""
+        if not self._is_closed and not self.endpoint.is_unix:
+            self._is_probing = True
+            start_keepalive(self._sock)
+
+    def stop_probing(self) -> None:
+        """Switches TCP keep-alive off, if `probe` switched it on."""
+        if self._is_probing:
+            self._is_probing = False
+            if not self._is_closed:
+                stop_keepalive(self._sock)
+
+
+def endpoint_of(sock: socket.socket) -> Endpoint | None:
+    """The socket's own end."""
+    try:
+        name = sock.getsockname()
+    except OSError:
+        return None
+    return Endpoint(name[0], name[1]) if isinstance(name, tuple) else None
+
+
+def describe(exc: OSError) -> str:
+    """The system's words for an error, without its number."""
+    if exc.errno == errno.ETIMEDOUT:
+        return "Connection timed out by the kernel"
+    return exc.strerror or str(exc) or type(exc).__name__

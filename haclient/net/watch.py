@@ -1,0 +1,180 @@
+"""One watch over every outstanding request.
+
+A time-out, a keep-alive timer and a task for each request would cost more than the request. Here
+there is one task for all: an exchange that starts to wait puts itself on the list, one that ends
+takes itself off; that is all the common request pays (two dictionary calls and a comparison). The
+task sleeps until the first look is due. Only a request that has been silent for FIRST_LOOK makes
+it read TCP_INFO, and only one silent for a second has an option set.
+
+The watch decides nothing: `core.detector` does. What it finds out it leaves as `news` on the
+Outstanding and wakes the reader; the exchange acts. Nothing is closed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NoReturn, assert_never
+
+import trio
+
+from haclient import events
+from haclient.core.detector import Clear, DeclareDead, Detector, Probe, Suspect, TcpInfo
+from haclient.core.keepalive import FIRST_LOOK, LOOK_EVERY, SILENCE_BEFORE_PROBE
+from haclient.net import Transport
+from haclient.types import Evidence, Instant
+
+__all__ = ["Outstanding", "Watch"]
+
+
+class Outstanding:
+    """One request on one connection, from its first byte sent to the last byte of its answer.
+
+    `dead` and `suspicion` hold evidence once there is any; `is_overdue` is set once the server was
+    alive and silent for longer than the back-stop. All three are news to the reader, which
+    `receive_some` raises as InterruptedReceive.
+    """
+
+    __slots__ = (
+        "attempt",
+        "backstop",
+        "dead",
+        "detector",
+        "is_overdue",
+        "look_at",
+        "moved",
+        "moved_at",
+        "observe",
+        "suspicion",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        now: Instant,
+        backstop: float,
+        attempt: int = 1,
+        observe: events.Observer | None = None,
+    ) -> None:
+        self.transport = transport
+        self.backstop = backstop
+        self.attempt = attempt
+        self.observe = observe
+        self.look_at = now + min(FIRST_LOOK, backstop)
+        self.moved = -1
+        self.moved_at = now
+        self.detector: Detector | None = None
+        self.dead: Evidence | None = None
+        self.suspicion: Evidence | None = None
+        self.is_overdue = False
+
+    def look(self, now: Instant) -> None:
+        """Asks the kernel, lets the detector weigh it, and leaves news for the reader."""
+        detector = self.detector
+        if detector is None:
+            detector = self.detector = Detector(now)
+        info = self.transport.snapshot()
+        if info is None:
+            self._look_without_kernel(now)
+        else:
+            for action in detector.look(now, info):
+                self._act(action, now, info)
+            self.look_at = detector.look_at
+        self._check_backstop(now)
+
+    def _act(self, action: Probe | Suspect | Clear | DeclareDead, now: Instant, info: TcpInfo) -> None:
+        endpoint, tell = self.transport.endpoint, self.observe
+        match action:
+            case Probe(silent_for):
+                self.transport.probe()
+                if tell is not None:
+                    tell(events.Probed(now, self.attempt, endpoint, silent_for))
+            case Suspect(evidence):
+                self.suspicion = evidence
+                if tell is not None:
+                    tell(events.Suspected(now, self.attempt, endpoint, evidence))
+                self.transport.interrupt()
+            case Clear():
+                self.suspicion = None
+                if tell is not None:
+                    tell(events.Cleared(now, self.attempt, endpoint))
+                self.transport.interrupt()
+            case DeclareDead(evidence):
+                self.dead = evidence
+                if tell is not None:
+                    tell(events.DeclaredDead(now, self.attempt, endpoint, evidence))
+                self.transport.interrupt()
+            case _:
+                assert_never(action)
+
+    def _look_without_kernel(self, now: Instant) -> None:
+        """No TCP_INFO: switch the kernel's own keep-alive on after a second, and let it judge."""
+        silent_for = now - self.moved_at
+        if silent_for >= SILENCE_BEFORE_PROBE:
+            self.transport.probe()
+        self.look_at = now + SILENCE_BEFORE_PROBE
+
+    def _check_backstop(self, now: Instant) -> None:
+        """Alive, and no byte either way for `backstop` seconds: not dead, but long enough."""
+        moved = self.transport.bytes_received + self.transport.bytes_sent
+        if moved != self.moved:
+            if self.moved >= 0:
+                self.moved_at = now
+            self.moved = moved
+        due_at = self.moved_at + self.backstop
+        if now >= due_at and not self.is_overdue:
+            self.is_overdue = True
+            self.transport.interrupt()
+        if not self.is_overdue:
+            self.look_at = min(self.look_at, due_at)
+
+
+class Watch:
+    """The list of outstanding requests, and the one task that looks after them."""
+
+    def __init__(self) -> None:
+        self._outstanding: dict[Outstanding, None] = {}
+        self._wake_at = math.inf
+        self._scope = trio.CancelScope()
+
+    def __len__(self) -> int:
+        return len(self._outstanding)
+
+    def add(self, entry: Outstanding) -> None:
+        """From now on `entry` is looked after. No checkpoint."""
+        self._outstanding[entry] = None
+        if entry.look_at < self._wake_at:
+            self._wake_at = self._scope.deadline = entry.look_at
+
+    def remove(self, entry: Outstanding) -> None:
+        """The request was answered or given up: no probe leaves for it any more."""
+        self._outstanding.pop(entry, None)
+        entry.transport.stop_probing()
+
+    async def run(self, also: Callable[[Instant], Instant] | None = None) -> NoReturn:
+        """Looks whenever a look is due, until cancelled.
+
+        Args:
+            also: called with the present instant; returns when it wants to be called next (the
+                pool's idle limit rides along). Infinity means "with the next wake-up": every
+                exchange causes one.
+        """
+        next_also = -math.inf
+        while True:
+            now = trio.current_time()
+            self._look_at_all(now)
+            if also is not None and (now >= next_also or next_also == math.inf):
+                next_also = also(now)
+            with trio.CancelScope(deadline=min(self._wake_at, next_also)) as self._scope:
+                await trio.sleep_forever()
+
+    def _look_at_all(self, now: Instant) -> None:
+        wake_at = math.inf
+        for entry in self._outstanding:
+            if entry.look_at <= now:
+                entry.look(now)
+            wake_at = min(wake_at, entry.look_at)
+        # Steady traffic of quick requests would otherwise set the alarm anew for each of them:
+        # one look at an empty list every FIRST_LOOK is cheaper.
+        self._wake_at = max(wake_at, now + LOOK_EVERY / 10)

@@ -1,0 +1,41 @@
+"""What every test stands under: Hypothesis profiles, and no descriptor left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("dev", max_examples=50, deadline=None)
+settings.register_profile(
+    "ci",
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("nightly", max_examples=5000, deadline=None)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev")
+)
+
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A socket that a test, or the code under it, forgot fails that test."""
+    if not DESCRIPTORS.exists() or not {"loopback", "e2e"} & set(request.path.parts):
+        yield
+        return
+    before = len(os.listdir(DESCRIPTORS))
+    yield
+    after = len(os.listdir(DESCRIPTORS))
+    if after > before:
+        gc.collect()  # a reference cycle of an exception's traceback is no leak
+        after = len(os.listdir(DESCRIPTORS))
+    assert after <= before, f"{after - before} descriptors were left open"
