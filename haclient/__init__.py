@@ -19,20 +19,20 @@ from haclient._version import __version__
 
 if TYPE_CHECKING:
     from haclient.client import Client as Client
-    from haclient.client import Headers as Headers
-    from haclient.client import Response as Response
-    from haclient.types import Order as Order
     from haclient.core.spec import IdempotencyKey as IdempotencyKey
     from haclient.core.spec import Target as Target
     from haclient.core.spec import TlsSettings as TlsSettings
     from haclient.errors import *  # noqa: F403  (the tree, name by name, in errors.__all__)
+    from haclient.response import Headers as Headers
+    from haclient.response import Response as Response
     from haclient.types import AttemptRecord as AttemptRecord
+    from haclient.types import Order as Order
     from haclient.types import Verdict as Verdict
 
 _HOMES = {
     "Client": "haclient.client",
-    "Headers": "haclient.client",
-    "Response": "haclient.client",
+    "Headers": "haclient.response",
+    "Response": "haclient.response",
     "Order": "haclient.types",
     "IdempotencyKey": "haclient.core.spec",
     "Target": "haclient.core.spec",
@@ -41,7 +41,7 @@ _HOMES = {
     "Verdict": "haclient.types",
 }
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "AttemptRecord",
     "Client",
     "Headers",

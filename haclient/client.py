@@ -7,30 +7,36 @@ again elsewhere without the caller noticing; `stream` hands content over as it a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypedDict, Unpack
 
 import trio
 
 from haclient import events
 from haclient._version import __version__
 from haclient.core.retry import RequestFacts
-from haclient.core.spec import IdempotencyKey, Target
+from haclient.core.spec import IdempotencyKey, Target, TlsSettings
 from haclient.core.url import Url, parse_url
-from haclient.engine.attempt import Attempt, BrokenOff, Request
-from haclient.engine.exchange import Answer, exchange
-from haclient.engine.failure import error_for
+from haclient.engine.exchange import exchange
 from haclient.engine.live import Engine, LiveTarget
+from haclient.engine.outcome import Request
 from haclient.engine.replay import as_content
 from haclient.errors import BadRequestError
 from haclient.net import Dialer, Resolver
 from haclient.net.connection import Connection
 from haclient.net.dialer import SocketDialer
 from haclient.net.pool import Pool
-from haclient.net.proxy_tunnel import proxy_authorization
-from haclient.types import AttemptRecord, Fields, Verdict
+from haclient.net.proxy_tunnel import proxy_fields
+from haclient.response import Headers, Response
+from haclient.types import Fields, Order
 
 __all__ = ["Client", "Headers", "Response"]
 
@@ -39,142 +45,50 @@ HeaderSource = Mapping[str, str] | list[tuple[str, str]] | Fields | None
 """A mapping or a list of text pairs gets the defaults added; a tuple of byte pairs (Fields) goes
 out exactly as it is."""
 
+ProxySource = str | Url | Callable[[Url], str | Url | None] | None
+
+
+class Settings(TypedDict, total=False):
+    """What haclient.Target takes, but for its URLs."""
+
+    order: Order
+    window: float
+    response_timeout: float
+    connect_timeout: float
+    connection_attempt_delay: float
+    race_width: int
+    max_attempts: int
+    failover_statuses: frozenset[int]
+    retry_budget: float
+    replay_limit: int
+    idempotency_key: IdempotencyKey
+    max_connections: int
+    pool_idle_timeout: float
+    tls: TlsSettings
+
+
+class RequestOptions(TypedDict, total=False):
+    """What Client.request takes besides method and URL."""
+
+    headers: HeaderSource
+    content: ContentSource
+    target: Target | None
+    timeout: float | None
+
+
 DEFAULT_FIELDS: Fields = (
     (b"User-Agent", f"haclient/{__version__}".encode()),
     (b"Accept", b"*/*"),
 )
+
+ANYWHERE = parse_url("http://localhost/")
+"""Stands for the URL in settings that are not any target's own."""
 
 MAX_CONTENT = 64 << 20
 """Bytes of an answer that `request` reads whole; more is for `stream`."""
 
 MAX_LIVE_TARGETS = 256
 """Origins whose budget and addresses are remembered; the least recently used is forgotten."""
-
-
-class Headers(Mapping[str, str]):
-    """Response fields by name, whatever the letter case; several of a name joined by ", "."""
-
-    def __init__(self, fields: Fields) -> None:
-        self.fields = fields
-
-    def __getitem__(self, name: str) -> str:
-        values = self.get_all(name)
-        if not values:
-            raise KeyError(name)
-        return ", ".join(values)
-
-    def get_all(self, name: str) -> list[str]:
-        """Every value of a field, in order (Set-Cookie must not be joined: RFC 9110, 5.3)."""
-        wanted = name.lower().encode("latin-1")
-        return [value.decode("latin-1") for key, value in self.fields if key.lower() == wanted]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(key.decode("latin-1").lower() for key, _ in self.fields))
-
-    def __len__(self) -> int:
-        return len({key.lower() for key, _ in self.fields})
-
-    def __repr__(self) -> str:
-        return f"Headers({dict(self)!r})"
-
-
-class Response:
-    """An answer: its head is here, its content perhaps still on the way.
-
-    Attributes:
-        status, reason, http_version: of the status line.
-        headers: fields by name; `fields` as they came.
-        attempts: what was tried, when, and why each try ended; whole once the content is.
-    """
-
-    def __init__(self, answer: Answer, observe: events.Observer | None) -> None:
-        self._answer = answer
-        self._attempt: Attempt = answer.attempt
-        self._observe = observe
-        self._content: bytes | None = None
-        self._is_over = False
-        head = self._attempt.head
-        assert head is not None
-        self.status = head.status
-        self.reason = head.reason.decode("latin-1")
-        self.http_version = head.http_version.decode("latin-1")
-        self.fields = head.fields
-        self.headers = Headers(head.fields)
-
-    def __repr__(self) -> str:
-        return f"<Response {self.status} from {self._attempt.connection and self._attempt.connection.endpoint}>"
-
-    @property
-    def attempts(self) -> tuple[AttemptRecord, ...]:
-        """Every attempt, in order."""
-        return self._answer.attempts
-
-    @property
-    def trailers(self) -> Fields:
-        """Trailer fields of chunked content, once it was read to its end."""
-        connection = self._attempt.connection
-        return connection.http.trailers if connection is not None else ()
-
-    async def read(self) -> bytes:
-        """Returns the whole content.
-
-        Raises:
-            ResponseIncompleteError: it broke off; what came before is not returned.
-        """
-        if self._content is None:
-            self._content = b"".join([chunk async for chunk in self])
-        return self._content
-
-    async def text(self, encoding: str = "utf-8") -> str:
-        """Returns the whole content as text."""
-        return (await self.read()).decode(encoding)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Content as it arrives.
-
-        Raises:
-            ResponseIncompleteError: it broke off.
-        """
-        if self._content is not None:
-            if self._content:
-                yield self._content
-            return
-        while not self._is_over:
-            try:
-                chunk = await self._attempt.read_chunk()
-            except BrokenOff as broken:
-                self._is_over = True
-                error = error_for(self.attempts, "part of it was handed over already", None, None)
-                self._tell_end(error)
-                raise error from broken.__cause__
-            except BaseException:
-                self.close()
-                raise
-            if chunk:
-                yield chunk
-            else:
-                await self._finish()
-
-    async def _finish(self) -> None:
-        self._is_over = True
-        await self._attempt.finish()
-        self._tell_end(None)
-
-    async def _take_whole(self) -> None:
-        """The content was read within the exchange."""
-        self._content = self._attempt.content
-        await self._finish()
-
-    def close(self) -> None:
-        """Gives the rest up; the connection is closed unless the content was read to its end."""
-        if not self._is_over:
-            self._is_over = True
-            self._attempt.abandon(Verdict.ANSWERED, "content not read to its end")
-            self._tell_end(None)
-
-    def _tell_end(self, error: Exception | None) -> None:
-        if self._observe is not None:
-            self._observe(events.ExchangeEnded(trio.current_time(), self.attempts, error))
 
 
 class Client:
@@ -194,11 +108,11 @@ class Client:
         target: Target | None = None,
         *,
         observe: events.Observer | None = None,
-        proxy: Any = None,
+        proxy: ProxySource = None,
         resolver: Resolver | None = None,
         dialer: Dialer | None = None,
         max_content: int = MAX_CONTENT,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
         self._default = target
         self._observe = observe
@@ -211,7 +125,7 @@ class Client:
         self._nursery_manager: Any = None
         self._live: dict[object, LiveTarget] = {}
         if settings:
-            Target(urls=("http://localhost/",), **settings)  # type: ignore[arg-type]  # to refuse now
+            Target(urls=(ANYWHERE,), **settings)  # to refuse a bad one now
 
     async def __aenter__(self) -> Self:
         self._nursery_manager = trio.open_nursery()
@@ -221,7 +135,7 @@ class Client:
             from haclient.net.resolver import SystemResolver
 
             resolver = SystemResolver()
-        spec = self._default or Target(urls=("http://localhost/",), **self._settings)  # type: ignore[arg-type]
+        spec = self._default or Target(urls=(ANYWHERE,), **self._settings)
         pool: Pool[Connection] = Pool(
             max_connections=spec.max_connections, idle_timeout=spec.pool_idle_timeout
         )
@@ -245,25 +159,25 @@ class Client:
             return False
         return bool(await self._nursery_manager.__aexit__(exc_type, exc, traceback))
 
-    async def get(self, url: str, **kwargs: Any) -> Response:
+    async def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """As `request` with GET."""
-        return await self.request("GET", url, **kwargs)
+        return await self.request("GET", url, **options)
 
-    async def head(self, url: str, **kwargs: Any) -> Response:
+    async def head(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """As `request` with HEAD."""
-        return await self.request("HEAD", url, **kwargs)
+        return await self.request("HEAD", url, **options)
 
-    async def post(self, url: str, **kwargs: Any) -> Response:
+    async def post(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """As `request` with POST."""
-        return await self.request("POST", url, **kwargs)
+        return await self.request("POST", url, **options)
 
-    async def put(self, url: str, **kwargs: Any) -> Response:
+    async def put(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """As `request` with PUT."""
-        return await self.request("PUT", url, **kwargs)
+        return await self.request("PUT", url, **options)
 
-    async def delete(self, url: str, **kwargs: Any) -> Response:
+    async def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """As `request` with DELETE."""
-        return await self.request("DELETE", url, **kwargs)
+        return await self.request("DELETE", url, **options)
 
     async def request(
         self,
@@ -294,7 +208,7 @@ class Client:
         live, request = self._prepare(method, url, headers, content, target, is_whole=True)
         answer = await exchange(live, request, self._observe, timeout)
         response = Response(answer, self._observe)
-        await response._take_whole()
+        await response.take_whole()
         return response
 
     @asynccontextmanager
@@ -342,9 +256,8 @@ class Client:
             live = self._live_for(spec, spec)
             path, is_target_whole = url, False
         fields = _as_fields(headers)
-        if live.proxy is not None and (credentials := proxy_authorization(live.proxy)) is not None:
-            if not live.first_tier[0].origin.is_secure:
-                fields = (*fields, credentials)
+        if live.proxy is not None and not live.first_tier[0].origin.is_secure:
+            fields = (*fields, *proxy_fields(live.proxy))
         has_key = live.spec.idempotency_key is IdempotencyKey.HONOUR and any(
             name.lower() == b"idempotency-key" for name, _ in fields
         )
@@ -372,8 +285,7 @@ class Client:
             if self._engine is None:
                 raise RuntimeError("a Client serves inside its `async with` block only")
             proxy = self._proxy(spec.urls[0]) if callable(self._proxy) else self._proxy
-            if isinstance(proxy, str):
-                proxy = parse_url(proxy)
+            proxy = parse_url(proxy) if isinstance(proxy, str) else proxy
             if len(self._live) >= MAX_LIVE_TARGETS:
                 del self._live[next(iter(self._live))]
             live = self._live[key] = LiveTarget(spec, self._engine, proxy)
@@ -388,13 +300,7 @@ def _as_fields(headers: HeaderSource) -> Fields:
         return headers
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     try:
-        fields = tuple(
-            (
-                name if isinstance(name, bytes) else name.encode("ascii"),
-                value if isinstance(value, bytes) else value.encode("latin-1"),
-            )
-            for name, value in pairs
-        )
+        fields = tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in pairs)
     except UnicodeEncodeError as exc:
         raise BadRequestError(
             f"a header field cannot be sent: {exc.object!r} is not Latin-1 (RFC 9110, section 5.5)"

@@ -79,6 +79,8 @@ _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 # way around an allow list.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
+_ADDRESS_AND_PORT = re.compile(r"(?:\[([^\]]+)\]|([^:]+))(?::([0-9]{1,5}))?")
+
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
@@ -169,20 +171,17 @@ def parse_nameserver(text: str) -> Endpoint:
     Raises:
         ValueError: it is none of these; the message says what would do.
     """
-    address, port = text, str(DNS_PORT)
-    if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") if rest else port
-    elif text.count(":") == 1:
-        address, _, port = text.partition(":")
+    found = _ADDRESS_AND_PORT.fullmatch(text)
+    address, port = text, DNS_PORT
+    if found is not None:
+        address, port = found[1] or found[2], int(found[3] or DNS_PORT)
     literal = ip_literal(address)
-    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65535
-    if literal is None or not is_port:
+    if literal is None or not 0 < port <= 65535:
         raise ValueError(
             f"{text!r} is not a name server: give an IP address, with a port if it is not 53 "
             '("10.0.0.53", "127.0.0.1:5353", "[::1]:5353")'
         )
-    return Endpoint(literal, int(port))
+    return Endpoint(literal, port)
 
 
 def describe_nameserver(server: Endpoint) -> str:

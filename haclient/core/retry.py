@@ -181,9 +181,9 @@ class Retry:
         """The attempt's server gave no sign of life where a living one would have."""
         self._suspects.add(attempt)
         self._in_trouble_since(now - evidence.silent_for)
-        if self._facts.is_safe and is_replayable and is_elsewhere and self.is_hopeless:
-            if self._may_start(now) and self._budget.withdraw(now):
-                return Again(f"attempt {attempt} is suspect: {evidence}")
+        may_share = self._facts.is_safe and is_replayable and is_elsewhere and self.is_hopeless
+        if may_share and self._may_start(now) and self._budget.withdraw(now):
+            return Again(f"attempt {attempt} is suspect: {evidence}")
         return Wait(self.window_ends_at)
 
     def cleared(self, attempt: int) -> Decision:

@@ -2,10 +2,13 @@
 
     exchange   the one place that says again or stop (core.retry decides, this carries out)
     attempt    one try: a connection, the request on it, the answer from it, the record of it
+    sending    the request's way out: head, Expect, content
+    outcome    what goes into an attempt and what comes out, as values
     reach      from a target to a connection: pool, names, order, race, tier after tier
     live       a target in use, and what all targets of a process share
     replay     the request's content, and whether it can be sent again
+    failure    from the records of a failed exchange to the caller's error
 
-Who may start what: `exchange` starts attempts, `attempt` starts at most one task of its own (the
+Who may start what: `exchange` starts attempts, `sending` starts at most one task of its own (the
 one that uploads long content), everything else is straight-line code in the caller's task.
 """

@@ -12,98 +12,44 @@ clean end state) or `abandon` (closed). Whoever creates an attempt calls one of 
 
 from __future__ import annotations
 
-from contextlib import aclosing
-from dataclasses import dataclass
-
 import trio
 
 from haclient import events
-from haclient.core.retry import Failure, RequestFacts
+from haclient.core.retry import Failure
 from haclient.engine.live import LiveTarget
+from haclient.engine.outcome import (
+    Answered,
+    BrokenOff,
+    ClearedUp,
+    Failed,
+    Outcome,
+    Request,
+    Suspicion,
+)
 from haclient.engine.reach import Reach
-from haclient.engine.replay import Content
-from haclient.errors import ContentError
+from haclient.engine.sending import Sending
+from haclient.errors import ContentTooLargeError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
 from haclient.net.http1 import ConnectionLost, Garbled, Head
+from haclient.net.tls import describe_tls
 from haclient.net.watch import Outstanding
 from haclient.types import (
     AttemptRecord,
     Endpoint,
     Evidence,
     EvidenceKind,
-    Fields,
     Instant,
-    Origin,
     Phase,
     Verdict,
 )
 
-__all__ = ["Answered", "Attempt", "ClearedUp", "Failed", "Outcome", "Request", "Suspicion"]
+__all__ = ["Attempt"]
 
 MAX_IDLE_NOT_RESENDABLE = 1.0
 """Seconds. A request that may not be resent rides only on a connection that was in use a moment
 ago: servers close idle ones after 5 s (Node) to 75 s (nginx) and more, and a close that crosses
 the request on the wire would leave it in doubt."""
-
-EXPECT_WAIT = 1.0
-"""Seconds that content is held back for "100 Continue" (RFC 9110, section 10.1.1 leaves the time to
-the client; curl waits as long)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request as the engine takes it.
-
-    `target` is origin-form ("/path?query"), before the target's own path prefix; `fields` go out
-    in this order, Host put first where it is missing.
-    """
-
-    method: str
-    target: str
-    fields: Fields
-    content: Content
-    facts: RequestFacts
-    is_target_whole: bool = False
-    """Whether the target's own path prefix is in `target` already."""
-    is_whole_wanted: bool = False
-    """Whether the answer is read whole within the exchange, so that it may be tried again
-    elsewhere for as long as the caller has seen nothing of it."""
-    max_content: int = 1 << 26
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The head of the final response is here; with is_whole_wanted all of the content too."""
-
-    head: Head
-
-
-@dataclass(frozen=True, slots=True)
-class Suspicion:
-    """The server may be dead; `advance` may be called again."""
-
-    evidence: Evidence
-
-
-@dataclass(frozen=True, slots=True)
-class ClearedUp:
-    """The suspicion was wrong; call `advance` again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The attempt is over. `error` is set where the caller's own part failed."""
-
-    failure: Failure
-    error: Exception | None = None
-
-
-Outcome = Answered | Suspicion | ClearedUp | Failed
-
-
-class ContentLimitPassed(Exception):  # noqa: N818  (told to the caller as ContentTooLargeError)
-    """The whole content was wanted and is larger than the limit."""
 
 
 class Attempt:
@@ -111,28 +57,22 @@ class Attempt:
 
     __slots__ = (
         "_bytes_before",
-        "_content_held",
         "_generation",
         "_is_suspect",
         "_observe",
         "_received",
         "_received_bytes",
-        "_upload_error",
-        "_upload_scope",
         "connection",
-        "detail",
-        "ended_at",
         "entry",
-        "evidence",
         "first_byte_at",
         "head",
-        "interim",
         "number",
         "phase",
         "reach",
         "record",
         "request",
         "reused",
+        "sending",
         "sent_at",
         "started_at",
         "target",
@@ -161,16 +101,13 @@ class Attempt:
         self.reused = False
         self.sent_at: Instant | None = None
         self.first_byte_at: Instant | None = None
-        self.ended_at: Instant | None = None
         self._observe = observe
         self._bytes_before = 0
         self._generation = 0
         self._is_suspect = False
         self._received: list[bytes] = []
         self._received_bytes = 0
-        self._content_held = False
-        self._upload_scope: trio.CancelScope | None = None
-        self._upload_error: Exception | None = None
+        self.sending: Sending | None = None
 
     def __repr__(self) -> str:
         where = self.connection.endpoint if self.connection else self.target.first_tier[0].origin
@@ -185,8 +122,8 @@ class Attempt:
                 if not await self._lease():
                     return self._fail(Verdict.REFUSED)
                 await self._send()
-            if self.head is None:
-                self.head = await self._final_head()
+            await self._final_head()
+            assert self.head is not None
             if self.request.is_whole_wanted:
                 await self._read_whole()
             return Answered(self.head)
@@ -221,10 +158,8 @@ class Attempt:
     async def _send(self) -> None:
         connection, request = self._leased, self.request
         self.phase = Phase.SENDING
-        fields = self._wire_fields(connection.origin)
-        head = connection.http.request_head(
-            request.method, self._request_target(connection), fields
-        )
+        prefix = "" if request.is_target_whole else self.target.prefixes[connection.origin]
+        sending = self.sending = Sending(connection, request, prefix, self._note_sent)
         self.entry = Outstanding(
             connection.transport,
             self.started_at if self.reused else trio.current_time(),
@@ -232,45 +167,50 @@ class Attempt:
             self.number,
             self._observe,
         )
-        self.target.engine.watch.add(self.entry)
-        small = request.content.small
-        if small is not None:
-            data = head
-            if small:
-                if await self._expects_continue(connection, head):
-                    data = b""
-                if not self._content_held:
-                    data += connection.http.content_bytes(small)
-            if not self._content_held:
-                await connection.send(data + connection.http.end_of_request())
-            self._note_sent(head)
-        else:
-            if not await self._expects_continue(connection, head):
-                await connection.send(head)
-            self._start_upload(head)
+        engine = self.target.engine
+        engine.watch.add(self.entry)
+        await sending.start(engine.nursery)
+        if sending.early_head is not None:
+            self._note_head(sending.early_head)
 
-    async def _final_head(self) -> Head:
+    async def _final_head(self) -> None:
         http = self._leased.http
-        while True:
+        while self.head is None:
             head = await http.read_head()
-            if self.first_byte_at is None:
-                self.first_byte_at = trio.current_time()
-                self.phase = Phase.RECEIVING
             if head.status >= 200:
-                self._tell_head(head)
-                return head
-            if self._observe is not None:
+                self._note_head(head)
+            elif self._observe is not None:
                 self._observe(
                     events.InterimReceived(
                         trio.current_time(), self.number, head.status, head.fields
                     )
                 )
 
+    def _note_head(self, head: Head) -> None:
+        now = self.first_byte_at = trio.current_time()
+        self.head = head
+        self.phase = Phase.RECEIVING
+        if self._observe is not None:
+            self._observe(
+                events.ResponseStarted(
+                    now,
+                    self.number,
+                    self._leased.endpoint,
+                    head.status,
+                    head.reason,
+                    head.http_version,
+                    head.fields,
+                )
+            )
+
     async def _read_whole(self) -> None:
         while data := await self._leased.http.read_content():
             self._received_bytes += len(data)
             if self._received_bytes > self.request.max_content:
-                raise ContentLimitPassed
+                raise ContentTooLargeError(
+                    f"the response's content is larger than {self.request.max_content} bytes: "
+                    "stream it instead of reading it whole"
+                )
             self._received.append(data)
 
     @property
@@ -294,92 +234,16 @@ class Attempt:
             except Exception as exc:
                 raise BrokenOff(self._explain(exc)) from exc
 
-    # --- sending -----------------------------------------------------------------------------
-
-    def _wire_fields(self, origin: Origin) -> Fields:
-        """Host first, and a length or chunked where the request bears content."""
-        fields = self.request.fields
-        names = {name.lower() for name, _ in fields}
-        if b"host" not in names:
-            fields = ((b"Host", origin.authority.encode("ascii")), *fields)
-        content = self.request.content
-        if b"content-length" in names or b"transfer-encoding" in names:
-            return fields
-        if content.length is None:
-            return (*fields, (b"Transfer-Encoding", b"chunked"))
-        if content.length or self.request.method in ("POST", "PUT", "PATCH"):
-            # RFC 9110, section 8.6: a method that means content announces it even when empty.
-            return (*fields, (b"Content-Length", b"%d" % content.length))
-        return fields
-
-    def _request_target(self, connection: Connection) -> str:
-        request = self.request
-        if request.is_target_whole:
-            target = request.target
-        else:
-            target = self.target.prefixes[connection.origin] + request.target
-        # RFC 9112, section 3.2.2: a proxy is told the whole URL.
-        return f"{connection.origin}{target}" if connection.is_absolute_form else target
-
-    async def _expects_continue(self, connection: Connection, head: bytes) -> bool:
-        """Where the request says Expect: 100-continue, sends the head and waits for the word.
-
-        Returns whether the head was sent. A final answer instead of the word is kept as the head.
-        """
-        if not any(
-            name.lower() == b"expect" and value.lower() == b"100-continue"
-            for name, value in self.request.fields
-        ):
-            return False
-        await connection.send(head)
-        with trio.move_on_after(EXPECT_WAIT):
-            try:
-                answer = await connection.http.read_head()
-            except InterruptedReceive:
-                return True  # the news is still on the entry; the next wait will bring it
-            if answer.status >= 200:
-                self.first_byte_at = trio.current_time()
-                self.head = answer
-                self._content_held = True
-                self._tell_head(answer)
-        return True
-
-    def _start_upload(self, head: bytes) -> None:
-        """Long content goes out in a task of its own, so that an early answer is seen."""
-        if self._content_held:
-            self._note_sent(head)
-            return
-        self._upload_scope = trio.CancelScope()
-        self.target.engine.nursery.start_soon(self._upload, head, self._upload_scope)
-
-    async def _upload(self, head: bytes, scope: trio.CancelScope) -> None:
-        connection = self._leased
-        with scope:
-            try:
-                async with aclosing(self.request.content.chunks()) as chunks:
-                    async for data in chunks:
-                        await connection.send(connection.http.content_bytes(data))
-                if end := connection.http.end_of_request():
-                    await connection.send(end)
-                self._note_sent(head)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                # The receiver sees the same end, and perhaps an answer that was sent before it.
-                return
-            except (ContentError, ValueError) as exc:
-                self._upload_error = (
-                    exc if isinstance(exc, ContentError) else ContentError(str(exc))
-                )
-                connection.transport.interrupt()
-
-    def _note_sent(self, head: bytes) -> None:
-        self.sent_at = trio.current_time()
+    def _note_sent(self) -> None:
+        """The last byte of the request was handed to the kernel."""
+        now = self.sent_at = trio.current_time()
         if self.phase is Phase.SENDING:
             self.phase = Phase.WAITING
         if self._observe is not None:
-            connection = self._leased
+            assert self.sending is not None
             self._observe(
                 events.RequestSent(
-                    self.sent_at, self.number, connection.endpoint, head, self.bytes_sent
+                    now, self.number, self._leased.endpoint, self.sending.head, self.bytes_sent
                 )
             )
 
@@ -389,8 +253,9 @@ class Attempt:
         """What the watch, or the upload, woke the receiver for."""
         entry = self.entry
         assert entry is not None
-        if self._upload_error is not None:
-            return self._fail(Verdict.FAILED, str(self._upload_error), error=self._upload_error)
+        if self.sending is not None and self.sending.error is not None:
+            error = self.sending.error
+            return self._fail(Verdict.FAILED, str(error), error=error)
         if entry.dead is not None:
             return self._fail(Verdict.DEAD, evidence=entry.dead)
         if entry.is_overdue:
@@ -450,25 +315,23 @@ class Attempt:
         self._leave_watch()
         self._close_record(Verdict.ANSWERED)
         engine.health.report_success(connection.endpoint, trio.current_time(), self._generation)
-        if self._upload_scope is not None:
-            # An answer that came before all of the request: what is left of it is not wanted.
-            self._upload_scope.cancel()
+        if self.sending is not None:
+            # An answer may come before all of the request: what is left of it is not wanted.
+            self.sending.stop()
         is_reusable = False
         try:
             is_reusable = await connection.make_ready_again()
         finally:
             engine.pool.release(connection, is_reusable)
 
-    def abandon(
-        self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None
-    ) -> None:
+    def abandon(self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None) -> None:
         """The attempt is over and its connection with it. Harmless when it was over already."""
         if self.record is not None:
             return
         self._leave_watch()
         self._close_record(verdict, detail, evidence)
-        if self._upload_scope is not None:
-            self._upload_scope.cancel()
+        if self.sending is not None:
+            self.sending.stop()
         if self.connection is not None:
             engine, connection = self.target.engine, self.connection
             connection.close()
@@ -488,7 +351,7 @@ class Attempt:
     def _close_record(
         self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None
     ) -> None:
-        now = self.ended_at = trio.current_time()
+        now = trio.current_time()
         connection, reach = self.connection, self.reach
         if connection is None and reach is not None:
             self.phase = reach.phase
@@ -521,8 +384,6 @@ class Attempt:
     # --- telling -----------------------------------------------------------------------------
 
     def _tell_connected(self, connection: Connection) -> None:
-        from haclient.net.tls import describe_tls
-
         assert self._observe is not None
         self._observe(
             events.Connected(
@@ -535,28 +396,6 @@ class Attempt:
                 "" if connection.is_plain else describe_tls(connection.stream),
             )
         )
-
-    def _tell_head(self, head: Head) -> None:
-        if self._observe is not None:
-            self._observe(
-                events.ResponseStarted(
-                    trio.current_time(),
-                    self.number,
-                    self._leased.endpoint,
-                    head.status,
-                    head.reason,
-                    head.http_version,
-                    head.fields,
-                )
-            )
-
-
-class BrokenOff(Exception):  # noqa: N818  (carries an outcome to the reader of the content)
-    """The content broke off."""
-
-    def __init__(self, outcome: Failed) -> None:
-        super().__init__(outcome.failure.verdict.value)
-        self.outcome = outcome
 
 
 def _cause(exc: BaseException) -> str:

@@ -18,17 +18,17 @@ import trio
 
 from haclient import events
 from haclient.core.retry import Again, Decision, GiveUp, Relay, Retry, Wait
-from haclient.engine.attempt import (
+from haclient.engine.attempt import Attempt
+from haclient.engine.failure import error_for
+from haclient.engine.live import LiveTarget
+from haclient.engine.outcome import (
     Answered,
-    Attempt,
     ClearedUp,
     Failed,
     Outcome,
     Request,
     Suspicion,
 )
-from haclient.engine.failure import error_for
-from haclient.engine.live import LiveTarget
 from haclient.errors import DeadlineError
 from haclient.types import AttemptRecord, Endpoint, Verdict
 
@@ -248,9 +248,7 @@ class Course:
                 attempt.abandon(Verdict.SUPERSEDED if self._winner else Verdict.CANCELLED)
 
 
-async def _drive(
-    attempt: Attempt, send: trio.MemorySendChannel[tuple[Attempt, Outcome]]
-) -> None:
+async def _drive(attempt: Attempt, send: trio.MemorySendChannel[tuple[Attempt, Outcome]]) -> None:
     """Reports every turn of an attempt until it is over."""
     while True:
         outcome = await attempt.advance()

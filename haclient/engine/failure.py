@@ -119,7 +119,9 @@ def _unconnected(
 def _connect_words(one: ConnectionAttempt) -> str:
     assert one.failure is not None
     took = f"after {one.ended_at - one.started_at:.2f} s"
-    detail = f" ({one.detail})" if one.detail and one.failure is not ConnectFailure.TIMED_OUT else ""
+    detail = (
+        f" ({one.detail})" if one.detail and one.failure is not ConnectFailure.TIMED_OUT else ""
+    )
     return f"{one.endpoint} {one.failure.value} {took}{detail}"
 
 

@@ -41,7 +41,7 @@ class Engine:
     pool: Pool[Connection]
     watch: Watch = field(default_factory=Watch)
     health: Health = field(default_factory=Health)
-    random: Callable[[], float] = random.random
+    chance: Callable[[], float] = random.random
 
     def start(self) -> None:
         """Starts the watch; the pool's idle limit rides along."""

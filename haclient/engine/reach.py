@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import trio
 
 from haclient import events
-from haclient.core.balance import Candidate, candidate_order, connection_attempt_delay
+from haclient.core.balance import Candidate, arrange, connection_attempt_delay
 from haclient.core.health import counts_against
 from haclient.core.race import RaceSettings
 from haclient.core.url import Url
@@ -56,7 +56,7 @@ class Reach:
                 return connection
         return await self._race(in_trouble) if in_trouble else None
 
-    async def _candidates(self, tier: tuple[Url, ...]) -> tuple[Candidate, ...]:
+    async def _candidates(self, tier: tuple[Url, ...]) -> list[Candidate]:
         """Every address of every URL, in the order in which they are to be tried."""
         self.phase = Phase.RESOLVING
         found: dict[Origin, tuple[Endpoint, ...]] = {}
@@ -68,11 +68,11 @@ class Reach:
                     nursery.start_soon(self._resolve, url.origin, found)
         now = self.resolved_at = trio.current_time()
         engine = self.target.engine
-        return candidate_order(
-            [(url.origin, found.get(url.origin, ())) for url in tier],
-            self.target.spec.order,
-            random=engine.random,
+        return arrange(
+            [(url.origin, endpoint) for url in tier for endpoint in found.get(url.origin, ())],
+            order=self.target.spec.order,
             is_held_down=lambda endpoint: engine.health.is_held_down(endpoint, now),
+            chance=engine.chance,
         )
 
     async def _resolve(self, origin: Origin, found: dict[Origin, tuple[Endpoint, ...]]) -> None:
@@ -170,11 +170,9 @@ class Reach:
             connect_timeout=spec.connect_timeout,
         )
 
-    async def _establish(
-        self, transport: Transport, origin: Origin
-    ) -> trio.abc.HalfCloseableStream:
+    async def _establish(self, transport: Transport, origin: Origin) -> trio.abc.Stream:
         """What makes a connected transport usable: nothing, a tunnel, TLS, or both."""
-        stream: trio.abc.HalfCloseableStream = transport  # type: ignore[assignment]
+        stream: trio.abc.Stream = transport  # type: ignore[assignment]
         if not origin.is_secure:
             return stream
         if self.target.proxy is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import trio
 
@@ -29,8 +29,9 @@ class Content:
         small: the whole, where it is at hand and small enough to travel with the head.
     """
 
-    length: int | None = 0
-    small: bytes | None = b""
+    def __init__(self) -> None:
+        self.length: int | None = 0
+        self.small: bytes | None = b""
 
     @property
     def is_replayable(self) -> bool:
@@ -55,14 +56,16 @@ class Content:
 
 
 async def _no_chunks() -> AsyncGenerator[bytes, None]:
-    return
-    yield b""
+    nothing: tuple[bytes, ...] = ()
+    for data in nothing:
+        yield data
 
 
 class BytesContent(Content):
     """Content at hand."""
 
     def __init__(self, data: bytes) -> None:
+        super().__init__()
         self._data = data
         self.length = len(data)
         self.small = data if len(data) <= CHUNK_BYTES else None
@@ -77,9 +80,9 @@ class BytesContent(Content):
 class FileContent(Content):
     """A file, from its present position to its end."""
 
-    small = None
-
     def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self.small = None
         self._file = file
         self._is_seekable = file.seekable()
         self._start = file.tell() if self._is_seekable else 0
@@ -116,12 +119,11 @@ class FileContent(Content):
 class StreamContent(Content):
     """An iterable of bytes, read once and kept up to `limit` bytes for a resend."""
 
-    small = None
-    length = None
-
     def __init__(
         self, source: AsyncIterable[bytes] | Iterable[bytes], limit: int, length: int | None = None
     ) -> None:
+        super().__init__()
+        self.small = None
         self._source = source
         self._iterator: AsyncGenerator[bytes, None] | None = None
         self._limit = limit
@@ -149,7 +151,10 @@ class StreamContent(Content):
             self._iterator = _iterate(self._source)
         while not self._is_exhausted:
             try:
-                data = await anext(self._iterator, None)
+                data = await anext(self._iterator)
+            except StopAsyncIteration:
+                self._is_exhausted = True
+                return
             except (trio.Cancelled, KeyboardInterrupt):
                 # The source was cut off in the middle and cannot go on for another attempt.
                 self._kept = None
@@ -158,9 +163,6 @@ class StreamContent(Content):
                 raise ContentError(
                     f"the request's content could not be read: {type(exc).__name__}: {exc}"
                 ) from exc
-            if data is None:
-                self._is_exhausted = True
-                return
             if data:
                 self._keep(data)
                 yield data
@@ -196,7 +198,9 @@ EMPTY = Content()
 
 
 def as_content(
-    source: bytes | bytearray | str | BinaryIO | AsyncIterable[bytes] | Iterable[bytes] | None,
+    source: (
+        Content | bytes | bytearray | str | BinaryIO | AsyncIterable[bytes] | Iterable[bytes] | None
+    ),
     limit: int,
 ) -> Content:
     """Returns the Content for what a caller may give.
@@ -205,18 +209,21 @@ def as_content(
         source: bytes, text (as UTF-8), a binary file, or an iterable of bytes.
         limit: bytes of a stream that are kept for a resend.
     """
-    if source is None:
-        return EMPTY
-    if isinstance(source, Content):
-        return source
-    if isinstance(source, bytes):
-        return BytesContent(source)
-    if isinstance(source, bytearray | memoryview):
-        return BytesContent(bytes(source))
-    if isinstance(source, str):
-        return BytesContent(source.encode())
-    if hasattr(source, "read"):
-        return FileContent(source)
-    if isinstance(source, AsyncIterable | Iterable):
-        return StreamContent(source, limit)
-    raise TypeError(f"content must be bytes, text, a file or an iterable, not {type(source).__name__}")
+    match source:
+        case None:
+            return EMPTY
+        case Content():
+            return source
+        case bytes() | bytearray() | memoryview():
+            return BytesContent(bytes(source))
+        case str():
+            return BytesContent(source.encode())
+        case io.RawIOBase() | io.BufferedIOBase():
+            return FileContent(cast("BinaryIO", source))
+        case AsyncIterable() | Iterable():
+            return StreamContent(source, limit)
+        case _:
+            raise TypeError(
+                f"content must be bytes, text, a binary file or an iterable, "
+                f"not {type(source).__name__}"
+            )

@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-
 from haclient.core.detector import TcpInfo
 from haclient.types import Endpoint
 
@@ -51,7 +50,7 @@ class Resolver(Protocol):
         ...
 
 
-class InterruptedReceive(Exception):  # noqa: N818  (news, not a fault)
+class InterruptedReceive(Exception):
     """The watch has news of this connection; nothing was read, and reading may go on."""
 
 

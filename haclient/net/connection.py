@@ -25,6 +25,8 @@ class Connection:
         key: the pool's group (origin and how it is spoken to).
         exchanges: how many it has carried.
         connected_at, usable_at: instants of its own making, for the record of its first exchange.
+        is_plain: nothing stands between HTTP and the transport.
+        is_absolute_form: at the other end is a forward proxy, which is told whole URLs.
     """
 
     __slots__ = (
@@ -33,6 +35,7 @@ class Connection:
         "exchanges",
         "http",
         "is_absolute_form",
+        "is_plain",
         "key",
         "origin",
         "stream",
@@ -45,7 +48,7 @@ class Connection:
         key: Hashable,
         origin: Origin,
         transport: Transport,
-        stream: trio.abc.HalfCloseableStream,
+        stream: trio.abc.Stream,
         connected_at: Instant,
         usable_at: Instant,
     ) -> None:
@@ -59,14 +62,10 @@ class Connection:
         self.usable_at = usable_at
         self.exchanges = 0
         self.is_absolute_form = False
+        self.is_plain = id(stream) == id(transport)
 
     def __repr__(self) -> str:
         return f"<Connection {self.origin} at {self.endpoint}, {self.exchanges} exchanges>"
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether nothing stands between HTTP and the transport."""
-        return self.stream is self.transport
 
     def is_reusable_now(self) -> bool:
         """Open, no EOF, no reset, no byte that nobody asked for; one system call."""

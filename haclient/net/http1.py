@@ -30,11 +30,11 @@ MAX_INTERIM_HEADS = 32
 RECEIVE_BYTES = 65536
 
 
-class ConnectionLost(Exception):  # noqa: N818  (the peer's doing)
+class ConnectionLost(Exception):
     """The connection ended, in order or not, before the message did."""
 
 
-class Garbled(Exception):  # noqa: N818  (the peer's doing)
+class Garbled(Exception):
     """What came in is not HTTP/1.1; the message says where."""
 
 
@@ -141,7 +141,7 @@ class Http1:
             if event is h11.NEED_DATA:
                 data = await self._stream.receive_some(RECEIVE_BYTES)
                 self._has_eof = not data
-                self._h11.receive_data(data)
+                self._h11.receive_data(bytes(data))
             elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
                 raise ConnectionLost("the server closed the connection")
             else:

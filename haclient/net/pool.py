@@ -240,7 +240,8 @@ class Pool(Generic[ConnectionT]):
         elif isinstance(granted, Endpoint):
             self.unreserve(waiter.key, granted)
         else:
-            # Nothing was sent on it, so it is as clean as it came.
+            # Trio cancels no task that was woken already; an interrupt may still come between.
+            # Nothing was sent on the connection, so it is as clean as it came.
             self.release(granted, reusable=True)
 
     # Maintenance

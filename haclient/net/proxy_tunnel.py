@@ -13,19 +13,20 @@ import trio
 from haclient.core.url import Url
 from haclient.errors import ProxyError
 from haclient.net import Transport
-from haclient.types import Origin
+from haclient.types import Fields, Origin
 
-__all__ = ["open_tunnel", "proxy_authorization"]
+__all__ = ["open_tunnel", "proxy_fields"]
 
 MAX_CONNECT_HEAD_BYTES = 16384
 
 
-def proxy_authorization(proxy: Url) -> tuple[bytes, bytes] | None:
-    """The Proxy-Authorization field for a proxy URL with userinfo (RFC 7617), or None."""
-    if proxy.userinfo is None:
-        return None
-    token = base64.b64encode(proxy.userinfo.encode())
-    return (b"Proxy-Authorization", b"Basic " + token)
+def proxy_fields(proxy: Url) -> Fields:
+    """The fields that are for a forward proxy alone: credentials where its URL has userinfo."""
+    keep = (b"Proxy-Connection", b"Keep-Alive")
+    if proxy.credentials is None:
+        return (keep,)
+    token = base64.b64encode(b":".join(proxy.credentials))  # RFC 7617, section 2
+    return ((b"Proxy-Authorization", b"Basic " + token), keep)
 
 
 async def open_tunnel(transport: Transport, origin: Origin, proxy: Url) -> None:
@@ -37,9 +38,7 @@ async def open_tunnel(transport: Transport, origin: Origin, proxy: Url) -> None:
     """
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     authority = f"{host}:{origin.port}"
-    fields = [(b"Host", authority.encode()), (b"Proxy-Connection", b"Keep-Alive")]
-    if (credentials := proxy_authorization(proxy)) is not None:
-        fields.insert(1, credentials)
+    fields = [(b"Host", authority.encode()), *proxy_fields(proxy)]
     wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_CONNECT_HEAD_BYTES)
     request = h11.Request(method="CONNECT", target=authority, headers=fields)
     await transport.send_all((wire.send(request) or b"") + (wire.send(h11.EndOfMessage()) or b""))
@@ -50,7 +49,7 @@ async def open_tunnel(transport: Transport, origin: Origin, proxy: Url) -> None:
                 data = await transport.receive_some(4096)
                 if not data:
                     raise ProxyError(f"the proxy {proxy.origin} closed the connection")
-                wire.receive_data(data)
+                wire.receive_data(bytes(data))
             elif isinstance(event, h11.Response):
                 break
     except h11.RemoteProtocolError as exc:

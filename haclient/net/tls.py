@@ -9,6 +9,7 @@ target; loading the bundle takes 20 ms, so it is made when the first https conne
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 
 import trio
 
@@ -49,7 +50,9 @@ def make_context(settings: TlsSettings) -> ssl.SSLContext:
         _load(
             "certificate",
             settings.cert_file,
-            lambda: context.load_cert_chain(str(settings.cert_file), settings.key_file, no_password),
+            lambda: context.load_cert_chain(
+                str(settings.cert_file), settings.key_file, no_password
+            ),
         )
     return context
 
@@ -74,9 +77,9 @@ def _trusting(settings: TlsSettings) -> ssl.SSLContext:
     return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _load(role: str, path: str, load: object) -> None:
+def _load(role: str, path: str, load: Callable[[], None]) -> None:
     try:
-        load()  # type: ignore[operator]
+        load()
     except FileNotFoundError:
         raise TlsFileError(role, path, "no such file") from None
     except ssl.SSLError as exc:
@@ -87,7 +90,7 @@ def _load(role: str, path: str, load: object) -> None:
 
 async def start_tls(
     transport: Transport, context: ssl.SSLContext, server_name: str
-) -> trio.SSLStream[trio.abc.HalfCloseableStream]:
+) -> trio.abc.Stream:
     """Shakes hands over a connected transport and returns the stream for the plain text.
 
     EOF without close_notify is an error, so that an answer delimited by the end of the connection
@@ -110,7 +113,7 @@ async def start_tls(
         if isinstance(cause, ssl.SSLError):
             raise TlsError(tls_words(cause)) from exc
         raise
-    return stream  # type: ignore[return-value]
+    return stream
 
 
 def certificate_words(exc: ssl.SSLCertVerificationError) -> str:

@@ -88,6 +88,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         return sent
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As trio.abc.SendStream; `bytes_sent` counts what a failed call handed over too."""
         with self._send_guard:
             if self._has_sent_eof:
                 raise trio.ClosedResourceError("the sending side was closed already")
@@ -126,12 +127,14 @@ class SocketTransport(trio.abc.HalfCloseableStream):
                 raise trio.ClosedResourceError("this connection was closed while sending") from None
 
     async def wait_send_all_might_not_block(self) -> None:
+        """As trio.abc.SendStream."""
         with self._send_guard:
             if self._is_closed:
                 raise trio.ClosedResourceError("this connection was closed already")
             await self._wait_writable()
 
     async def send_eof(self) -> None:
+        """As trio.abc.HalfCloseableStream."""
         with self._send_guard:
             await trio.lowlevel.checkpoint()
             if self._is_closed:
@@ -145,6 +148,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
                 raise trio.BrokenResourceError(describe(exc)) from exc
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As trio.abc.ReceiveStream; also raises InterruptedReceive."""
         if max_bytes is None:
             max_bytes = DEFAULT_RECEIVE_BYTES
         elif max_bytes < 1:
@@ -200,6 +204,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         self._sock.close()
 
     async def aclose(self) -> None:
+        """As trio.abc.AsyncResource."""
         self.close()
         await trio.lowlevel.checkpoint()
 

@@ -83,7 +83,9 @@ class Outstanding:
             self.look_at = detector.look_at
         self._check_backstop(now)
 
-    def _act(self, action: Probe | Suspect | Clear | DeclareDead, now: Instant, info: TcpInfo) -> None:
+    def _act(
+        self, action: Probe | Suspect | Clear | DeclareDead, now: Instant, info: TcpInfo
+    ) -> None:
         endpoint, tell = self.transport.endpoint, self.observe
         match action:
             case Probe(silent_for):

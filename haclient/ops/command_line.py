@@ -20,14 +20,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-__all__ = ["CommandParser", "UsageError", "count", "duration", "parse_duration", "takes_value"]
+__all__ = ["CommandParser", "CommandError", "count", "duration", "parse_duration", "takes_value"]
 
 _DURATION = re.compile(r"([0-9]*\.?[0-9]+|[0-9]+\.)(?:[eE]([+-]?[0-9]{1,2}))?(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class UsageError(Exception):
-    """The command line cannot be carried out as written; nothing was sent.
+class CommandError(Exception):
+    """What the command line asks for cannot be carried out; the message says why and what would do.
 
     `exit_code` is curl's for the case, 2 where it has none of its own.
     """
@@ -53,6 +53,7 @@ def parse_duration(text: str) -> float:
 
 
 def duration(text: str) -> float:
+    """`parse_duration` as an option's type."""
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -60,6 +61,7 @@ def duration(text: str) -> float:
 
 
 def count(text: str) -> int:
+    """A whole number as an option's type."""
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
     return int(text)
@@ -96,7 +98,7 @@ class CommandParser(argparse.ArgumentParser):
         """`argv` with each option as `--name` or `--name=value`, URLs last, behind "--".
 
         Raises:
-            UsageError: an option that does not exist, or lacks its value.
+            CommandError: an option that does not exist, or lacks its value.
         """
         options: list[str] = []
         urls: list[str] = []
@@ -155,8 +157,8 @@ class CommandParser(argparse.ArgumentParser):
         return word
 
     def error(self, message: str) -> NoReturn:
-        """Raises UsageError instead of writing and leaving."""
-        raise UsageError(f"{message}; see '{self.prog} --help'")
+        """Raises CommandError, where argparse writes its usage and leaves."""
+        raise CommandError(f"{message}; see '{self.prog} --help'")
 
 
 def takes_value(action: argparse.Action) -> bool:

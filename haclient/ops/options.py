@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import enum
+import itertools
 from collections.abc import Sequence
 
-from haclient.ops.command_line import CommandParser, UsageError, count, duration
+from haclient.ops.command_line import CommandParser, CommandError, count, duration
 
 __all__ = ["DataKind", "RequestOptions", "build_parser", "parse_options"]
 
@@ -137,7 +138,7 @@ def parse_options(argv: Sequence[str]) -> RequestOptions:
     """Reads the words after `haclient request`.
 
     Raises:
-        UsageError: they make no sense; the message says which and what would do.
+        CommandError: they make no sense; the message says which and what would do.
         SystemExit: --help was asked for, and printed.
     """
     parser = build_parser()
@@ -145,22 +146,26 @@ def parse_options(argv: Sequence[str]) -> RequestOptions:
     if options.target is not None and options.config is None:
         # With --target, -c names the daemon's file; without it, curl's cookie jar.
         options.config, options.cookie_jar = options.cookie_jar or DEFAULT_CONFIG, None
-    _check(options)
+    _check(options, argv)
     return options
 
 
-def _check(options: RequestOptions) -> None:
+def _check(options: RequestOptions, argv: Sequence[str]) -> None:
     if not options.urls:
-        raise UsageError(f"no URL: write '{PROGRAM} [options] URL', or see '{PROGRAM} --help'")
+        raise CommandError(f"no URL: write '{PROGRAM} [options] URL', or see '{PROGRAM} --help'")
     is_post = bool(options.data) and not options.get
     asked = {"-d": is_post, "-T": bool(options.uploads), "-I": options.head}
     names = [name for name, is_asked in asked.items() if is_asked]
     if len(names) > 1:
-        raise UsageError(f"{' and '.join(names)} ask for different methods: give one of them")
+        raise CommandError(f"{' and '.join(names)} ask for different methods: give one of them")
     if options.fail and options.fail_with_body:
-        raise UsageError("-f and --fail-with-body exclude each other: give one of them")
+        raise CommandError("-f and --fail-with-body exclude each other: give one of them")
+    for option, word in itertools.pairwise(argv):
+        # A key that was meant for the option would be asked as a host.
+        if option == "--idempotency-key" and word in options.urls and not set("./:") & set(word):
+            raise CommandError(f"{word!r} after {option}: write {option}={word} for a key")
     if options.config is not None and options.target is None:
-        raise UsageError("--config needs --target NAME, the table [target.NAME] of the file")
+        raise CommandError("--config needs --target NAME, the table [target.NAME] of the file")
 
 
 def _request(parser: argparse.ArgumentParser) -> None:

@@ -194,7 +194,7 @@ class TestNameserver:
     @pytest.mark.parametrize(
         "text",
         ["", "dns.example", "10.0.0.53:", "10.0.0.53:0", "10.0.0.53:65536", "10.0.0.53:123456",
-         "[::1]:x", "[::1", "[::1]5353x", "1.2.3.4:٣"],
+         "[::1]:x", "[::1", "[::1]5353", "[]:53", ":53", "1.2.3.4:٣"],
     )  # fmt: skip
     def test_what_is_none_is_refused_with_an_example(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"is not a name server: give an IP address") as caught:

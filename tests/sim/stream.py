@@ -147,10 +147,12 @@ class SimStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
             view = memoryview(data)
             while True:
-                view = view[self.send_now(view) :]
+                taken = self.send_now(view)
+                view = view[taken:]
                 if not view:
                     return
-                await self._news.wait()
+                if not taken:
+                    await self._news.wait()
 
     async def wait_send_all_might_not_block(self) -> None:
         with self._send_guard:

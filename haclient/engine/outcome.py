@@ -1,0 +1,71 @@
+"""What goes into an attempt and what comes out of it, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from haclient.core.retry import Failure, RequestFacts
+from haclient.engine.replay import Content
+from haclient.net.http1 import Head
+from haclient.types import Evidence, Fields
+
+__all__ = ["Answered", "BrokenOff", "ClearedUp", "Failed", "Outcome", "Request", "Suspicion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as the engine takes it.
+
+    `target` is origin-form ("/path?query"), before the target's own path prefix; `fields` go out
+    in this order, Host put first where it is missing.
+    """
+
+    method: str
+    target: str
+    fields: Fields
+    content: Content
+    facts: RequestFacts
+    is_target_whole: bool = False
+    """Whether the target's own path prefix is in `target` already."""
+    is_whole_wanted: bool = False
+    """Whether the answer is read whole within the exchange, so that it may be tried again
+    elsewhere for as long as the caller has seen nothing of it."""
+    max_content: int = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The head of the final response is here; with is_whole_wanted all of the content too."""
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """The server may be dead; `advance` may be called again."""
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class ClearedUp:
+    """The suspicion was wrong; call `advance` again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt is over. `error` is set where the caller's own part failed."""
+
+    failure: Failure
+    error: Exception | None = None
+
+
+Outcome = Answered | Suspicion | ClearedUp | Failed
+
+
+class BrokenOff(Exception):
+    """The content broke off."""
+
+    def __init__(self, outcome: Failed) -> None:
+        super().__init__(outcome.failure.verdict.value)
+        self.outcome = outcome

@@ -1,0 +1,142 @@
+"""An answer as the caller holds it: its head, and its content whole or as it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+import trio
+
+from haclient import events
+from haclient.engine.attempt import Attempt
+from haclient.engine.exchange import Answer
+from haclient.engine.failure import error_for
+from haclient.engine.outcome import BrokenOff
+from haclient.types import AttemptRecord, Fields, Verdict
+
+__all__ = ["Headers", "Response"]
+
+
+class Headers(Mapping[str, str]):
+    """Response fields by name, whatever the letter case; several of a name joined by ", "."""
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+
+    def __getitem__(self, name: str) -> str:
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name)
+        return ", ".join(values)
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of a field, in order (Set-Cookie must not be joined: RFC 9110, 5.3)."""
+        wanted = name.lower().encode("latin-1")
+        return [value.decode("latin-1") for key, value in self.fields if key.lower() == wanted]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(key.decode("latin-1").lower() for key, _ in self.fields))
+
+    def __len__(self) -> int:
+        return len({key.lower() for key, _ in self.fields})
+
+    def __repr__(self) -> str:
+        return f"Headers({dict(self)!r})"
+
+
+class Response:
+    """An answer: its head is here, its content perhaps still on the way.
+
+    Attributes:
+        status, reason, http_version: of the status line.
+        headers: fields by name; `fields` as they came.
+        attempts: what was tried, when, and why each try ended; whole once the content is.
+    """
+
+    def __init__(self, answer: Answer, observe: events.Observer | None) -> None:
+        self._answer = answer
+        self._attempt: Attempt = answer.attempt
+        self._observe = observe
+        self._content: bytes | None = None
+        self._is_over = False
+        head = self._attempt.head
+        assert head is not None
+        self.status = head.status
+        self.reason = head.reason.decode("latin-1")
+        self.http_version = head.http_version.decode("latin-1")
+        self.fields = head.fields
+        self.headers = Headers(head.fields)
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} from {self._attempt.connection and self._attempt.connection.endpoint}>"
+
+    @property
+    def attempts(self) -> tuple[AttemptRecord, ...]:
+        """Every attempt, in order."""
+        return self._answer.attempts
+
+    @property
+    def trailers(self) -> Fields:
+        """Trailer fields of chunked content, once it was read to its end."""
+        connection = self._attempt.connection
+        return connection.http.trailers if connection is not None else ()
+
+    async def read(self) -> bytes:
+        """Returns the whole content.
+
+        Raises:
+            ResponseIncompleteError: it broke off; what came before is not returned.
+        """
+        if self._content is None:
+            self._content = b"".join([chunk async for chunk in self])
+        return self._content
+
+    async def text(self, encoding: str = "utf-8") -> str:
+        """Returns the whole content as text."""
+        return (await self.read()).decode(encoding)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Content as it arrives.
+
+        Raises:
+            ResponseIncompleteError: it broke off.
+        """
+        if self._content is not None:
+            if self._content:
+                yield self._content
+            return
+        while not self._is_over:
+            try:
+                chunk = await self._attempt.read_chunk()
+            except BrokenOff as broken:
+                self._is_over = True
+                error = error_for(self.attempts, "part of it was handed over already", None, None)
+                self._tell_end(error)
+                raise error from broken.__cause__
+            except BaseException:
+                self.close()
+                raise
+            if chunk:
+                yield chunk
+            else:
+                await self._finish()
+
+    async def _finish(self) -> None:
+        self._is_over = True
+        await self._attempt.finish()
+        self._tell_end(None)
+
+    async def take_whole(self) -> None:
+        """The content was read within the exchange (for the client; not for its users)."""
+        self._content = self._attempt.content
+        await self._finish()
+
+    def close(self) -> None:
+        """Gives the rest up; the connection is closed unless the content was read to its end."""
+        if not self._is_over:
+            self._is_over = True
+            self._attempt.abandon(Verdict.ANSWERED, "content not read to its end")
+            self._tell_end(None)
+
+    def _tell_end(self, error: Exception | None) -> None:
+        if self._observe is not None:
+            self._observe(events.ExchangeEnded(trio.current_time(), self.attempts, error))

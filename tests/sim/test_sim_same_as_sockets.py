@@ -1,0 +1,266 @@
+"""The same cases on the simulation and on loopback sockets: the fake behaves as the real thing.
+
+The clock is the real one here, for autojump and sockets do not go together. On loopback the client's
+end is trio's stream or haclient's own transport, the server's end always trio's.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import pytest
+import trio
+
+from haclient.net.dialer import SocketDialer
+from haclient.types import Endpoint
+from tests.sim.network import SimNetwork
+from tests.sim.stream import SimStream
+
+Stream = trio.abc.HalfCloseableStream
+
+BULK = bytes(range(256)) * 65536
+"""16 MiB: more than the kernel's and the simulation's buffers take."""
+
+
+class World(Protocol):
+    """Where a case is played."""
+
+    async def listen(self) -> None: ...
+    async def dial(self) -> Stream: ...
+    async def accept(self) -> Stream: ...
+    async def dial_nobody(self) -> Stream: ...
+    async def aclose(self) -> None: ...
+
+
+class Simulation:
+    def __init__(self) -> None:
+        self.network = SimNetwork()
+        self.endpoint = Endpoint("10.0.0.1", 80)
+        self.listener = self.network.listen(self.endpoint)
+
+    async def listen(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def dial(self) -> Stream:
+        return await self.network.connect(self.endpoint)
+
+    async def accept(self) -> Stream:
+        return await self.listener.accept()
+
+    async def dial_nobody(self) -> Stream:
+        return await self.network.connect(Endpoint("10.0.0.1", 81))
+
+    async def aclose(self) -> None:
+        await self.listener.aclose()
+
+
+class Loopback:
+    """Sockets; the client's end is trio's SocketStream."""
+
+    async def listen(self) -> None:
+        (self.listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.port = self.listener.socket.getsockname()[1]
+
+    async def open(self, port: int) -> Stream:
+        sock = trio.socket.socket()
+        try:
+            await sock.connect(("127.0.0.1", port))
+        except OSError:
+            sock.close()
+            raise
+        return trio.SocketStream(sock)
+
+    async def dial(self) -> Stream:
+        return await self.open(self.port)
+
+    async def accept(self) -> Stream:
+        return await self.listener.accept()
+
+    async def dial_nobody(self) -> Stream:
+        sock = trio.socket.socket()
+        with sock:
+            await sock.bind(("127.0.0.1", 0))  # not listening, and nobody else gets the port
+            return await self.open(sock.getsockname()[1])
+
+    async def aclose(self) -> None:
+        await self.listener.aclose()
+
+
+class OurTransport(Loopback):
+    """Sockets; the client's end is haclient's."""
+
+    async def open(self, port: int) -> Stream:
+        return await SocketDialer().connect(Endpoint("127.0.0.1", port))
+
+
+@asynccontextmanager
+async def opened(world: World) -> AsyncIterator[World]:
+    await world.listen()
+    try:
+        yield world
+    finally:
+        await world.aclose()
+
+
+@pytest.fixture(
+    params=[Simulation, Loopback, OurTransport], ids=["simulation", "trio sockets", "haclient"]
+)
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    with trio.fail_after(20):
+        async with opened(request.param()) as ready:
+            yield ready
+
+
+async def connect(world: World) -> tuple[Stream, Stream]:
+    client = await world.dial()
+    return client, await world.accept()
+
+
+async def reset(stream: Stream) -> None:
+    """Closes with RST."""
+    if isinstance(stream, SimStream):
+        stream.reset()
+        stream.close()
+        return
+    assert isinstance(stream, trio.SocketStream)
+    linger = struct.pack("ii", 1, 0)
+    stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, linger)
+    await stream.aclose()
+
+
+async def send_until_broken(stream: Stream) -> None:
+    async def send_on() -> None:
+        while True:
+            await stream.send_all(b"x")
+
+    with pytest.raises(trio.BrokenResourceError):
+        await send_on()
+
+
+async def read_all(stream: Stream) -> bytes:
+    data = bytearray()
+    while piece := await stream.receive_some():
+        data += piece
+    return bytes(data)
+
+
+async def test_echo(world: World) -> None:
+    client, server = await connect(world)
+    async with client, server:
+        for message in (b"one", b"two"):
+            await client.send_all(message)
+            await server.send_all(await server.receive_some())
+            assert await client.receive_some() == message
+
+
+async def test_half_close(world: World) -> None:
+    client, server = await connect(world)
+    async with client, server:
+        await client.send_all(b"request")
+        await client.send_eof()
+        assert await read_all(server) == b"request"
+        await server.send_all(b"response")
+        await server.aclose()
+        assert await read_all(client) == b"response"
+        with pytest.raises(trio.ClosedResourceError):
+            await client.send_all(b"more")
+
+
+async def test_back_pressure(world: World) -> None:
+    client, server = await connect(world)
+    async with client, server:
+        is_sent = trio.Event()
+
+        async def send() -> None:
+            await client.send_all(BULK)
+            is_sent.set()
+            await client.send_eof()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await trio.sleep(0.1)
+            assert not is_sent.is_set()  # nobody reads: the sender is held
+            assert await read_all(server) == BULK
+
+
+async def test_a_reset_is_told_after_what_came_before_it_and_only_once(world: World) -> None:
+    client, server = await connect(world)
+    async with client:
+        await server.send_all(b"before")
+        await reset(server)
+        assert await client.receive_some() == b"before"
+        with pytest.raises(trio.BrokenResourceError):
+            await client.receive_some()
+        assert await client.receive_some() == b""
+        with pytest.raises(trio.BrokenResourceError):
+            await client.send_all(b"x")
+
+
+async def test_a_reset_that_a_send_was_told_looks_like_an_end_to_receive(world: World) -> None:
+    """The trap for responses that end with the connection: a reset may read as their end."""
+    client, server = await connect(world)
+    async with client:
+        await server.send_all(b"half of it")
+        await reset(server)
+        await send_until_broken(client)
+        assert await client.receive_some() == b"half of it"
+        assert await client.receive_some() == b""
+
+
+async def test_close_with_something_unread_resets(world: World) -> None:
+    client, server = await connect(world)
+    async with client:
+        await client.send_all(b"12")
+        assert await server.receive_some(1) == b"1"
+        await server.send_all(b"response")
+        await server.aclose()
+        assert await client.receive_some() == b"response"
+        with pytest.raises(trio.BrokenResourceError):
+            await client.receive_some()
+
+
+async def test_sending_to_a_closed_peer_breaks(world: World) -> None:
+    client, server = await connect(world)
+    async with client:
+        await server.aclose()
+        assert await client.receive_some() == b""
+        await send_until_broken(client)
+
+
+async def test_a_cancelled_receive_loses_nothing(world: World) -> None:
+    client, server = await connect(world)
+    async with client, server:
+        with trio.move_on_after(0.05):
+            await client.receive_some()
+        await server.send_all(b"late")
+        assert await client.receive_some() == b"late"
+
+
+async def test_a_waiting_receive_is_told_of_the_close(world: World) -> None:
+    client, server = await connect(world)
+    async with server, trio.open_nursery() as nursery:
+
+        async def expect_closed() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await client.receive_some()
+
+        nursery.start_soon(expect_closed)
+        await trio.sleep(0.05)
+        await client.aclose()
+
+
+async def test_refused(world: World) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        await world.dial_nobody()
+
+
+async def test_the_kernel_connects_and_takes_bytes_before_accept(world: World) -> None:
+    client = await world.dial()
+    async with client:
+        await client.send_all(b"early")
+        server = await world.accept()
+        async with server:
+            assert await server.receive_some() == b"early"
