@@ -7,6 +7,7 @@ again elsewhere without the caller noticing; `stream` hands content over as it a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -258,15 +259,12 @@ class Client:
         fields = _as_fields(headers)
         if live.proxy is not None and not live.first_tier[0].origin.is_secure:
             fields = (*fields, *proxy_fields(live.proxy))
-        has_key = live.spec.idempotency_key is IdempotencyKey.HONOUR and any(
-            name.lower() == b"idempotency-key" for name, _ in fields
-        )
         return live, Request(
             method,
             path,
             fields,
             as_content(content, live.spec.replay_limit),
-            RequestFacts(method, has_key),
+            _facts_of(method, fields, live.spec.idempotency_key),
             is_target_whole,
             is_whole,
             self._max_content,
@@ -307,6 +305,18 @@ def _as_fields(headers: HeaderSource) -> Fields:
         ) from exc
     names = {name.lower() for name, _ in fields}
     return (*(one for one in DEFAULT_FIELDS if one[0].lower() not in names), *fields)
+
+
+def _facts_of(method: str, fields: Fields, honours: IdempotencyKey) -> RequestFacts:
+    facts = _facts(method, has_key=False)
+    if facts.is_idempotent or honours is IdempotencyKey.IGNORE:
+        return facts
+    return _facts(method, has_key=any(name.lower() == b"idempotency-key" for name, _ in fields))
+
+
+@functools.lru_cache(maxsize=64)
+def _facts(method: str, *, has_key: bool) -> RequestFacts:
+    return RequestFacts(method, has_key)
 
 
 def _bears_cancelled(exc: BaseException) -> bool:

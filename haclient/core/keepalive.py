@@ -171,7 +171,8 @@ def detection_bounds(
         raise ValueError("srtt and rttvar must be at least 0, connect_timeout above 0")
     settle = settle_time(srtt, rttvar)
     # The tail loss probe goes first, no later than the time-out would have, and restarts it
-    # (RFC 8985, section 7.3): so time-out n comes 2^n time-outs after the send at the latest.
+    # (RFC 8985, section 7.3): so time-out n comes 2^n time-outs after the send at the latest, and
+    # the first of them after FIRST_LOOK.
     rto = (srtt + max(KERNEL_RTO_MIN, 4 * rttvar)) * KERNEL_TIMER_SLACK
     first, fatal = 2 * rto, 2**DEAD_AFTER_RETRANSMITS * rto
     # A sign that the kernel counts is seen a look late, and found settled another look late. Our own
@@ -180,9 +181,7 @@ def detection_bounds(
     window_probe = WINDOW_PROBE_EVERY if caps_window_probes else math.inf
     return {
         WatchPhase.CONNECT: Bounds(connect_timeout, connect_timeout),
-        WatchPhase.IN_FLIGHT: Bounds(
-            max(FIRST_LOOK, first) + LOOK_EVERY, max(FIRST_LOOK, fatal) + settle + late
-        ),
+        WatchPhase.IN_FLIGHT: Bounds(first + LOOK_EVERY, fatal + settle + late),
         WatchPhase.SILENT: Bounds(
             SILENCE_BEFORE_PROBE + settle,
             SILENCE_BEFORE_PROBE + DEAD_AFTER_PROBES * probe_gap(srtt, rttvar),

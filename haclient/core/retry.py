@@ -192,6 +192,10 @@ class Retry:
         self._trouble_since = math.inf
         return Wait(self.window_ends_at)
 
+    def calls_for_another(self, status: int) -> bool:
+        """Whether an answer with this status asks for another server's."""
+        return status in self._failover_statuses and self._facts.is_idempotent
+
     def answered(
         self, attempt: int, status: int, now: Instant, *, is_replayable: bool, is_elsewhere: bool
     ) -> Decision:
@@ -201,7 +205,7 @@ class Retry:
         the held answer is relayed after all: it is the truth that was had.
         """
         self._end(attempt)
-        if status not in self._failover_statuses or not self._facts.is_idempotent:
+        if not self.calls_for_another(status):
             return Relay(attempt)
         if self._outstanding:
             self._held = attempt

@@ -57,19 +57,21 @@ class Attempt:
 
     __slots__ = (
         "_bytes_before",
+        "_bytes_sent",
+        "_end_of",
         "_generation",
-        "_is_suspect",
         "_observe",
         "_received",
         "_received_bytes",
+        "_record",
         "connection",
+        "ended_at",
         "entry",
         "first_byte_at",
         "head",
         "number",
         "phase",
         "reach",
-        "record",
         "request",
         "reused",
         "sending",
@@ -97,14 +99,16 @@ class Attempt:
         self.entry: Outstanding | None = None
         self.head: Head | None = None
         self.reach: Reach | None = None
-        self.record: AttemptRecord | None = None
+        self.ended_at: Instant | None = None
         self.reused = False
         self.sent_at: Instant | None = None
         self.first_byte_at: Instant | None = None
         self._observe = observe
+        self._record: AttemptRecord | None = None
+        self._end_of: tuple[Verdict, str, Evidence | None] = (Verdict.CANCELLED, "", None)
         self._bytes_before = 0
+        self._bytes_sent = 0
         self._generation = 0
-        self._is_suspect = False
         self._received: list[bytes] = []
         self._received_bytes = 0
         self.sending: Sending | None = None
@@ -137,8 +141,8 @@ class Attempt:
         engine = target.engine
         max_idle = None if self.request.facts.is_idempotent else MAX_IDLE_NOT_RESENDABLE
         connection = None
-        for url in target.first_tier:
-            connection = engine.pool.try_lease(target.key(url.origin), self.tried, max_idle)
+        for key in target.first_keys:
+            connection = engine.pool.try_lease(key, self.tried, max_idle)
             if connection is not None:
                 self.reused = connection.exchanges > 0
                 break
@@ -162,7 +166,7 @@ class Attempt:
         sending = self.sending = Sending(connection, request, prefix, self._note_sent)
         self.entry = Outstanding(
             connection.transport,
-            self.started_at if self.reused else trio.current_time(),
+            trio.current_time() if self.reach is not None else self.started_at,
             self.target.spec.response_timeout,
             self.number,
             self._observe,
@@ -222,7 +226,10 @@ class Attempt:
         """Returns the next piece of content as it comes, empty at the end.
 
         A suspicion is borne here: the caller has seen part of the answer, and no other server can
-        take over. Raises what `explain_break` then makes a failure of.
+        take over.
+
+        Raises:
+            BrokenOff: it bears the outcome.
         """
         while True:
             try:
@@ -243,7 +250,7 @@ class Attempt:
             assert self.sending is not None
             self._observe(
                 events.RequestSent(
-                    now, self.number, self._leased.endpoint, self.sending.head, self.bytes_sent
+                    now, self.number, self._leased.endpoint, self.sending.head.data, self.bytes_sent
                 )
             )
 
@@ -263,9 +270,7 @@ class Attempt:
                 Verdict.SLOW, f"silent for {self.target.spec.response_timeout:g} s, and alive"
             )
         if entry.suspicion is not None:
-            self._is_suspect = True
             return Suspicion(entry.suspicion)
-        self._is_suspect = False
         return ClearedUp()
 
     def _explain(self, exc: Exception) -> Failed:
@@ -300,8 +305,8 @@ class Attempt:
     @property
     def bytes_sent(self) -> int:
         """Of this request, handed to the kernel."""
-        if self.connection is None:
-            return 0
+        if self.connection is None or self._bytes_sent:
+            return self._bytes_sent
         return self.connection.transport.bytes_sent - self._bytes_before
 
     @property
@@ -312,12 +317,10 @@ class Attempt:
     async def finish(self) -> None:
         """The answer is whole: the connection goes back to the pool if it may serve again."""
         connection, engine = self._leased, self.target.engine
-        self._leave_watch()
-        self._close_record(Verdict.ANSWERED)
-        engine.health.report_success(connection.endpoint, trio.current_time(), self._generation)
-        if self.sending is not None:
-            # An answer may come before all of the request: what is left of it is not wanted.
-            self.sending.stop()
+        now = trio.current_time()
+        self._bytes_sent = self.bytes_sent
+        self._end(now, Verdict.ANSWERED)
+        engine.health.report_success(connection.endpoint, now, self._generation)
         is_reusable = False
         try:
             is_reusable = await connection.make_ready_again()
@@ -326,12 +329,11 @@ class Attempt:
 
     def abandon(self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None) -> None:
         """The attempt is over and its connection with it. Harmless when it was over already."""
-        if self.record is not None:
+        if self.is_over:
             return
-        self._leave_watch()
-        self._close_record(verdict, detail, evidence)
-        if self.sending is not None:
-            self.sending.stop()
+        now = trio.current_time()
+        self._bytes_sent = self.bytes_sent
+        self._end(now, verdict, detail, evidence)
         if self.connection is not None:
             engine, connection = self.target.engine, self.connection
             connection.close()
@@ -340,24 +342,45 @@ class Attempt:
             engine.pool.release(connection, False)
             if verdict is Verdict.DEAD or (verdict is Verdict.CLOSED and not self.reused):
                 # A reused connection may have been closed for its age; that is no fault.
-                engine.health.report_failure(
-                    connection.endpoint, trio.current_time(), self._generation
-                )
+                engine.health.report_failure(connection.endpoint, now, self._generation)
 
-    def _leave_watch(self) -> None:
-        if self.entry is not None:
-            self.target.engine.watch.remove(self.entry)
-
-    def _close_record(
-        self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None
+    def _end(
+        self, now: Instant, verdict: Verdict, detail: str = "", evidence: Evidence | None = None
     ) -> None:
-        now = trio.current_time()
-        connection, reach = self.connection, self.reach
-        if connection is None and reach is not None:
-            self.phase = reach.phase
+        """From here on there is a record; it is made when somebody asks for it."""
+        self.ended_at = now
+        self._end_of = (verdict, detail, evidence)
         if verdict is Verdict.ANSWERED:
             self.phase = Phase.DONE
-        self.record = AttemptRecord(
+        elif self.connection is None and self.reach is not None:
+            self.phase = self.reach.phase
+        if self.entry is not None:
+            self.target.engine.watch.remove(self.entry)
+        if self.sending is not None:
+            # An answer may come before all of the request: what is left of it is not wanted.
+            self.sending.stop()
+        if self._observe is not None:
+            assert self.record is not None
+            self._observe(events.AttemptEnded(now, self.number, self.record))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `finish` or `abandon` was called."""
+        return self.ended_at is not None
+
+    @property
+    def record(self) -> AttemptRecord | None:
+        """The whole result, once it is over."""
+        if self._record is None and self.ended_at is not None:
+            self._record = self._make_record(self.ended_at, *self._end_of)
+        return self._record
+
+    def _make_record(
+        self, now: Instant, verdict: Verdict, detail: str, evidence: Evidence | None
+    ) -> AttemptRecord:
+        connection, reach = self.connection, self.reach
+        own = None if self.reused else connection
+        return AttemptRecord(
             number=self.number,
             origin=connection.origin if connection else self.target.first_tier[0].origin,
             endpoint=connection.endpoint if connection else None,
@@ -371,15 +394,13 @@ class Attempt:
             reused=self.reused,
             bytes_sent=self.bytes_sent,
             resolved_at=reach.resolved_at if reach else None,
-            connected_at=connection.connected_at if connection and not self.reused else None,
-            usable_at=connection.usable_at if connection and not self.reused else None,
+            connected_at=own.connected_at if own else None,
+            usable_at=own.usable_at if own else None,
             sent_at=self.sent_at,
             first_byte_at=self.first_byte_at,
             local=connection.transport.local if connection else None,
             connection_attempts=tuple(reach.attempts) if reach else (),
         )
-        if self._observe is not None:
-            self._observe(events.AttemptEnded(now, self.number, self.record))
 
     # --- telling -----------------------------------------------------------------------------
 

@@ -35,18 +35,17 @@ from haclient.types import AttemptRecord, Endpoint, Verdict
 __all__ = ["Answer", "exchange"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """The attempt whose answer the caller gets, and the records of those before and beside it."""
+    """The attempt whose answer the caller gets, and all that were made."""
 
     attempt: Attempt
-    others: tuple[AttemptRecord, ...]
+    course: list[Attempt]
 
     @property
     def attempts(self) -> tuple[AttemptRecord, ...]:
-        """Every record so far, in the order of their numbers."""
-        own = (self.attempt.record,) if self.attempt.record is not None else ()
-        return tuple(sorted((*self.others, *own), key=lambda record: record.number))
+        """The record of each attempt that is over, in the order of their numbers."""
+        return records_of(self.course)
 
 
 async def exchange(
@@ -176,12 +175,13 @@ class Course:
         retry, content, number = self._retry, self._request.content, attempt.number
         match outcome:
             case Answered(head):
+                may_ask_on = retry.calls_for_another(head.status)
                 return retry.answered(
                     number,
                     head.status,
                     now,
-                    is_replayable=content.is_replayable,
-                    is_elsewhere=self._target.has_untried(self._tried),
+                    is_replayable=may_ask_on and content.is_replayable,
+                    is_elsewhere=may_ask_on and self._target.has_untried(self._tried),
                 )
             case Suspicion(evidence):
                 return retry.suspected(
@@ -215,7 +215,7 @@ class Course:
         """The others are closed first, so that their records are whole."""
         self._winner = winner = self._attempts[number - 1]
         self.close()
-        return Answer(winner, tuple(one.record for one in self._attempts if one.record is not None))
+        return Answer(winner, self._attempts)
 
     def _error(self, reason: str) -> Exception:
         self.close()
@@ -239,13 +239,18 @@ class Course:
 
     def records(self) -> tuple[AttemptRecord, ...]:
         """Of every attempt that is over."""
-        return tuple(one.record for one in self._attempts if one.record is not None)
+        return records_of(self._attempts)
 
     def close(self) -> None:
         """Ends what is still outstanding, but for the winner."""
         for attempt in self._attempts:
-            if attempt is not self._winner and attempt.record is None:
+            if attempt is not self._winner:
                 attempt.abandon(Verdict.SUPERSEDED if self._winner else Verdict.CANCELLED)
+
+
+def records_of(attempts: list[Attempt]) -> tuple[AttemptRecord, ...]:
+    """Of those that are over."""
+    return tuple(one.record for one in attempts if one.record is not None)
 
 
 async def _drive(attempt: Attempt, send: trio.MemorySendChannel[tuple[Attempt, Outcome]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -24,7 +24,23 @@ from haclient.net.tls import make_context
 from haclient.net.watch import Watch
 from haclient.types import Endpoint, Origin
 
-__all__ = ["Engine", "LiveTarget"]
+__all__ = ["Engine", "LiveTarget", "PoolKey"]
+
+
+class PoolKey:
+    """What may share a connection: an origin, spoken to in one way.
+
+    Equal only to itself, so that the pool's dictionaries, asked for each request, hash an identity
+    and not a dozen fields.
+    """
+
+    __slots__ = ("origin",)
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+
+    def __repr__(self) -> str:
+        return f"<PoolKey {self.origin}>"
 
 
 @dataclass(slots=True)
@@ -42,6 +58,7 @@ class Engine:
     watch: Watch = field(default_factory=Watch)
     health: Health = field(default_factory=Health)
     chance: Callable[[], float] = random.random
+    keys: dict[object, PoolKey] = field(default_factory=dict)
 
     def start(self) -> None:
         """Starts the watch; the pool's idle limit rides along."""
@@ -61,14 +78,15 @@ class LiveTarget:
         )
         self.known: dict[Origin, tuple[Endpoint, ...]] = {}
         self._context: ssl.SSLContext | None = None
+        origins = [url.origin for tier in self.tiers for url in tier]
         self._keys = {
-            url.origin: (url.origin, spec.tls, proxy.origin if proxy else None)
-            for tier in self.tiers
-            for url in tier
+            origin: engine.keys.setdefault((origin, spec.tls, proxy), PoolKey(origin))
+            for origin in origins
         }
+        self.first_keys = tuple(self._keys[url.origin] for url in spec.urls)
         self.prefixes = {url.origin: prefix_of(url) for tier in self.tiers for url in tier}
 
-    def key(self, origin: Origin) -> Hashable:
+    def key(self, origin: Origin) -> PoolKey:
         """The pool's group: connections that serve this origin in this way."""
         return self._keys[origin]
 

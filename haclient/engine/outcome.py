@@ -12,9 +12,12 @@ from haclient.types import Evidence, Fields
 __all__ = ["Answered", "BrokenOff", "ClearedUp", "Failed", "Outcome", "Request", "Suspicion"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One request as the engine takes it.
+
+    Nobody changes one; it is not frozen because a frozen dataclass takes three times as long to
+    make, and one is made for each request.
 
     `target` is origin-form ("/path?query"), before the target's own path prefix; `fields` go out
     in this order, Host put first where it is missing.
@@ -33,7 +36,7 @@ class Request:
     max_content: int = 1 << 26
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answered:
     """The head of the final response is here; with is_whole_wanted all of the content too."""
 

@@ -13,12 +13,12 @@ from contextlib import aclosing
 
 import trio
 
+from haclient.core.framing import write_request_head
 from haclient.engine.outcome import Request
 from haclient.errors import ContentError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
-from haclient.types import Fields, Origin
 
 __all__ = ["Sending"]
 
@@ -26,14 +26,12 @@ EXPECT_WAIT = 1.0
 """Seconds that content is held back for "100 Continue" (RFC 9110, section 10.1.1 leaves the time to
 the client; curl waits as long)."""
 
-METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
-
 
 class Sending:
     """One request on one connection, going out.
 
     Attributes:
-        head: the bytes of the request's head.
+        head: the request's head.
         early_head: a final answer that came instead of "100 Continue"; no content was sent then.
         error: the caller's content failed; the receiver was interrupted to learn of it.
     """
@@ -53,9 +51,14 @@ class Sending:
         if connection.is_absolute_form:
             # RFC 9112, section 3.2.2: a forward proxy is told the whole URL.
             target = f"{connection.origin}{target}"
-        self.head = connection.http.request_head(
-            request.method, target, wire_fields(request, connection.origin)
+        self.head = write_request_head(
+            request.method,
+            target,
+            request.fields,
+            connection.origin.authority,
+            request.content.length,
         )
+        connection.http.begin(self.head)
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Hands the request to the kernel, or starts to.
@@ -65,8 +68,8 @@ class Sending:
             ValueError: the content does not fit what the head announced.
         """
         http, small = self._connection.http, self._request.content.small
-        data = self.head
-        if small != b"" and self._expects_continue():
+        data = self.head.data
+        if self.head.expects_continue and small != b"":
             await self._wait_for_continue()
             data = b""
             if self.early_head is not None:
@@ -88,15 +91,9 @@ class Sending:
         if self._scope is not None:
             self._scope.cancel()
 
-    def _expects_continue(self) -> bool:
-        return any(
-            name.lower() == b"expect" and value.lower() == b"100-continue"
-            for name, value in self._request.fields
-        )
-
     async def _wait_for_continue(self) -> None:
         """Sends the head and waits a while for the word to go on, or for a final answer."""
-        await self._connection.send(self.head)
+        await self._connection.send(self.head.data)
         with trio.move_on_after(EXPECT_WAIT):
             try:
                 head = await self._connection.http.read_head()
@@ -121,20 +118,3 @@ class Sending:
             except (ContentError, ValueError) as exc:
                 self.error = exc if isinstance(exc, ContentError) else ContentError(str(exc))
                 connection.transport.interrupt()
-
-
-def wire_fields(request: Request, origin: Origin) -> Fields:
-    """Host first, and a length or chunked where the request bears content."""
-    fields = request.fields
-    names = {name.lower() for name, _ in fields}
-    if b"host" not in names:
-        fields = ((b"Host", origin.authority.encode("ascii")), *fields)
-    content = request.content
-    if b"content-length" in names or b"transfer-encoding" in names:
-        return fields
-    if content.length is None:
-        return (*fields, (b"Transfer-Encoding", b"chunked"))
-    if content.length or request.method in METHODS_WITH_CONTENT:
-        # RFC 9110, section 8.6: a method that means content announces it even when empty.
-        return (*fields, (b"Content-Length", b"%d" % content.length))
-    return fields

@@ -11,14 +11,17 @@ left behind before the connection serves again.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import h11
+import trio
 
+from haclient.core.framing import Framing, RequestHead
 from haclient.net import InterruptedReceive, Transport
 from haclient.types import Fields
 
-__all__ = ["ConnectionLost", "Garbled", "Head", "Http1", "ReceivingStream"]
+__all__ = ["ConnectionLost", "Garbled", "Head", "Http1"]
 
 MAX_HEAD_BYTES = 65536
 """Of a response head, and of any line within chunked content. nginx 8 KiB by default, HAProxy
@@ -48,51 +51,78 @@ class Head:
     fields: Fields
 
 
-class ReceivingStream:
-    """What this module needs of a stream (typing only)."""
+END = h11.EndOfMessage()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """As trio.abc.ReceiveStream."""
-        raise NotImplementedError
+
+@functools.lru_cache(maxsize=64)
+def _stand_in(method: str, is_close: bool) -> h11.Request:
+    """What h11 is told of a request: what the reading of its answer depends on, and no more.
+
+    The head itself is written by core.framing. The method decides whether the answer has content,
+    "close" whether the connection may go on.
+    """
+    fields = [("Host", "stand-in"), *([("Connection", "close")] if is_close else [])]
+    return h11.Request(method=method, target="/", headers=fields)
 
 
 class Http1:
     """The state of one connection, one exchange after another."""
 
-    __slots__ = ("_h11", "_has_eof", "_interim_seen", "_stream", "bytes_buffered", "trailers")
+    __slots__ = (
+        "_framing",
+        "_h11",
+        "_has_eof",
+        "_interim_seen",
+        "_is_request_whole",
+        "_left",
+        "_stream",
+        "trailers",
+    )
 
-    def __init__(self, stream: object) -> None:
-        self._stream: ReceivingStream = stream  # type: ignore[assignment]
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self._stream = stream
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._has_eof = False
         self._interim_seen = 0
+        self._framing = Framing.NONE
+        self._left = 0
+        self._is_request_whole = False
         self.trailers: Fields = ()
 
-    def request_head(self, method: str, target: str, fields: Fields) -> bytes:
-        """Returns the head's bytes; Host first, the order and letter case of the rest kept.
-
-        Raises:
-            ValueError: method, target or a field cannot be put on the wire; the message says which.
-        """
-        try:
-            request = h11.Request(method=method, target=target, headers=fields)  # type: ignore[arg-type]
-            return self._h11.send(request) or b""
-        except h11.LocalProtocolError as exc:
-            raise ValueError(str(exc)) from exc
+    def begin(self, head: RequestHead) -> None:
+        """The request goes out with `head`; what follows is framed as it announced."""
+        self._framing = head.framing
+        self._left = head.length
+        self._is_request_whole = False
+        self._h11.send(_stand_in(head.method, head.is_close))
+        self._h11.send(END)
 
     def content_bytes(self, data: bytes) -> bytes:
-        """Returns content framed as the head announced it."""
-        try:
-            return self._h11.send(h11.Data(data)) or b""
-        except h11.LocalProtocolError as exc:
-            raise ValueError(str(exc)) from exc
+        """Returns a piece of content as it goes on the wire (RFC 9112, sections 6.2 and 7.1).
+
+        Raises:
+            ValueError: more than the head announced.
+        """
+        if self._framing is Framing.CHUNKED:
+            return b"%x\r\n%b\r\n" % (len(data), data)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"{-self._left} bytes more of content than its Content-Length says")
+        return data
 
     def end_of_request(self) -> bytes:
-        """Returns what ends the request; less content than announced is an error (ValueError)."""
-        try:
-            return self._h11.send(h11.EndOfMessage()) or b""
-        except h11.LocalProtocolError as exc:
-            raise ValueError(str(exc)) from exc
+        """Returns what ends the request.
+
+        Raises:
+            ValueError: less than the head announced.
+        """
+        if self._framing is Framing.CHUNKED:
+            self._is_request_whole = True
+            return b"0\r\n\r\n"
+        if self._left:
+            raise ValueError(f"{self._left} bytes less of content than its Content-Length says")
+        self._is_request_whole = True
+        return b""
 
     async def read_head(self) -> Head:
         """Returns the next head, interim ones (1xx) included.
@@ -149,11 +179,6 @@ class Http1:
                 return event
 
     @property
-    def is_request_whole(self) -> bool:
-        """Whether all of the request went through `end_of_request`."""
-        return self._h11.our_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
-
-    @property
     def is_content_due(self) -> bool:
         """Whether the response has more to say."""
         return self._h11.their_state is h11.SEND_BODY
@@ -164,7 +189,9 @@ class Http1:
         True only from the clean end state: both messages whole, neither side asked to close, not a
         byte left over.
         """
-        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+        if not self._is_request_whole or self._h11.their_state is not h11.DONE:
+            return False
+        if self._h11.our_state is not h11.DONE:
             return False
         if self._h11.trailing_data[0] or self._has_eof:
             return False

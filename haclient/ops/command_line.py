@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-__all__ = ["CommandParser", "CommandError", "count", "duration", "parse_duration", "takes_value"]
+__all__ = ["CommandError", "CommandParser", "count", "duration", "parse_duration", "takes_value"]
 
 _DURATION = re.compile(r"([0-9]*\.?[0-9]+|[0-9]+\.)(?:[eE]([+-]?[0-9]{1,2}))?(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

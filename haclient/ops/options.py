@@ -16,7 +16,7 @@ import enum
 import itertools
 from collections.abc import Sequence
 
-from haclient.ops.command_line import CommandParser, CommandError, count, duration
+from haclient.ops.command_line import CommandError, CommandParser, count, duration
 
 __all__ = ["DataKind", "RequestOptions", "build_parser", "parse_options"]
 
@@ -154,7 +154,8 @@ def _check(options: RequestOptions, argv: Sequence[str]) -> None:
     if not options.urls:
         raise CommandError(f"no URL: write '{PROGRAM} [options] URL', or see '{PROGRAM} --help'")
     is_post = bool(options.data) and not options.get
-    asked = {"-d": is_post, "-T": bool(options.uploads), "-I": options.head}
+    is_put = any(options.uploads)
+    asked = {"-d": is_post, "-T": is_put, "-I": options.head, "-G": options.get and is_put}
     names = [name for name, is_asked in asked.items() if is_asked]
     if len(names) > 1:
         raise CommandError(f"{' and '.join(names)} ask for different methods: give one of them")

@@ -246,7 +246,7 @@ def _with_file_name(url: Url, path: str) -> Url:
         return url
     _, question, query = url.path_and_query.partition("?")
     name = percent_encode(os.fsencode(os.path.basename(path))).decode()
-    # Twice the unreserved set; escapes in lower case, as curl makes them.
+    # Escapes in lower case, as curl makes them here, and in upper case in --data-urlencode.
     name = _ESCAPE.sub(lambda found: found.group().lower(), name)
     return replace(url, path_and_query=url.path + name + question + query)
 
@@ -264,7 +264,7 @@ def _with_sound_framing(intent: Intent) -> Intent:
 
 
 def _check_coding(intent: Intent, value: bytes | None) -> None:
-    if value is None and not isinstance(intent.content, StandardInput):
+    if value is None and (intent.content is None or intent.content.length is not None):
         return
     if value is None or value.lower() != b"chunked":
         raise CommandError("-H Transfer-Encoding: only 'chunked' can be sent")

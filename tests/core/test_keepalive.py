@@ -240,7 +240,7 @@ def test_a_plan_adds_up_or_is_refused_with_the_smallest_that_does(
         pytest.param(4.999, 1.0, KernelFallback(1, 1, 2), id="parts of a second are of no use"),
         pytest.param(5.0, 1.0, KernelFallback(1, 1, 3), id="5 s: three, as the detector"),
         pytest.param(11.0, 1.0, KernelFallback(4, 2, 3), id="a longer one: fewer packets"),
-        pytest.param(3.7, 0.7, KernelFallback(1, 1, 2), id="to the millisecond, not to the bit"),
+        pytest.param(4.1, 1.1, KernelFallback(1, 1, 2), id="to the millisecond, not to the bit"),
         pytest.param(1e9, 1.0, KernelFallback(32767, 32767, 3), id="up to the kernel's range"),
         pytest.param(math.inf, 1.0, KernelFallback(32767, 32767, 3), id="and no further"),
     ],

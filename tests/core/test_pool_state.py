@@ -74,6 +74,13 @@ def test_lease_chooses(
     assert pool.lease(KEY, frozenset(avoid), now, max_idle) == expected
 
 
+def test_what_is_passed_over_stays_in_its_order() -> None:
+    pool = PoolState()
+    kept(pool, (1, B, 0.0), (2, B, 1.0), (3, A, 2.0), (4, A, 3.0))
+    assert pool.lease(KEY, {A}, 4.0) == 2
+    assert [pool.lease(KEY, NONE, 4.0) for _ in range(4)] == [4, 3, 1, None]
+
+
 def test_nothing_is_leased_from_an_empty_pool() -> None:
     assert PoolState().lease(KEY, NONE, 0.0) is None
 
@@ -316,6 +323,11 @@ def test_an_idle_connection_too_old_for_the_request_makes_room(
     for connection_id in idle:
         pool.released(connection_id, True, now=0.0)
     assert pool.wait(KEY, 10, [A, B], now=5.0) == expected
+    assert pool.reserve(KEY, [A, B]) == (), "they are as full as before"
+    for action in expected[1:]:
+        assert isinstance(action, Reserve)
+        pool.unreserve(KEY, action.endpoint, now=5.0)
+        assert pool.reserve(KEY, [A, B]) == (action.endpoint,)
 
 
 def test_whoever_waits_where_there_is_room_has_it_at_once() -> None:

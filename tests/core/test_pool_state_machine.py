@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -22,11 +23,12 @@ from hypothesis.stateful import (
 from haclient.core.pool_state import Action, Close, Lease, PoolState, Reserve, WakeAt
 from haclient.types import Endpoint
 
-LIMIT = 2
+LIMIT = 3
 IDLE_TIMEOUT = 4.0
-ENDPOINTS = tuple(Endpoint(f"10.0.0.{n}", 80) for n in (1, 2, 3))
+ENDPOINTS = tuple(Endpoint(f"10.0.0.{n}", 80) for n in (1, 2))
 
-keys = st.sampled_from(["one", "two"])
+# Few of each, so that a short sequence comes to something.
+keys = st.sampled_from(["one", "one", "one", "two"])
 endpoints = st.sampled_from(ENDPOINTS)
 several_endpoints = st.lists(endpoints, min_size=1, max_size=4).map(tuple)
 picks = st.integers(min_value=0, max_value=99)
@@ -103,6 +105,18 @@ class PoolMachine(RuleBasedStateMachine):
         assert tuple(a for a in actual if not isinstance(a, WakeAt)) == expected
 
     # Events
+
+    @initialize(here=st.integers(0, LIMIT), there=st.integers(0, LIMIT))
+    def begin(self, here: int, there: int) -> None:
+        """Some connections are there and leased, so that not every run begins with connecting."""
+        for endpoint in ENDPOINTS[:1] * here + ENDPOINTS[1:] * there:
+            self.connect("one", endpoint)
+
+    @rule(key=keys, endpoint=endpoints)
+    def connect(self, key: str, endpoint: Endpoint) -> None:
+        self.reserve(key, (endpoint,))
+        if (key, endpoint) in self.reserved:
+            self.open(self.reserved.index((key, endpoint)))
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 3.0, 4.0]))
     def time_passes(self, seconds: float) -> None:
@@ -237,7 +251,7 @@ class PoolMachine(RuleBasedStateMachine):
         for key in ("one", "two"):
             self.pool.cancel_wait(key, gone)
 
-    @precondition(lambda self: not self.is_draining and len(self.connections) > 3)
+    @precondition(lambda self: not self.is_draining and self.last_id > 15)
     @rule()
     def drain(self) -> None:
         self.is_draining = True
@@ -284,4 +298,4 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPoolMachine = PoolMachine.TestCase
-TestPoolMachine.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestPoolMachine.settings = settings(max_examples=100, stateful_step_count=80, deadline=None)

@@ -69,6 +69,7 @@ class Conversation:
         self._bytes_per_second: float | None = None
         # The request that is being read: where it begins, and what befalls its exchange.
         self._begins_at = 0
+        self._begun_at: float | None = None
         self._faults: list[Fault] | None = None
         self._struck: list[Fault] = []
         self._head: h11.Request | None = None
@@ -93,7 +94,8 @@ class Conversation:
         except (ConversationEnded, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
-            self._keep_partial()
+            if self.unfinished is not None:
+                self._origin.note(f"{self._number}: request broke off")
             self._stream.close()
 
     async def _exchange(self) -> bool:
@@ -133,7 +135,7 @@ class Conversation:
             elif isinstance(event, h11.Data):
                 self._content += event.data
             elif isinstance(event, h11.EndOfMessage):
-                return self._take_request(is_whole=True)
+                return self._take_request()
             else:
                 return None
 
@@ -164,21 +166,28 @@ class Conversation:
     def _bytes_of_request(self) -> int:
         return self._stream.bytes_received - self._begins_at
 
-    def _take_request(self, *, is_whole: bool) -> ReceivedRequest:
-        head, content = self._head, bytes(self._content)
+    def _take_request(self) -> ReceivedRequest:
+        request = self._request(trio.current_time(), is_whole=True)
+        self._begun_at = None
         self._head = None
         self._content.clear()
-        at, number = trio.current_time(), self._number
-        if head is None:
-            return ReceivedRequest(at, number)
-        fields = tuple(head.headers.raw_items())
-        return ReceivedRequest(at, number, head.method, head.target, fields, content, is_whole)
+        return request
 
-    def _keep_partial(self) -> None:
-        if self._head is not None or self._http.trailing_data[0]:
-            request = self._take_request(is_whole=False)
-            self._origin.partial.append(request)
-            self._origin.note(f"{self._number}: request broke off")
+    def _request(self, at: float, *, is_whole: bool) -> ReceivedRequest:
+        head, content = self._head, bytes(self._content)
+        if head is None:
+            return ReceivedRequest(at, self._number)
+        fields = tuple(head.headers.raw_items())
+        return ReceivedRequest(
+            at, self._number, head.method, head.target, fields, content, is_whole
+        )
+
+    @property
+    def unfinished(self) -> ReceivedRequest | None:
+        """The request of which a byte has arrived, and which was not read whole (yet)."""
+        if self._begun_at is None or self._stream.end.rcv_nxt <= self._begins_at:
+            return None
+        return self._request(self._begun_at, is_whole=False)
 
     # -- Answering -------------------------------------------------------------------------------
 
@@ -281,6 +290,7 @@ class Conversation:
 
     def _begin(self) -> None:
         """A request's first byte is here: chooses what befalls its exchange."""
+        self._begun_at = trio.current_time()
         self._faults = self._origin.due(lambda fault: not isinstance(fault.at, OnConnect))
 
     def _next_trip(self) -> int | None:

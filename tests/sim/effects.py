@@ -12,7 +12,7 @@ arrives; what an application does (stall, drip, garbage) when the application co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf
 
 __all__ = [
@@ -194,7 +194,13 @@ class Fault:
             raise ValueError(f"{self.effect} can only happen on connect")
 
     def __str__(self) -> str:
-        return f"{self.effect} {self.at}".replace("()", "")
+        return f"{describe(self.effect)} {describe(self.at)}"
+
+
+def describe(value: Effect | Step) -> str:
+    """The name, and what differs from its defaults: short enough for a test's id."""
+    given = [getattr(value, f.name) for f in fields(value) if getattr(value, f.name) != f.default]
+    return type(value).__name__ + (f"({', '.join(map(repr, given))})" if given else "")
 
 
 def every_fault(seconds: float = 3.0, bytes_per_second: float = 20.0) -> tuple[Fault, ...]:

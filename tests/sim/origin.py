@@ -67,13 +67,18 @@ class SimOrigin:
         return f"<SimOrigin {self.name} at {self.endpoint}, {len(self.executed)} executed>"
 
     @property
+    def network(self) -> SimNetwork:
+        """Where it listens."""
+        return self._state.network
+
+    @property
     def name(self) -> str:
         """What the journal calls it."""
         return self._state.name
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it listens."""
+        """At which address and port."""
         return self._state.endpoint
 
     @property
@@ -83,8 +88,9 @@ class SimOrigin:
 
     @property
     def partial(self) -> list[ReceivedRequest]:
-        """Requests of which only a part came."""
-        return self._state.partial
+        """Requests of which a byte has arrived, and which were not read whole (yet)."""
+        found = [conversation.unfinished for conversation in self._conversations.values()]
+        return [request for request in found if request is not None]
 
     @property
     def reply(self) -> Reply | Callable[[ReceivedRequest], Reply]:
@@ -104,7 +110,7 @@ class SimOrigin:
         async with trio.open_nursery() as nursery:
             while True:
                 stream = await self.listener.accept()
-                nursery.start_soon(self._conversations.pop(stream).run)
+                nursery.start_soon(self._conversations[stream].run)
 
     def _admit(self) -> Admission:
         due = self._state.due(lambda fault: isinstance(fault.effect, Refuse | BlackholeConnect))

@@ -24,7 +24,10 @@ class Framing(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """What an origin read of a request. `connection` is the network's number, from 1."""
+    """What an origin read of a request. `connection` is the network's number, from 1.
+
+    `at` is when it was read whole; or, of a part, when its first byte arrived.
+    """
 
     at: float
     connection: int
@@ -80,7 +83,6 @@ class OriginState:
     journal: Journal | None
     scripted: list[Scripted] = field(default_factory=list)
     executed: list[ReceivedRequest] = field(default_factory=list)
-    partial: list[ReceivedRequest] = field(default_factory=list)
 
     def note(self, text: str) -> None:
         """Writes into the journal, if there is one."""

@@ -124,6 +124,7 @@ class SimStream(trio.abc.HalfCloseableStream):
     def forget(self) -> None:
         """Loses all state without a word: this end's host crashed and came back."""
         self._sync()
+        self._end.incoming.clear()
         self._end.forget("Software caused connection abort")
         self._sync()
 

@@ -50,7 +50,8 @@ SERVER_RTO_MAX = 120.0
 """TCP_RTO_MAX of Linux."""
 
 MAX_RETRANSMITS = 15
-"""net.ipv4.tcp_retries2; holds for window probes too."""
+"""net.ipv4.tcp_retries2; holds for window probes too. With TCP_RTO_MAX_MS=1000 the client's kernel
+gives up after about 15 s; without it after about 15 minutes."""
 
 WINDOW_PROBE_GAP = 0.21
 """Seconds before the first window probe; doubles up to the greatest retransmission time-out."""
@@ -239,6 +240,7 @@ class End:
         """Sends RST and forgets the connection (close with SO_LINGER 0)."""
         if not self.is_gone:
             self._send(now, is_reset=True)
+            self.incoming.clear()
             self.forget(RESET)
 
     def forget(self, error: str) -> None:

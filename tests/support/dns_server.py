@@ -11,7 +11,7 @@ clock: the sockets are real.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ import dns.rdatatype
 import dns.rrset
 import trio
 
-__all__ = ["Behaviour", "DnsServer", "ReceivedQuery", "serve_dns"]
+__all__ = ["SPOOFED_ADDRESS", "Behaviour", "DnsServer", "ReceivedQuery", "serve_dns"]
 
 SPOOFED_ADDRESS = "203.0.113.66"
 
@@ -50,7 +50,8 @@ class Behaviour:
     understands_edns: bool = True
     negative_ttl: int | None = 10
     """MINIMUM and TTL of the SOA record in a negative answer; None: no such record."""
-    closes_tcp: bool = False
+    is_closing: bool = False
+    """Over TCP: the connection is closed after the first byte of the answer."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class DnsServer:
     def behaviour(self, qname: str, rdtype: str) -> Behaviour:
         found = self._scripts.get((qname, rdtype)) or self._scripts.get((qname, "*"))
         return found or self.default
+
+    def closing_for(self, wire: bytes) -> bool:
+        question = dns.message.from_wire(wire).question[0]
+        rdtype = dns.rdatatype.to_text(question.rdtype)
+        return self.behaviour(question.name.to_text().lower(), rdtype).is_closing
 
     async def answers(self, wire: bytes, transport: str) -> list[bytes]:
         """The messages to send for `wire`, when the time has come."""
@@ -145,10 +151,11 @@ def _add(
     rdtype: dns.rdatatype.RdataType,
     addresses: tuple[str, ...],
 ) -> None:
-    fitting = [a for a in addresses if (":" in a) == (rdtype == dns.rdatatype.AAAA)]
-    if fitting:
-        text = dns.rdatatype.to_text(rdtype)
-        reply.answer.append(dns.rrset.from_text_list(name, ttl, "IN", text, fitting))
+    text = dns.rdatatype.to_text(rdtype)
+    for address in addresses:
+        if (":" in address) == (rdtype == dns.rdatatype.AAAA):
+            # A set of its own for each: dnspython shuffles the records within one.
+            reply.answer.append(dns.rrset.from_text(name, ttl, "IN", text, address))
 
 
 def _has(reply: dns.message.Message, rdtype: dns.rdatatype.RdataType) -> bool:
@@ -195,7 +202,7 @@ async def _bind(host: str) -> tuple[trio.socket.SocketType, trio.SocketListener]
 
 
 async def _serve_udp(server: DnsServer, udp: trio.socket.SocketType) -> None:
-    async def reply(wire: bytes, peer: object) -> None:
+    async def reply(wire: bytes, peer: tuple[object, ...]) -> None:
         for message in await server.answers(wire, "UDP"):
             await udp.sendto(message, peer)
 
@@ -205,18 +212,24 @@ async def _serve_udp(server: DnsServer, udp: trio.socket.SocketType) -> None:
             nursery.start_soon(reply, wire, peer)
 
 
-def _tcp_handler(server: DnsServer):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _tcp_handler(server: DnsServer) -> Callable[[trio.SocketStream], Awaitable[None]]:
     async def handle(stream: trio.SocketStream) -> None:
-        prefix = await stream.receive_some(2)
-        wire = await stream.receive_some(int.from_bytes(prefix, "big"))
-        messages = await server.answers(bytes(wire), "TCP")
-        query = dns.message.from_wire(bytes(wire)).question[0]
-        rdtype = dns.rdatatype.to_text(query.rdtype)
-        if server.behaviour(query.name.to_text().lower(), rdtype).closes_tcp:
-            await stream.aclose()
-            return
-        for message in messages:
-            await stream.send_all(len(message).to_bytes(2, "big") + message)
-        await stream.aclose()
+        async with stream:
+            wire = await _receive_message(stream)
+            messages = await server.answers(wire, "TCP")
+            if server.closing_for(wire):
+                await stream.send_all(b"\0")
+                return
+            for message in messages:
+                await stream.send_all(len(message).to_bytes(2, "big") + message)
+            if not messages:
+                await trio.sleep_forever()
 
     return handle
+
+
+async def _receive_message(stream: trio.SocketStream) -> bytes:
+    received = b""
+    while len(received) < 2 or len(received) < 2 + int.from_bytes(received[:2], "big"):
+        received += await stream.receive_some()
+    return received[2:]

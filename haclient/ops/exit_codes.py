@@ -1,0 +1,155 @@
+"""What went wrong, as curl's exit code and as one line.
+
+Scripts branch on curl's numbers, so each error has the one that curl 7.88 was seen to exit with in
+the same case (tests/ops/test_exit_codes.py has the table of what was run). Where curl has no case of its
+own, because it would wait instead, the nearest one: a server that was proved dead is as a connection
+that was reset.
+
+    case                                                    curl   here
+    URL malformed; port 0                                   3; 7   3    it can never be connected
+    scheme other than http and https                        1      1
+    nothing but garbage, HTTP/0.9, a bad status line        1      1
+    a bad field or Content-Length                           8      1    h11 gives one error for a head
+    bad chunked framing                                     56     56
+    closed before a byte of the response                    52     52
+    reset before or within the response                     56     56
+    closed within the content                               18     18
+    closed within the head                                  0, 52  56   a head that breaks off is no answer
+    connects: all refused; all timed out                    7; 28  7; 28
+    the proxy refuses CONNECT                               56     56
+    -d @FILE that is not there                              0      26   later versions of curl too
+
+Nothing here imports the engine: a wrong option needs none of it.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from haclient import errors
+from haclient.ops.command_line import CommandError
+from haclient.types import EvidenceKind, Phase, Verdict
+
+__all__ = ["ExitCode", "error_line", "exit_code_for"]
+
+
+class ExitCode(enum.IntEnum):
+    """curl's, where curl has one; above 99, and sysexits' 70 and 78, where it has not."""
+
+    OK = 0
+    UNSUPPORTED_PROTOCOL = 1
+    USAGE = 2
+    URL_MALFORMED = 3
+    PROXY_NOT_RESOLVED = 5
+    HOST_NOT_RESOLVED = 6
+    NOT_CONNECTED = 7
+    WEIRD_REPLY = 8
+    PARTIAL = 18
+    HTTP_ERROR = 22
+    WRITE_ERROR = 23
+    READ_ERROR = 26
+    TIMED_OUT = 28
+    TLS_FAILED = 35
+    TOO_MANY_REDIRECTS = 47
+    RESOLVE_SYNTAX = 49
+    EMPTY_REPLY = 52
+    SEND_ERROR = 55
+    RECEIVE_ERROR = 56
+    OWN_CERTIFICATE = 58
+    PEER_CERTIFICATE = 60
+    TOO_LARGE = 63
+    CANNOT_REWIND = 65
+    BUG = 70
+    CA_FILE = 77
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+
+
+# The first one that fits counts: subclasses stand before their bases.
+_CODES: tuple[tuple[type[errors.Error], ExitCode], ...] = (
+    (errors.UnsupportedSchemeError, ExitCode.UNSUPPORTED_PROTOCOL),
+    (errors.UrlError, ExitCode.URL_MALFORMED),
+    (errors.BadRequestError, ExitCode.USAGE),
+    (errors.ContentError, ExitCode.READ_ERROR),
+    (errors.ResolveError, ExitCode.HOST_NOT_RESOLVED),
+    (errors.CertificateError, ExitCode.PEER_CERTIFICATE),
+    (errors.TlsError, ExitCode.TLS_FAILED),
+    (errors.ProxyError, ExitCode.RECEIVE_ERROR),
+    (errors.ConnectTimeoutError, ExitCode.TIMED_OUT),
+    (errors.ConnectError, ExitCode.NOT_CONNECTED),
+    (errors.ResponseTimeoutError, ExitCode.TIMED_OUT),
+    (errors.DeadlineError, ExitCode.TIMED_OUT),
+    (errors.ContentTooLargeError, ExitCode.TOO_LARGE),
+    (errors.TooManyRedirectsError, ExitCode.TOO_MANY_REDIRECTS),
+)
+
+_REMEDIES: dict[ExitCode, str] = {
+    ExitCode.HOST_NOT_RESOLVED: "check the name, or give its address with --resolve",
+    ExitCode.TIMED_OUT: "give it more time (-m, --connect-timeout) or another server (--backup)",
+    ExitCode.PEER_CERTIFICATE: "name its authority with --cacert, or see -k",
+    ExitCode.TOO_MANY_REDIRECTS: "look where it goes with -v, or allow more with --max-redirs",
+    ExitCode.EMPTY_REPLY: "try again, or name another server with --backup",
+    ExitCode.TLS_FAILED: "does the port speak TLS?",
+}
+
+
+def exit_code_for(error: BaseException) -> ExitCode:
+    """Returns the exit code for whatever ended a transfer."""
+    match error:
+        case CommandError():
+            return ExitCode(error.exit_code)
+        case errors.ServerDiedError():
+            return _for_broken_connection(error)
+        case errors.ProtocolError():
+            return _for_garbage(error)
+        case errors.Error():
+            return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.BUG)
+        case KeyboardInterrupt():
+            return ExitCode.INTERRUPTED
+        case OSError():
+            # The engine turns its own into errors.Error; what is left is the output's.
+            return ExitCode.WRITE_ERROR
+        case _:
+            return ExitCode.BUG
+
+
+def _for_broken_connection(error: errors.ServerDiedError) -> ExitCode:
+    if error.stage is Phase.SENDING:
+        return ExitCode.SEND_ERROR
+    last = error.attempts[-1] if error.attempts else None
+    is_close = last is None or (last.verdict is Verdict.CLOSED and not _is_reset(error))
+    if not is_close:
+        return ExitCode.RECEIVE_ERROR
+    if isinstance(error, errors.ResponseIncompleteError):
+        is_head_whole = last is None or last.status is not None
+        return ExitCode.PARTIAL if is_head_whole else ExitCode.RECEIVE_ERROR
+    return ExitCode.EMPTY_REPLY
+
+
+def _is_reset(error: errors.Error) -> bool:
+    evidence = error.attempts[-1].evidence
+    return evidence is not None and evidence.kind is EvidenceKind.RESET
+
+
+def _for_garbage(error: errors.ProtocolError) -> ExitCode:
+    is_head_whole = bool(error.attempts) and error.attempts[-1].status is not None
+    return ExitCode.RECEIVE_ERROR if is_head_whole else ExitCode.UNSUPPORTED_PROTOCOL
+
+
+def error_line(error: BaseException) -> str:
+    """Returns "haclient: (7) ..." for stderr, without a line end: what happened, and what to do.
+
+    Several attempts are told on one line. A password never shows: errors do not hold one.
+    """
+    code = exit_code_for(error)
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        text = f"the output cannot be written: {error.strerror}{where}"
+    if code is ExitCode.BUG:
+        text = f"haclient itself failed: {type(error).__name__}: {text}; please report it"
+    if code is ExitCode.INTERRUPTED:
+        text = "interrupted"
+    remedy = _REMEDIES.get(code, "") if isinstance(error, errors.Error) else ""
+    line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
+    return f"haclient: ({int(code)}) {line}" + (f"; {remedy}" if remedy else "")
