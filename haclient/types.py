@@ -236,6 +236,8 @@ class AttemptRecord:
     def describe(self) -> str:
         """One line for a person: where, how far, how it ended, and why."""
         where = str(self.endpoint) if self.endpoint is not None else str(self.origin)
-        took = f"{self.ended_at - self.started_at:.2f} s"
+        took = f"after {self.ended_at - self.started_at:.2f} s"
+        if self.verdict is Verdict.ANSWERED:
+            return f"{where}: answered with {self.status} {took}"
         why = f" ({self.evidence})" if self.evidence else f" ({self.detail})" if self.detail else ""
-        return f"{where}: {self.verdict.value} while {self.phase.value} after {took}{why}"
+        return f"{where}: {self.verdict.value} while {self.phase.value} {took}{why}"

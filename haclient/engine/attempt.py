@@ -333,6 +333,8 @@ class Attempt:
             return
         now = trio.current_time()
         self._bytes_sent = self.bytes_sent
+        if evidence is None and self.entry is not None:
+            evidence = self.entry.suspicion
         self._end(now, verdict, detail, evidence)
         if self.connection is not None:
             engine, connection = self.target.engine, self.connection

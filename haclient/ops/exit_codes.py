@@ -14,7 +14,7 @@ that was reset.
     closed before a byte of the response                    52     52
     reset before or within the response                     56     56
     closed within the content                               18     18
-    closed within the head                                  0, 52  56   a head that breaks off is no answer
+    closed within the head                                  0, 52  52   a head that breaks off is no answer
     connects: all refused; all timed out                    7; 28  7; 28
     the proxy refuses CONNECT                               56     56
     -d @FILE that is not there                              0      26   later versions of curl too
@@ -28,9 +28,9 @@ import enum
 
 from haclient import errors
 from haclient.ops.command_line import CommandError
-from haclient.types import EvidenceKind, Phase, Verdict
+from haclient.types import Phase
 
-__all__ = ["ExitCode", "error_line", "exit_code_for"]
+__all__ = ["ExitCode", "error_line", "exit_code_for", "leaf_of"]
 
 
 class ExitCode(enum.IntEnum):
@@ -83,6 +83,9 @@ _CODES: tuple[tuple[type[errors.Error], ExitCode], ...] = (
     (errors.TooManyRedirectsError, ExitCode.TOO_MANY_REDIRECTS),
 )
 
+# net.tls.TlsFileError says which file it was; its module would load ssl for a wrong option.
+_FILES = {"certificate": ExitCode.OWN_CERTIFICATE, "CA": ExitCode.CA_FILE}
+
 _REMEDIES: dict[ExitCode, str] = {
     ExitCode.HOST_NOT_RESOLVED: "check the name, or give its address with --resolve",
     ExitCode.TIMED_OUT: "give it more time (-m, --connect-timeout) or another server (--backup)",
@@ -93,16 +96,27 @@ _REMEDIES: dict[ExitCode, str] = {
 }
 
 
-def exit_code_for(error: BaseException) -> ExitCode:
-    """Returns the exit code for whatever ended a transfer."""
-    match error:
-        case CommandError():
+def exit_code_for(error: BaseException, *, is_proxied: bool = False) -> ExitCode:
+    """Returns the exit code for whatever ended a transfer.
+
+    Args:
+        error: what was raised.
+        is_proxied: whether a forward proxy was asked; then its name alone was looked up.
+    """
+    match leaf_of(error):
+        case CommandError() as error:
             return ExitCode(error.exit_code)
-        case errors.ServerDiedError():
+        case errors.ServerDiedError() as error:
             return _for_broken_connection(error)
-        case errors.ProtocolError():
-            return _for_garbage(error)
-        case errors.Error():
+        case errors.ProtocolError() as error:
+            # h11 has one error for all of a head; what breaks later is the chunked coding.
+            is_head_whole = error.stage is Phase.RECEIVING
+            return ExitCode.RECEIVE_ERROR if is_head_whole else ExitCode.UNSUPPORTED_PROTOCOL
+        case errors.ResolveError() if is_proxied:
+            return ExitCode.PROXY_NOT_RESOLVED
+        case errors.BadRequestError() as error if (role := getattr(error, "role", None)) in _FILES:
+            return _FILES[role]
+        case errors.Error() as error:
             return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.BUG)
         case KeyboardInterrupt():
             return ExitCode.INTERRUPTED
@@ -113,35 +127,32 @@ def exit_code_for(error: BaseException) -> ExitCode:
             return ExitCode.BUG
 
 
+def leaf_of(error: BaseException) -> BaseException:
+    """What a person should hear of first: an interrupt, or else the first error of a group."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [leaf_of(each) for each in error.exceptions]
+    return next((each for each in leaves if isinstance(each, KeyboardInterrupt)), leaves[0])
+
+
 def _for_broken_connection(error: errors.ServerDiedError) -> ExitCode:
     if error.stage is Phase.SENDING:
         return ExitCode.SEND_ERROR
-    last = error.attempts[-1] if error.attempts else None
-    is_close = last is None or (last.verdict is Verdict.CLOSED and not _is_reset(error))
-    if not is_close:
+    # An end in good order (FIN) leaves no evidence; a reset, an unreachable host, a proof of death do.
+    connected = [one for one in error.attempts if one.endpoint is not None]
+    if connected and connected[-1].evidence is not None:
         return ExitCode.RECEIVE_ERROR
-    if isinstance(error, errors.ResponseIncompleteError):
-        is_head_whole = last is None or last.status is not None
-        return ExitCode.PARTIAL if is_head_whole else ExitCode.RECEIVE_ERROR
-    return ExitCode.EMPTY_REPLY
+    is_partial = isinstance(error, errors.ResponseIncompleteError)
+    return ExitCode.PARTIAL if is_partial else ExitCode.EMPTY_REPLY
 
 
-def _is_reset(error: errors.Error) -> bool:
-    evidence = error.attempts[-1].evidence
-    return evidence is not None and evidence.kind is EvidenceKind.RESET
-
-
-def _for_garbage(error: errors.ProtocolError) -> ExitCode:
-    is_head_whole = bool(error.attempts) and error.attempts[-1].status is not None
-    return ExitCode.RECEIVE_ERROR if is_head_whole else ExitCode.UNSUPPORTED_PROTOCOL
-
-
-def error_line(error: BaseException) -> str:
+def error_line(error: BaseException, *, is_proxied: bool = False) -> str:
     """Returns "haclient: (7) ..." for stderr, without a line end: what happened, and what to do.
 
     Several attempts are told on one line. A password never shows: errors do not hold one.
     """
-    code = exit_code_for(error)
+    error = leaf_of(error)
+    code = exit_code_for(error, is_proxied=is_proxied)
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         where = f" ({error.filename})" if error.filename else ""

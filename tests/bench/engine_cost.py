@@ -76,9 +76,7 @@ async def by_hand(stream: trio.SocketStream, wire: h11.Connection, host: str) ->
             return len(content)
 
 
-async def measure(
-    call: Callable[[], Awaitable[object]], requests: int
-) -> tuple[float, float]:
+async def measure(call: Callable[[], Awaitable[object]], requests: int) -> tuple[float, float]:
     for _ in range(20):
         await call()
     cpu, wall = process_time(), perf_counter()

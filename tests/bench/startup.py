@@ -39,7 +39,9 @@ class Quick(BaseHTTPRequestHandler):
 
 def seconds(command: list[str]) -> float:
     started = perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"NO_COLOR": "1"})
+    subprocess.run(
+        command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"NO_COLOR": "1"}
+    )
     return perf_counter() - started
 
 
@@ -54,7 +56,12 @@ def main() -> None:
         "python -I -c pass": [sys.executable, "-I", "-c", "pass"],
         "haclient --help": [str(COMMAND), "--help"],
         "haclient --version": [str(COMMAND), "--version"],
-        "haclient request, by address": [str(COMMAND), "request", "-s", f"http://127.0.0.1:{port}/"],
+        "haclient request, by address": [
+            str(COMMAND),
+            "request",
+            "-s",
+            f"http://127.0.0.1:{port}/",
+        ],
         "haclient request, by name": [str(COMMAND), "request", "-s", f"http://localhost:{port}/"],
         "curl": ["curl", "-s", f"http://localhost:{port}/"],
     }

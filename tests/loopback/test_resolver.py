@@ -283,7 +283,7 @@ class TestWholeResolver:
                 server.script("x.example.", Behaviour(addresses=(address,)))
                 write(resolv_conf, f"nameserver {server.host}\n")
                 with trio.fail_after(BOUND):  # the file is looked at once a second
-                    while await addresses(resolver) != {address}:
+                    while await addresses(resolver) != {address}:  # noqa: ASYNC110  (a file)
                         await trio.sleep(0.05)
             assert (first.count("x.example."), second.count("x.example.")) == (2, 2)
 

@@ -148,7 +148,7 @@ class TestTcpInfo:
             await eventually(lambda: retransmits() == 1, 1.5)
             still = tcp_info(client)
             assert still is not None
-            assert still.unacked == 2
+            assert still.unacked >= 1  # a retransmission may join two small ones
             assert still.segs_in == info.segs_in
 
     async def test_what_a_peer_does_not_read_is_held_back_and_the_window_is_probed(self) -> None:
@@ -192,28 +192,19 @@ class TestTcpInfoWorks:
     def test_the_offsets_fit_this_kernel(self) -> None:
         assert tcp_info_works()
 
-    @pytest.mark.parametrize(
-        "layout",
-        [
-            # Each reads at one place or more something other than what it takes it for.
-            pytest.param("=2xBB20xI24xII8xII60xII4x", id="segs_out taken for segs_in"),
-            pytest.param("=2xBB20xI24xII8xII56xII8x", id="bytes_received taken for segs_in"),
-            pytest.param("=2xBB20xI24xII8xII60xI4xI", id="segs_out taken for segs_in alone"),
-            pytest.param("=2xBB20xI24xII4xII68xII", id="pmtu taken for rtt"),
-            pytest.param("=2xBB20xI24xII16xII56xII", id="snd_ssthresh taken for rtt"),
-            pytest.param("=2xBB16xI28xII8xII64xII", id="rcv_mss taken for unacked"),
-            pytest.param("=BB22xI24xII8xII64xII", id="state taken for retransmits"),
-            pytest.param("=6xBB20xI24xII8xII60xII", id="the counts before the times shifted"),
-            pytest.param("=2xBB20xI28xII8xII60xII", id="the times shifted"),
-        ],
-    )
-    def test_an_offset_that_does_not_fit_is_found_out(
-        self, layout: str, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("by", [-8, -4, 4, 8], ids=lambda by: f"shifted by {by} bytes")
+    @pytest.mark.parametrize("first", range(5), ids=lambda first: f"from {FIELDS[first][0]} on")
+    def test_fields_that_are_elsewhere_are_found_out(
+        self, first: int, by: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wrong = struct.Struct(layout)
-        assert wrong.size == sockopts.TCP_INFO_BYTES
-        monkeypatch.setattr(sockopts, "_COUNTS", wrong)
+        """A struct in which a field is missing, or one more stands, before some other."""
+        layout = shifted_layout(first, by)
+        monkeypatch.setattr(sockopts, "_COUNTS", layout)
+        monkeypatch.setattr(sockopts, "TCP_INFO_BYTES", layout.size)
         assert not asked_anew()
+
+    def test_the_shifting_is_sound(self) -> None:
+        assert shifted_layout(0, 0).format == sockopts._COUNTS.format
 
     def test_a_kernel_that_tells_less_is_found_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sockopts, "TCP_INFO_BYTES", 4096)  # more than any kernel has
@@ -233,8 +224,28 @@ class TestTcpInfoWorks:
         assert tcp_info_works()
 
 
+FIELDS = (
+    ("retransmits", 2, "BB"),
+    ("unacked", 24, "I"),
+    ("last_data_recv", 52, "II"),
+    ("rtt", 68, "II"),
+    ("segs_in", 140, "II"),
+)
+"""Name, offset in struct tcp_info, and kind, of the first of each run that is read."""
+
+
+def shifted_layout(first: int, by: int) -> struct.Struct:
+    """The layout that is read, with the runs from `first` on moved; none before the start."""
+    text, at = "=", 0
+    for index, (_, offset, kind) in enumerate(FIELDS):
+        start = max(offset + (by if index >= first else 0), at)
+        text += f"{start - at}x{kind}"
+        at = start + struct.calcsize("=" + kind)
+    return struct.Struct(text)
+
+
 def forget_the_answer() -> None:
-    tcp_info_works.cache_clear()
+    sockopts._offsets_fit.cache_clear()
 
 
 def asked_anew() -> bool:

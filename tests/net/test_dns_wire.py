@@ -66,6 +66,13 @@ class TestAnswers:
             ),
         )
 
+    def test_addresses_keep_their_order(self) -> None:
+        q = query()
+        records = [f"x.example. 60 A 192.0.2.{i}" for i in (3, 1, 2)]
+        found = q.read(response(q, *records).to_wire())
+        assert isinstance(found, Answer)
+        assert [record.value for record in found.records] == ["192.0.2.3", "192.0.2.1", "192.0.2.2"]
+
     @pytest.mark.parametrize(
         ("rcode", "number"), [("NXDOMAIN", 3), ("SERVFAIL", 2), ("REFUSED", 5), ("BADVERS", 16)]
     )

@@ -1,0 +1,146 @@
+"""The entry point: `haclient COMMAND ...`.
+
+A command is often started thousands of times from a script, and `haclient --help` must come at once;
+trio, ssl and dnspython take 150 ms to import. So nothing is imported here but what prints a page of
+text; each command's module comes when the command is run.
+
+A command is a function `run(argv: list[str]) -> int` in its own module: it gets the words behind its
+name and returns the exit code. What it lets through ends here, in one line: no traceback ever
+reaches a user, unless HACLIENT_TRACEBACK is set in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from haclient._version import __version__
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "request": ("haclient.ops.request", "one highly available request, with curl's options"),
+    "serve": ("haclient.ops.serve", "the daemon"),
+    "check": (
+        "haclient.ops.check",
+        "validates the daemon's file, and prints the timers that it means",
+    ),
+    "explain": ("haclient.ops.explain", "a dry run: addresses, a connect race, the plan"),
+    "status": ("haclient.ops.status", "asks the daemon how its targets are"),
+    "ready": ("haclient.ops.status", "whether the daemon serves, for a probe"),
+    "drain": (
+        "haclient.ops.status",
+        "orders the daemon to finish what it has and to take nothing new",
+    ),
+    "reload": ("haclient.ops.status", "orders the daemon to read its file again"),
+    "doctor": (
+        "haclient.ops.doctor",
+        "what this machine gives, and how fast it notices a dead server",
+    ),
+    "demo": ("haclient.ops.demo", "a proof without root or network: servers die, requests do not"),
+    "completion": ("haclient.ops.completion", "a completion script for bash, zsh or fish"),
+}
+"""Each command's module and its line in `--help`."""
+
+USAGE, INTERRUPTED, WRITE_ERROR = 2, 130, 23
+"""Of `exit_codes`, whose import `--help` need not pay for."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code; `argv` is without the program's name."""
+    words = sys.argv[1:] if argv is None else argv
+    name = words[0] if words else "--help"
+    try:
+        if name in {"-h", "--help", "help"}:
+            _print(help_text())
+            return 0 if words else USAGE
+        if name in {"-V", "--version"}:
+            _print(f"haclient {__version__}\n")
+            return 0
+        if name not in COMMANDS:
+            return _complain(
+                USAGE, f"there is no command {name!r}{_nearest(name)}; see 'haclient --help'"
+            )
+        return _run(name, words[1:])
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has left (`haclient --help | head -1`); nothing more can be said,
+        # and the interpreter must not try to at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return WRITE_ERROR
+    except (Exception, BaseExceptionGroup) as error:
+        if os.environ.get("HACLIENT_TRACEBACK"):
+            raise
+        return _report(error)
+
+
+def _report(error: BaseException) -> int:
+    """The one line for what a command let through."""
+    from haclient.ops.exit_codes import ExitCode, error_line, exit_code_for
+
+    code = exit_code_for(error)
+    if code is not ExitCode.INTERRUPTED:
+        sys.stderr.write(error_line(error) + "\n")
+    return int(code)
+
+
+def _run(name: str, words: list[str]) -> int:
+    from importlib import import_module
+
+    module_name, _ = COMMANDS[name]
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:
+            raise
+        return _complain(f"the command {name!r} is not part of this installation")
+    # Several commands may share a module; each then has a function of its own name.
+    run = getattr(module, f"run_{name}", None) or module.run
+    try:
+        code: int = run(words)
+    except SystemExit as end:
+        # argparse, after --help.
+        code = end.code if isinstance(end.code, int) else 0
+    sys.stdout.flush()
+    return code
+
+
+def help_text() -> str:
+    """One screen."""
+    lines = [f"  {name:<11} {line}" for name, (_, line) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: haclient COMMAND ...",
+            "",
+            "Asks another server when one dies, within a bounded time.",
+            "",
+            *lines,
+            "",
+            "haclient COMMAND --help says more; haclient --version prints the version.",
+            "",
+        ]
+    )
+
+
+def _nearest(name: str) -> str:
+    import difflib  # for a misspelling alone
+
+    if "://" in name or "." in name:
+        return f"; did you mean 'haclient request {name}'?"
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _complain(message: str) -> int:
+    sys.stderr.write(f"haclient: ({USAGE}) {message}\n")
+    return USAGE
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,437 @@
+"""`--trace`, a timeline of one request for a person; `--trace-json`, the same for a program.
+
+Both are readers of haclient.events and decide nothing. The naive trace prints every event as it
+comes: a race of three is then seven lines, and the one that matters is somewhere among them. Here
+a line is one step of the request's way (name, race, connection, sent, silence, verdict, next try,
+answer), each with the seconds since the trace began and the number of its attempt in a colour of
+its own; the last line says what it cost.
+
+      0.001  1 + 10.0.0.1:8080 connected in 0.9 ms, first of 2
+      0.001  1 > GET /orders/7 sent, 131 bytes
+      1.002  1 . silent for 1.00 s: probe sent
+      1.103  1 ? suspect: 1 keep-alive probe unanswered, silent for 1.10 s
+      1.103  2 @ second try: attempt 1 is suspect
+      ...
+      1.106    + 200 from 10.0.0.2:8080 after 1.11 s, 1.11 s from the last sign of life of 10.0.0.1:8080
+
+`--trace-json` writes one JSON object a line for each event, flushed at once. All have `t`, seconds
+since the trace began, and `event`; all but exchange_ended have `attempt`. Then, by event:
+
+    attempt_started             origins, reason
+    name_resolved               host, addresses, source, ttl (seconds or null)
+    connection_attempt_started  address
+    connection_attempt_ended    address, failure (null: it won), detail
+    connected                   origin, address, local, reused, tls
+    request_sent                address, method, target, bytes_sent
+    probed                      address, silent_for
+    suspected, declared_dead    address, evidence {kind, count, silent_for}
+    cleared                     address
+    interim_received            status
+    response_started            address, status, reason, http_version
+    attempt_ended               address, phase, verdict, status, reused, bytes_sent, started, ended,
+                                detail, evidence
+    exchange_ended              attempts, status, error (a class of haclient.errors), message
+
+Addresses are "ip:port"; enumerations their names in small letters. Fields may be added.
+
+A trace must not harm what it watches: a stream that cannot be written to is given up in silence.
+Header fields are in neither of them, for they bear credentials: `-v` shows those. Both read one
+exchange after another, as the command does; those of a library that runs many at once would mix.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from typing import Any, TextIO, assert_never
+
+from haclient import events
+from haclient.ops.style import Colour, Sign, Style, printable
+from haclient.types import (
+    AttemptRecord,
+    ConnectFailure,
+    Endpoint,
+    Evidence,
+    EvidenceKind,
+    Instant,
+    Verdict,
+)
+
+__all__ = ["JsonLines", "Timeline", "as_json", "evidence_words", "milliseconds"]
+
+ATTEMPT_COLOURS = (Colour.CYAN, Colour.MAGENTA, Colour.BLUE)
+
+ORDINALS = {2: "second", 3: "third", 4: "fourth"}
+
+_ONE_OF = {
+    EvidenceKind.RETRANSMITS: "retransmission unanswered",
+    EvidenceKind.KEEPALIVE_PROBES: "keep-alive probe unanswered",
+    EvidenceKind.WINDOW_PROBES: "window probe unanswered",
+}
+
+
+def evidence_words(evidence: Evidence) -> str:
+    """As `str(evidence)`, and in the singular where there is one."""
+    one = _ONE_OF.get(evidence.kind)
+    if evidence.count == 1 and one is not None:
+        return f"1 {one}, silent for {evidence.silent_for:.2f} s"
+    return str(evidence)
+
+
+def milliseconds(seconds: float) -> str:
+    """A duration for a person: "0.42 ms", "17 ms", "1.11 s"."""
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.2g} ms"
+
+
+class Timeline:
+    """An observer that writes a line for each step.
+
+    Args:
+        stream: where to, stderr for one.
+        style: what it can show.
+    """
+
+    def __init__(self, stream: TextIO, style: Style) -> None:
+        self._stream: TextIO | None = stream
+        self._style = style
+        self._began_at: Instant | None = None
+        self._is_line_open = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """What is known of one exchange."""
+        self._started_at: Instant | None = None
+        self._connects: dict[tuple[int, Endpoint], Instant] = {}
+        self._slower: list[Endpoint] = []
+        self._sent_at: dict[int, Instant] = {}
+        self._alive_until: tuple[Instant, Endpoint] | None = None
+        self._declared_dead: set[int] = set()
+        self._answer: events.ResponseStarted | None = None
+
+    def __call__(self, event: events.Event) -> None:
+        if self._began_at is None:
+            self._began_at = event.at
+        if self._started_at is None:
+            self._started_at = event.at
+        self._tell(event)
+
+    def _tell(self, event: events.Event) -> None:
+        match event:
+            case events.AttemptStarted(at, attempt, _, reason):
+                self._attempt_started(at, attempt, reason)
+            case events.NameResolved():
+                self._name_resolved(event)
+            case events.ConnectionAttemptStarted(at, attempt, endpoint):
+                self._connecting(at, attempt, endpoint)
+            case events.ConnectionAttemptEnded():
+                self._connection_attempt_ended(event)
+            case events.Connected():
+                self._connected(event)
+            case events.RequestSent(at, attempt, _, head, bytes_sent):
+                self._sent_at[attempt] = at
+                method, target = request_line(head)
+                text = f"{method} {target} sent, {bytes_sent} bytes"
+                self._line(at, attempt, Sign.SENT, printable(text))
+            case events.Probed(at, attempt, _, silent_for):
+                text = f"silent for {silent_for:.2f} s: probe sent"
+                self._line(at, attempt, Sign.SILENT, text, Colour.DIM)
+            case events.Suspected(at, attempt, endpoint, evidence):
+                self._note_trouble(at - evidence.silent_for, endpoint)
+                text = f"suspect: {evidence_words(evidence)}"
+                self._line(at, attempt, Sign.SUSPECT, text, Colour.YELLOW)
+            case events.Cleared(at, attempt, _):
+                self._alive_until = None
+                self._line(at, attempt, Sign.DONE, "alive after all", Colour.GREEN)
+            case events.DeclaredDead(at, attempt, endpoint, evidence):
+                self._note_trouble(at - evidence.silent_for, endpoint)
+                self._declared_dead.add(attempt)
+                self._line(
+                    at, attempt, Sign.FAILED, f"dead: {evidence_words(evidence)}", Colour.RED
+                )
+            case events.InterimReceived(at, attempt, status, _):
+                self._line(at, attempt, Sign.RECEIVED, f"{status} (interim)", Colour.DIM)
+            case events.ResponseStarted(at, attempt, _, status, reason, _, _):
+                self._answer = event
+                since = self._sent_at.get(attempt)
+                took = f" after {milliseconds(at - since)}" if since is not None else ""
+                text = f"{status} {reason.decode('latin-1')}".strip()
+                self._line(at, attempt, Sign.RECEIVED, printable(text) + took)
+            case events.AttemptEnded(at, _, record):
+                self._attempt_ended(at, record)
+            case events.ExchangeEnded():
+                self._exchange_ended(event)
+                self._forget()
+            case _:
+                assert_never(event)
+
+    # --- the way to a connection ---------------------------------------------------------------
+
+    def _attempt_started(self, at: Instant, attempt: int, reason: str) -> None:
+        if attempt == 1:
+            return  # the first line of interest is the name's, or the pooled connection's
+        ordinal = ORDINALS.get(attempt, f"{attempt}th")
+        # The evidence behind the colon was in the line before.
+        why = f": {printable(reason.partition(':')[0])}" if reason else ""
+        self._line(at, attempt, Sign.AGAIN, f"{ordinal} try{why}", Colour.BOLD)
+
+    def _name_resolved(self, event: events.NameResolved) -> None:
+        if event.source == "literal":
+            return
+        addresses = ", ".join(endpoint.address for endpoint in event.endpoints)
+        ttl = f", TTL {event.ttl:.0f} s" if event.ttl is not None else ""
+        text = f"{event.host} is {addresses} ({event.source}{ttl})"
+        self._line(event.at, event.attempt, Sign.NOTE, printable(text))
+
+    def _connecting(self, at: Instant, attempt: int, endpoint: Endpoint) -> None:
+        """All that start together stand in one line, which stays open for them."""
+        self._connects[attempt, endpoint] = at
+        if self._is_line_open:
+            self._write(f", {endpoint}")
+        else:
+            text = f"connecting to {endpoint}"
+            self._line(at, attempt, Sign.NOTE, text, is_left_open=True)
+
+    def _connection_attempt_ended(self, event: events.ConnectionAttemptEnded) -> None:
+        match event.failure:
+            case None:
+                pass  # Connected tells it, with TLS
+            case ConnectFailure.LOST:
+                self._slower.append(event.endpoint)
+            case failure:
+                since = self._connects.get((event.attempt, event.endpoint), event.at)
+                detail = f" ({event.detail})" if event.detail else ""
+                text = f"{event.endpoint} {failure.value} after {milliseconds(event.at - since)}"
+                self._line(
+                    event.at, event.attempt, Sign.FAILED, printable(text + detail), Colour.RED
+                )
+
+    def _connected(self, event: events.Connected) -> None:
+        tls = f", {event.tls}" if event.tls else ""
+        if event.reused:
+            text = f"{event.endpoint}: a pooled connection{tls}"
+            self._line(event.at, event.attempt, Sign.DONE, text)
+            return
+        since = self._connects.get((event.attempt, event.endpoint), event.at)
+        text = f"{event.endpoint} connected in {milliseconds(event.at - since)}{tls}"
+        slower, self._slower = self._slower, []
+        if slower:
+            text += f", ahead of {', '.join(str(endpoint) for endpoint in slower)}"
+        self._line(event.at, event.attempt, Sign.DONE, text, Colour.GREEN)
+
+    # --- ends ----------------------------------------------------------------------------------
+
+    def _attempt_ended(self, at: Instant, record: AttemptRecord) -> None:
+        where = str(record.endpoint or record.origin)
+        match record.verdict:
+            case Verdict.ANSWERED:
+                return
+            case Verdict.DEAD:
+                if record.number in self._declared_dead:
+                    return
+                text = f"{where} is dead"
+            case Verdict.CLOSED:
+                self._note_trouble(at, record.endpoint)
+                text = f"{where} closed the connection while {record.phase.value}"
+            case Verdict.SUPERSEDED:
+                self._line(at, record.number, Sign.NOTE, "given up: another answered", Colour.DIM)
+                return
+            case Verdict.REFUSED:
+                text = "no address could be connected"
+            case verdict:
+                text = f"{where}: {verdict.value} while {record.phase.value}"
+        detail = f" ({record.detail})" if record.detail else ""
+        self._line(at, record.number, Sign.FAILED, printable(text + detail), Colour.RED)
+
+    def _exchange_ended(self, event: events.ExchangeEnded) -> None:
+        assert self._started_at is not None
+        took = milliseconds(event.at - self._started_at)
+        tries = f", {len(event.attempts)} attempts" if len(event.attempts) > 1 else ""
+        if event.error is not None or self._answer is None:
+            kind = type(event.error).__name__ if event.error is not None else "no answer"
+            self._line(event.at, None, Sign.FAILED, f"{kind} after {took}{tries}", Colour.RED)
+            return
+        answer, failover = self._answer, ""
+        if self._alive_until is not None:
+            instant, endpoint = self._alive_until
+            if endpoint != answer.endpoint:
+                since = milliseconds(answer.at - instant)
+                failover = f", {since} from the last sign of life of {endpoint}"
+        text = f"{answer.status} from {answer.endpoint} after {took}{failover}{tries}"
+        self._line(event.at, None, Sign.DONE, text, Colour.BOLD, Colour.GREEN)
+
+    def _note_trouble(self, alive_until: Instant, endpoint: Endpoint | None) -> None:
+        """The first server in trouble is the one that the failover is counted from."""
+        if self._alive_until is None and endpoint is not None:
+            self._alive_until = alive_until, endpoint
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def _line(
+        self,
+        at: Instant,
+        attempt: int | None,
+        sign: Sign,
+        text: str,
+        *colours: Colour,
+        is_left_open: bool = False,
+    ) -> None:
+        assert self._began_at is not None
+        style = self._style
+        time = style.paint(f"{at - self._began_at:9.3f}", Colour.DIM)
+        number = " "
+        if attempt is not None:
+            colour = ATTEMPT_COLOURS[(attempt - 1) % len(ATTEMPT_COLOURS)]
+            number = style.paint(str(attempt), Colour.BOLD, colour)
+        told = style.paint(f"{style.sign(sign)} {text}", *colours)
+        start = "\n" if self._is_line_open else ""
+        self._write(f"{start}{time}  {number} {told}" + ("" if is_left_open else "\n"))
+        self._is_line_open = is_left_open
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = None
+
+
+class JsonLines:
+    """An observer that writes a JSON object for each event; see the module's docstring."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream: TextIO | None = stream
+        self._began_at: Instant | None = None
+
+    def __call__(self, event: events.Event) -> None:
+        if self._began_at is None:
+            self._began_at = event.at
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(json.dumps(as_json(event, self._began_at)) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = None
+
+
+def as_json(event: events.Event, began_at: Instant) -> dict[str, Any]:
+    """The event as the module's docstring has it; times count from `began_at`."""
+    name, members = _members(event, began_at)
+    head: dict[str, Any] = {"t": _seconds(event.at - began_at), "event": name}
+    if not isinstance(event, events.ExchangeEnded):
+        head["attempt"] = event.attempt
+    return head | dict(members)
+
+
+def _members(event: events.Event, began_at: Instant) -> tuple[str, Mapping[str, Any]]:
+    match event:
+        case events.AttemptStarted(origins=origins, reason=reason):
+            return "attempt_started", {"origins": [str(each) for each in origins], "reason": reason}
+        case events.NameResolved(host=host, endpoints=endpoints, source=source, ttl=ttl):
+            addresses = [endpoint.address for endpoint in endpoints]
+            return "name_resolved", {
+                "host": host,
+                "addresses": addresses,
+                "source": source,
+                "ttl": ttl,
+            }
+        case events.ConnectionAttemptStarted(endpoint=endpoint):
+            return "connection_attempt_started", {"address": str(endpoint)}
+        case events.ConnectionAttemptEnded(endpoint=endpoint, failure=failure, detail=detail):
+            return "connection_attempt_ended", {
+                "address": str(endpoint),
+                "failure": _name(failure),
+                "detail": detail,
+            }
+        case events.Connected():
+            return "connected", {
+                "origin": str(event.origin),
+                "address": str(event.endpoint),
+                "local": str(event.local) if event.local is not None else None,
+                "reused": event.reused,
+                "tls": event.tls,
+            }
+        case events.RequestSent(endpoint=endpoint, head=head, bytes_sent=bytes_sent):
+            method, target = request_line(head)
+            return "request_sent", {
+                "address": str(endpoint),
+                "method": method,
+                "target": target,
+                "bytes_sent": bytes_sent,
+            }
+        case events.Probed(endpoint=endpoint, silent_for=silent_for):
+            return "probed", {"address": str(endpoint), "silent_for": _seconds(silent_for)}
+        case events.Suspected(endpoint=endpoint, evidence=evidence):
+            return "suspected", {"address": str(endpoint), "evidence": _evidence(evidence)}
+        case events.Cleared(endpoint=endpoint):
+            return "cleared", {"address": str(endpoint)}
+        case events.DeclaredDead(endpoint=endpoint, evidence=evidence):
+            return "declared_dead", {"address": str(endpoint), "evidence": _evidence(evidence)}
+        case events.InterimReceived(status=status):
+            return "interim_received", {"status": status}
+        case events.ResponseStarted():
+            return "response_started", {
+                "address": str(event.endpoint),
+                "status": event.status,
+                "reason": event.reason.decode("latin-1"),
+                "http_version": event.http_version.decode("latin-1"),
+            }
+        case events.AttemptEnded(record=record):
+            return "attempt_ended", _record(record, began_at)
+        case events.ExchangeEnded(attempts=attempts, error=error):
+            return "exchange_ended", {
+                "attempts": len(attempts),
+                "status": _final_status(attempts) if error is None else None,
+                "error": type(error).__name__ if error is not None else None,
+                "message": str(error) if error is not None else "",
+            }
+        case _:
+            assert_never(event)
+
+
+def _record(record: AttemptRecord, began_at: Instant) -> Mapping[str, Any]:
+    return {
+        "address": str(record.endpoint) if record.endpoint is not None else None,
+        "phase": _name(record.phase),
+        "verdict": _name(record.verdict),
+        "status": record.status,
+        "reused": record.reused,
+        "bytes_sent": record.bytes_sent,
+        "started": _seconds(record.started_at - began_at),
+        "ended": _seconds(record.ended_at - began_at),
+        "detail": record.detail,
+        "evidence": _evidence(record.evidence) if record.evidence is not None else None,
+    }
+
+
+def _final_status(attempts: tuple[AttemptRecord, ...]) -> int | None:
+    answered = [each.status for each in attempts if each.verdict is Verdict.ANSWERED]
+    return answered[-1] if answered else None
+
+
+def _evidence(evidence: Evidence) -> Mapping[str, Any]:
+    return {
+        "kind": _name(evidence.kind),
+        "count": evidence.count,
+        "silent_for": _seconds(evidence.silent_for),
+    }
+
+
+def _name(member: enum.Enum | None) -> str | None:
+    return member.name.lower() if member is not None else None
+
+
+def _seconds(value: float) -> float:
+    """Whole microseconds: more digits say nothing."""
+    return round(value, 6)
+
+
+def request_line(head: bytes) -> tuple[str, str]:
+    """Method and target of a request's head, without its fields."""
+    method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
+    return method, rest.rpartition(" ")[0]

@@ -1,0 +1,203 @@
+"""Request heads: what goes on the wire, what is refused, and h11 as the judge."""
+
+from __future__ import annotations
+
+import string
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haclient.core.framing import Framing, write_request_head
+from haclient.types import Fields
+
+TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~" + string.digits + string.ascii_letters
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "length", "head", "framing"),
+    [
+        pytest.param(
+            "GET", (), 0, b"GET /a?b HTTP/1.1\r\nHost: o.test\r\n\r\n", Framing.NONE, id="bare GET"
+        ),
+        pytest.param(
+            "GET",
+            ((b"hOST", b"other.test"), (b"X-a", b"1")),
+            0,
+            b"GET /a?b HTTP/1.1\r\nhOST: other.test\r\nX-a: 1\r\n\r\n",
+            Framing.NONE,
+            id="the caller's Host stands, letter case kept",
+        ),
+        pytest.param(
+            "GET",
+            ((b"X-Empty", b""),),
+            0,
+            b"GET /a?b HTTP/1.1\r\nHost: o.test\r\nX-Empty: \r\n\r\n",
+            Framing.NONE,
+            id="an empty value",
+        ),
+        pytest.param(
+            "POST",
+            (),
+            0,
+            b"POST /a?b HTTP/1.1\r\nHost: o.test\r\nContent-Length: 0\r\n\r\n",
+            Framing.COUNTED,
+            id="a POST announces its emptiness",
+        ),
+        pytest.param(
+            "PUT",
+            ((b"A", b"b"),),
+            5,
+            b"PUT /a?b HTTP/1.1\r\nHost: o.test\r\nA: b\r\nContent-Length: 5\r\n\r\n",
+            Framing.COUNTED,
+            id="known length is counted",
+        ),
+        pytest.param(
+            "GET",
+            (),
+            3,
+            b"GET /a?b HTTP/1.1\r\nHost: o.test\r\nContent-Length: 3\r\n\r\n",
+            Framing.COUNTED,
+            id="a GET with content says so",
+        ),
+        pytest.param(
+            "POST",
+            (),
+            None,
+            b"POST /a?b HTTP/1.1\r\nHost: o.test\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Framing.CHUNKED,
+            id="unknown length is chunked",
+        ),
+        pytest.param(
+            "POST",
+            ((b"Transfer-Encoding", b"Chunked"),),
+            9,
+            b"POST /a?b HTTP/1.1\r\nHost: o.test\r\nTransfer-Encoding: Chunked\r\n\r\n",
+            Framing.CHUNKED,
+            id="the caller may want chunked",
+        ),
+        pytest.param(
+            "POST",
+            ((b"Content-Length", b"9"),),
+            None,
+            b"POST /a?b HTTP/1.1\r\nHost: o.test\r\nContent-Length: 9\r\n\r\n",
+            Framing.COUNTED,
+            id="the caller may know the length",
+        ),
+    ],
+)
+def test_head_and_framing(
+    method: str, fields: Fields, length: int | None, head: bytes, framing: Framing
+) -> None:
+    written = write_request_head(method, "/a?b", fields, "o.test", length)
+    assert written.data == head
+    assert written.framing is framing
+    assert written.method == method
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "fields", "length", "words"),
+    [
+        pytest.param("GE T", "/", (), 0, "not a token", id="blank in the method"),
+        pytest.param("GÉT", "/", (), 0, "not ASCII", id="method beyond ASCII"),
+        pytest.param("GET", "/ä", (), 0, "not ASCII", id="target beyond ASCII"),
+        pytest.param("GET", "/a b", (), 0, "blank or a control", id="blank in the target"),
+        pytest.param(
+            "GET", "/ HTTP/1.1\r\nEvil:", (), 0, "blank or a control", id="a line in the target"
+        ),
+        pytest.param("GET", "/", ((b"A b", b"c"),), 0, "not a token", id="blank in a name"),
+        pytest.param("GET", "/", ((b"", b"c"),), 0, "not a token", id="empty name"),
+        pytest.param(
+            "GET", "/", ((b"A: x\r\nEvil", b"c"),), 0, "not a token", id="a line in a name"
+        ),
+        pytest.param(
+            "GET", "/", ((b"A", b"x\r\nEvil: y"),), 0, "control character", id="a line in a value"
+        ),
+        pytest.param("GET", "/", ((b"A", b"x\ny"),), 0, "control character", id="LF in a value"),
+        pytest.param("GET", "/", ((b"A", b"x\0y"),), 0, "control character", id="NUL in a value"),
+        pytest.param("GET", "/", ((b"A", b" x"),), 0, "blank around", id="blank before a value"),
+        pytest.param(
+            "GET", "/", ((b"Host", b"a"), (b"host", b"b")), 0, "two Host", id="two Host fields"
+        ),
+        pytest.param(
+            "POST",
+            "/",
+            ((b"Content-Length", b"1"), (b"Transfer-Encoding", b"chunked")),
+            1,
+            "more than one",
+            id="length and chunked",
+        ),
+        pytest.param(
+            "POST",
+            "/",
+            ((b"Content-Length", b"1"), (b"Content-Length", b"1")),
+            1,
+            "more than one",
+            id="two lengths",
+        ),
+        pytest.param(
+            "POST", "/", ((b"Content-Length", b"+1"),), 1, "number of bytes", id="a signed length"
+        ),
+        pytest.param(
+            "POST", "/", ((b"Content-Length", b"2"),), 1, "says 2 bytes", id="a wrong length"
+        ),
+        pytest.param(
+            "POST",
+            "/",
+            ((b"Transfer-Encoding", b"gzip, chunked"),),
+            None,
+            "only be chunked",
+            id="another coding",
+        ),
+    ],
+)
+def test_what_cannot_go_on_the_wire(
+    method: str, target: str, fields: Fields, length: int | None, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        write_request_head(method, target, fields, "o.test", length)
+
+
+def test_an_authority_that_begins_a_line_of_its_own_is_refused() -> None:
+    with pytest.raises(ValueError, match="Host field's own value"):
+        write_request_head("GET", "/", (), "o.test\r\nEvil: 1", 0)
+
+
+def test_close_and_expect_are_seen() -> None:
+    fields = ((b"Connection", b"Close"), (b"Expect", b"100-Continue"))
+    head = write_request_head("GET", "/", fields, "o.test", 0)
+    assert head.is_close
+    assert head.expects_continue
+    plain = write_request_head("GET", "/", ((b"Connection", b"keep-alive"),), "o.test", 0)
+    assert not plain.is_close
+    assert not plain.expects_continue
+
+
+names = st.text(TOKEN_CHARACTERS, min_size=1, max_size=12).map(str.encode)
+values = st.binary(max_size=20)
+
+
+@given(
+    method=st.text(TOKEN_CHARACTERS, min_size=1, max_size=8),
+    target=st.text(string.printable, min_size=1, max_size=20).map(lambda text: "/" + text),
+    fields=st.lists(st.tuples(names, values), max_size=6).map(tuple),
+    length=st.one_of(st.none(), st.integers(0, 99)),
+)
+def test_what_is_written_h11_reads_back_field_for_field(
+    method: str, target: str, fields: Fields, length: int | None
+) -> None:
+    try:
+        head = write_request_head(method, target, fields, "o.test", length)
+    except ValueError:
+        return
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(head.data)
+    request = server.next_event()
+    assert isinstance(request, h11.Request)
+    assert (request.method, request.target) == (method.encode(), target.encode())
+    read = list(request.headers.raw_items())
+    if not any(name.lower() == b"host" for name, _ in fields):
+        assert read.pop(0) == (b"Host", b"o.test")
+    assert read[: len(fields)] == list(fields)
+    assert len(read) - len(fields) <= 1
