@@ -24,10 +24,10 @@ __all__ = ["Framing", "RequestHead", "write_request_head"]
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """RFC 9110, section 5.6.2."""
 
-VALUE = rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?"
+VALUE = rb"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?"
 """RFC 9110, section 5.5: visible characters and obs-text, with blanks between, none around."""
 
-_WHOLE = re.compile(rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b: %b\r\n)*\r\n" % (TOKEN, TOKEN, VALUE))
+_WHOLE = re.compile(rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b:(?: %b)?\r\n)*\r\n" % (TOKEN, TOKEN, VALUE))
 _FIELD_NAME = re.compile(TOKEN)
 _FIELD_VALUE = re.compile(VALUE)
 _METHOD = re.compile(TOKEN)
@@ -92,7 +92,7 @@ def write_request_head(
                 expects_continue = value.lower() == b"100-continue"
             else:
                 framing, length = _framing_field(lowered, value, framing, length)
-        lines.append(b"%b: %b" % (name, value) if value else name + b": ")
+        lines.append(b"%b: %b" % (name, value) if value else name + b":")
     if not has_host:
         lines.insert(1, b"Host: " + authority.encode("ascii"))
     if framing is None:
@@ -151,6 +151,6 @@ def _culprit(method: str, target: str, fields: Fields) -> str:
     for name, value in fields:
         if _FIELD_NAME.fullmatch(name) is None:
             return f"the field name {name!r} is not a token (RFC 9110, section 5.1)"
-        if _FIELD_VALUE.fullmatch(value) is None:
+        if value and _FIELD_VALUE.fullmatch(value) is None:
             return f"the value of {name.decode()} has a control character, or a blank around it"
     return "the Host field's own value is not fit for the wire"

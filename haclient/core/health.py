@@ -78,7 +78,7 @@ SUSPECT_HOLD = 2.0
 (2.5 s and 1.1 s after the last segment)."""
 
 MAX_ENDPOINTS = 4096
-"""Endpoints kept in mind, about 1 MiB. Beyond that the one that was quiet for longest is
+"""Endpoints kept in mind, about 1.4 MiB. Beyond that the one that was quiet for longest is
 forgotten: a forward proxy is asked for any number of addresses."""
 
 _HELD_AGAINST = frozenset(

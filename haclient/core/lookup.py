@@ -11,7 +11,7 @@ once. Here A and AAAA of a name are asked side by side, and:
     neither has any, a server failed    the next name too, as the C library does; but if nothing
                                         comes of it the failure is the result, for "no such name"
                                         is then not proven
-    nobody answered at all              the end: the next name would take as long and be as dumb
+    nobody answered at all              the end: nobody would answer for the next name either
 
 NXDOMAIN for one type does not stop the other, though it means that the name has no records at all
 (RFC 8020): there are servers that say it to AAAA and have an A record (RFC 4074, section 4.2). Said

@@ -141,9 +141,9 @@ class Question:
         if isinstance(reply, NoAnswer):
             return self._found_useless(ask.server, reply.fault, reply.detail, now)
         if reply.is_truncated and ask.transport is Transport.UDP:
-            return self._send(ask.qname, ask.server, now, Transport.TCP, ask.uses_edns)
+            return self._repeat(ask, now, Transport.TCP, ask.uses_edns)
         if ask.uses_edns and reply.rcode in _EDNS_NOT_UNDERSTOOD:
-            return self._send(ask.qname, ask.server, now, ask.transport, uses_edns=False)
+            return self._repeat(ask, now, ask.transport, uses_edns=False)
         return self._read(ask, reply, now)
 
     def servers_silent_for(self, seconds: float, now: Instant) -> frozenset[Endpoint]:
@@ -180,6 +180,17 @@ class Question:
         self._turns = deque([server, *others] * self._plan.attempts)
         return self._go_on(now)
 
+    def _repeat(
+        self, ask: Ask, now: Instant, transport: Transport, uses_edns: bool
+    ) -> tuple[Ask, ...]:
+        again = (ask.server, transport, uses_edns)
+        for each in self._outstanding.values():
+            # Where both copies of a query are answered late, the first answer has seen to it.
+            same = (each.ask.server, each.ask.transport, each.ask.uses_edns) == again
+            if same and each.waited_for_until > now:
+                return ()
+        return self._send(ask.server, now, transport, uses_edns)
+
     def _found_useless(
         self, server: Endpoint, fault: Fault, detail: str, now: Instant
     ) -> tuple[Ask, ...]:
@@ -196,19 +207,14 @@ class Question:
         while self._turns:
             server = self._turns.popleft()
             if server not in self._useless:
-                return self._send(self.qname, server, now, self._plan.transport)
+                return self._send(server, now, self._plan.transport)
         self._settle()
         return ()
 
     def _send(
-        self,
-        qname: str,
-        server: Endpoint,
-        now: Instant,
-        transport: Transport,
-        uses_edns: bool = True,
+        self, server: Endpoint, now: Instant, transport: Transport, uses_edns: bool = True
     ) -> tuple[Ask, ...]:
-        ask = Ask(next(self._numbers), qname, self.rdtype, server, transport, uses_edns)
+        ask = Ask(next(self._numbers), self.qname, self.rdtype, server, transport, uses_edns)
         self._outstanding[ask.number] = _Outstanding(ask, now, now + self._plan.timeout)
         return (ask,)
 

@@ -79,8 +79,8 @@ class RaceSettings:
     connection_attempt_delay: float = 0.0
     """0: all at once. 0.25 is what RFC 8305, section 8 recommends."""
     width: int = 8
-    """Connects in the first burst. Few names have more addresses; of those that do, some have
-    hundreds, and a packet to each of them for each connection is no way to treat a network."""
+    """Connects in the burst, where there is no delay. Few names have more addresses; of those that
+    do, some have hundreds, and a SYN to each of them for each connection would be a flood."""
     connect_timeout: float = 1.0
     """For the connect, and again for the handshake. A lost SYN is sent again after 1 s (RFC 6298,
     section 2), so waiting longer helps only where a single address is asked."""
@@ -88,8 +88,8 @@ class RaceSettings:
     """The Connection Attempt Delay of RFC 8305, section 8, put between handshakes."""
     rest_delay: float = 0.05
     """Between the connects that did not fit into the burst: 20 a second. RFC 8305, section 8 puts
-    the floor at 10 ms and advises 100 ms; a burst that says nothing for 50 ms is not on this
-    continent, or dead."""
+    the floor at 10 ms and advises 100 ms; a whole burst that is silent for 50 ms is far away or
+    dead."""
 
     def __post_init__(self) -> None:
         if self.width < 1:

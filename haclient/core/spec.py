@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from haclient.core.url import Url, parse_url
 from haclient.types import Order
 
-__all__ = ["IdempotencyKey", "Order", "Target", "TlsSettings"]
+__all__ = ["RESPONSE_TIMEOUT", "IdempotencyKey", "Order", "Target", "TlsSettings"]
+
+RESPONSE_TIMEOUT = 40.0
+"""Seconds. The back-stop is the last resort behind evidence, so it may be long; past it a caller
+that set nothing else has most likely given up (common client defaults are 5 to 60 s)."""
 
 
 class IdempotencyKey(enum.Enum):
@@ -75,7 +79,7 @@ class Target:
     backups: tuple[Url, ...] = ()
     order: Order = Order.FASTEST
     window: float = 4.0
-    response_timeout: float = 40.0
+    response_timeout: float = RESPONSE_TIMEOUT
     connect_timeout: float = 1.0
     connection_attempt_delay: float = 0.0
     race_width: int = 8

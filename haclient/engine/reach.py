@@ -110,6 +110,9 @@ class Reach:
                 return granted
             with_room = [Candidate(origin, granted)]
         self.phase = Phase.CONNECTING
+        if any(one.origin.is_secure for one in with_room):
+            # Before the race: a file that cannot be used is not any address's fault.
+            target.tls_context()
         health = target.engine.health
         generations = {one.endpoint: health.generation(one.endpoint) for one in with_room}
         opened = None

@@ -23,12 +23,22 @@ import os
 import socket
 import struct
 import sys
+from typing import Protocol
 
 __all__ = ["blackhole", "drop_content", "heal"]
 
 SO_ATTACH_FILTER = 26
 SO_DETACH_FILTER = 27
 """asm-generic/socket.h; Python does not name them."""
+
+
+class Filterable(Protocol):
+    """A socket: Python's or trio's."""
+
+    def setsockopt(self, level: int, optname: int, value: bytes, /) -> None:
+        """As socket.socket."""
+        ...
+
 
 Instruction = tuple[int, int, int, int]
 """code, jump if true, jump if false, operand: struct sock_filter (linux/filter.h)."""
@@ -49,7 +59,7 @@ DROP_CONTENT: tuple[Instruction, ...] = (
 )
 
 
-def blackhole(sock: socket.socket) -> None:
+def blackhole(sock: Filterable) -> None:
     """Loses every segment that arrives at a TCP socket; on a listening one, every SYN.
 
     Raises:
@@ -58,7 +68,7 @@ def blackhole(sock: socket.socket) -> None:
     attach(sock, DROP_EVERYTHING)
 
 
-def drop_content(sock: socket.socket) -> None:
+def drop_content(sock: Filterable) -> None:
     """Loses every segment that bears content; handshakes, acknowledgements and probes pass.
 
     For a listening socket: what it accepts inherits the filter, so that a connection comes about
@@ -70,7 +80,7 @@ def drop_content(sock: socket.socket) -> None:
     attach(sock, DROP_CONTENT)
 
 
-def heal(sock: socket.socket) -> None:
+def heal(sock: Filterable) -> None:
     """Takes the filter off, if there is one. Retransmissions then find their way.
 
     Raises:
@@ -82,7 +92,7 @@ def heal(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, struct.pack("i", 0))
 
 
-def attach(sock: socket.socket, program: tuple[Instruction, ...]) -> None:
+def attach(sock: Filterable, program: tuple[Instruction, ...]) -> None:
     """Attaches a classic BPF program, in place of any other one; the kernel copies it."""
     if sys.platform != "linux":
         raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))

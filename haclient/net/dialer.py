@@ -18,6 +18,10 @@ from haclient.types import Endpoint
 
 __all__ = ["SocketDialer"]
 
+UNIX_BACKLOG_RETRY = 0.01
+"""Seconds. A server behind with accepting is not a dead one: over TCP the kernel would ask again,
+after a whole second; on the same machine that would be long."""
+
 
 class SocketDialer:
     """Connects over TCP, or to a Unix socket."""
@@ -66,7 +70,22 @@ async def connect(sock: socket.socket, address: object) -> None:
     if code == errno.EINPROGRESS:
         await trio.lowlevel.wait_writable(sock)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    elif code == errno.EAGAIN and sock.family == socket.AF_UNIX:
+        code = await _connect_once_there_is_room(sock, address)
     else:
         await trio.lowlevel.cancel_shielded_checkpoint()
+    if code == 0 and sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
+        # Nobody listens on this port of our own, and the kernel picked it as the source: the
+        # socket met itself (RFC 9293, section 3.5, simultaneous open). It would echo the request.
+        code = errno.ECONNREFUSED
     if code:
         raise OSError(code, os.strerror(code))
+
+
+async def _connect_once_there_is_room(sock: socket.socket, address: object) -> int:
+    """A Unix socket whose backlog is full says EAGAIN, and there is nothing to wait on."""
+    code = errno.EAGAIN
+    while code == errno.EAGAIN:
+        await trio.sleep(UNIX_BACKLOG_RETRY)
+        code = sock.connect_ex(address)  # type: ignore[arg-type]
+    return code

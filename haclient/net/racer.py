@@ -225,18 +225,14 @@ class _Driver:
         # A Transport is a stream by what it does, not by what it derives from.
         plain = cast("trio.abc.Stream", racer.transport)
         stream = plain if racer.stream is None else racer.stream
-        self._end(racer, None)
+        usable_at = self._end(racer, None)
+        origin = self.candidates[index].origin
         self.opened = Opened(
-            self.candidates[index].origin,
-            racer.endpoint,
-            racer.transport,
-            stream,
-            racer.connected_at,
-            trio.current_time(),
+            origin, racer.endpoint, racer.transport, stream, racer.connected_at, usable_at
         )
 
-    def _end(self, racer: _Racer, failure: ConnectFailure | None, detail: str = "") -> None:
-        """Writes down the result; closes the transport of whoever did not win."""
+    def _end(self, racer: _Racer, failure: ConnectFailure | None, detail: str = "") -> Instant:
+        """Writes down the result; closes the transport of whoever did not win. Returns when."""
         now = trio.current_time()
         usable_at = now if failure is None else None
         racer.result = ConnectionAttempt(
@@ -249,6 +245,7 @@ class _Driver:
             self.observe(
                 events.ConnectionAttemptEnded(now, self.attempt, racer.endpoint, failure, detail)
             )
+        return now
 
     # Children
 
@@ -278,13 +275,22 @@ class _Driver:
         with racer.scope:
             try:
                 racer.stream = await self.establish(racer.transport, origin)
-            except (OSError, TlsError, ProxyError, trio.BrokenResourceError) as error:
+            except _HANDSHAKE_ERRORS as error:
                 if racer.result is None:
                     self._end(racer, handshake_failure(error, origin), words(error))
                 self.carry_out(self.machine.handshake_failed(index, trio.current_time()))
                 return
             self.carry_out(self.machine.handshake_done(index, trio.current_time()))
 
+
+_HANDSHAKE_ERRORS = (
+    OSError,
+    TlsError,
+    ProxyError,
+    trio.BrokenResourceError,
+    # The transport was closed under it, and that was noticed before the cancellation.
+    trio.ClosedResourceError,
+)
 
 _FAILURES = {
     errno.ECONNREFUSED: ConnectFailure.REFUSED,

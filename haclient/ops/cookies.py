@@ -26,7 +26,7 @@ from haclient.core.names import is_ip_literal
 from haclient.core.url import Url
 from haclient.types import Fields
 
-__all__ = ["Cookie", "CookieJar", "open_jar", "save_jar"]
+__all__ = ["Cookie", "CookieJar", "open_jar", "save_jar", "wall_clock"]
 
 FILE_HEAD = "# Netscape HTTP Cookie File\n# Written by haclient. It may hold secrets.\n\n"
 
@@ -161,6 +161,11 @@ def save_jar(path: str, text: str) -> None:
     except BaseException:
         os.unlink(passing)
         raise
+
+
+def wall_clock() -> float:
+    """Seconds since 1970: cookies expire by the calendar (RFC 6265, section 5.1.1)."""
+    return datetime.now(UTC).timestamp()
 
 
 # --- the file ------------------------------------------------------------------------------------

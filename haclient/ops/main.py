@@ -58,9 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             _print(f"haclient {__version__}\n")
             return 0
         if name not in COMMANDS:
-            return _complain(
-                USAGE, f"there is no command {name!r}{_nearest(name)}; see 'haclient --help'"
-            )
+            return _complain(f"there is no command {name!r}{_nearest(name)}; see 'haclient --help'")
         return _run(name, words[1:])
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -96,6 +96,10 @@ class Intent:
         """Whether the user said anything of the field `name` (lower case), be it to remove it."""
         return any(line.is_named(name) for line in self.lines)
 
+    def sends_line(self, name: bytes) -> bool:
+        """Whether the user gave the field `name` (lower case) a value."""
+        return any(line.is_named(name) and line.value is not None for line in self.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
@@ -123,7 +127,7 @@ class RequestPlan:
     def head(self) -> bytes:
         """The head's bytes as they are sent to the URL's own origin."""
         fields = self.fields
-        if not fields or fields[0][0].lower() != b"host":
+        if not fields or fields[0][0] != b"Host":
             fields = ((b"Host", self.url.origin.authority.encode()), *fields)
         lines = [f"{self.method} {self.url.path_and_query} HTTP/1.1".encode()]
         lines += [name + b": " + value if value else name + b":" for name, value in fields]
@@ -270,12 +274,12 @@ def _check_coding(intent: Intent, value: bytes | None) -> None:
         raise CommandError("-H Transfer-Encoding: only 'chunked' can be sent")
     if intent.content is None:
         raise CommandError("-H 'Transfer-Encoding: chunked' without content: add -d or -T")
-    if intent.has_line(b"content-length"):
+    if intent.sends_line(b"content-length"):
         raise CommandError("-H: either Transfer-Encoding or Content-Length")
 
 
 def _with_length(intent: Intent, value: bytes | None) -> Intent:
-    if value is None and (intent.content is None or intent.has_line(b"transfer-encoding")):
+    if value is None and (intent.content is None or intent.sends_line(b"transfer-encoding")):
         return intent
     if value is None or not value.isdigit() or intent.content is None:
         raise CommandError("-H Content-Length: it is the length of the content, and sent by itself")
@@ -299,7 +303,7 @@ def compose(intent: Intent, url: Url, jar_cookies: bytes = b"") -> RequestPlan:
             fields.append((name, value))
 
     own = [(line.name, line.value) for line in intent.lines if line.value is not None]
-    fields += [field for field in own if field[0].lower() == b"host"][:1]
+    fields += [(b"Host", value) for name, value in own if name.lower() == b"host"][:1]
     if intent.credentials is not None:
         add(b"Authorization", b"Basic " + base64.b64encode(b":".join(intent.credentials)))
     if intent.range and intent.content is None:
@@ -318,7 +322,11 @@ def compose(intent: Intent, url: Url, jar_cookies: bytes = b"") -> RequestPlan:
         # The user's own Cookie field does not keep the jar's from being sent.
         fields.append((b"Cookie", cookies))
     fields += [field for field in own if field[0].lower() != b"host"]
-    if intent.kind.has_content and not is_unmeasured and not intent.has_line(b"transfer-encoding"):
+    if (
+        intent.kind.has_content
+        and not is_unmeasured
+        and not intent.sends_line(b"transfer-encoding")
+    ):
         add(b"Content-Length", _length(intent.content) or b"0")
     if intent.kind is Kind.POST:
         add(b"Content-Type", b"application/x-www-form-urlencoded")

@@ -1,10 +1,10 @@
-"""`--trace`, a timeline of one request for a person; `--trace-json`, the same for a program.
+"""`--trace`: a timeline of a request, for a person.
 
-Both are readers of haclient.events and decide nothing. The naive trace prints every event as it
-comes: a race of three is then seven lines, and the one that matters is somewhere among them. Here
-a line is one step of the request's way (name, race, connection, sent, silence, verdict, next try,
-answer), each with the seconds since the trace began and the number of its attempt in a colour of
-its own; the last line says what it cost.
+A reader of haclient.events that decides nothing. The naive trace prints every event as it comes: a
+race of three is then seven lines, and the one that matters is somewhere among them. Here a line is
+one step of the request's way (name, race, connection, sent, silence, verdict, next try, answer),
+each with the seconds since the trace began and the number of its attempt in a colour of its own;
+the last line says what it cost.
 
       0.001  1 + 10.0.0.1:8080 connected in 0.9 ms, first of 2
       0.001  1 > GET /orders/7 sent, 131 bytes
@@ -14,40 +14,18 @@ its own; the last line says what it cost.
       ...
       1.106    + 200 from 10.0.0.2:8080 after 1.11 s, 1.11 s from the last sign of life of 10.0.0.1:8080
 
-`--trace-json` writes one JSON object a line for each event, flushed at once. All have `t`, seconds
-since the trace began, and `event`; all but exchange_ended have `attempt`. Then, by event:
-
-    attempt_started             origins, reason
-    name_resolved               host, addresses, source, ttl (seconds or null)
-    connection_attempt_started  address
-    connection_attempt_ended    address, failure (null: it won), detail
-    connected                   origin, address, local, reused, tls
-    request_sent                address, method, target, bytes_sent
-    probed                      address, silent_for
-    suspected, declared_dead    address, evidence {kind, count, silent_for}
-    cleared                     address
-    interim_received            status
-    response_started            address, status, reason, http_version
-    attempt_ended               address, phase, verdict, status, reused, bytes_sent, started, ended,
-                                detail, evidence
-    exchange_ended              attempts, status, error (a class of haclient.errors), message
-
-Addresses are "ip:port"; enumerations their names in small letters. Fields may be added.
-
 A trace must not harm what it watches: a stream that cannot be written to is given up in silence.
-Header fields are in neither of them, for they bear credentials: `-v` shows those. Both read one
-exchange after another, as the command does; those of a library that runs many at once would mix.
+Header fields are left out, for they bear credentials: `-v` shows those. One exchange is read after
+another, as the command has them; those of a library that runs many at once would mix.
 """
 
 from __future__ import annotations
 
-import enum
-import json
-from collections.abc import Mapping
-from typing import Any, TextIO, assert_never
+from typing import TextIO, assert_never
 
 from haclient import events
 from haclient.ops.style import Colour, Sign, Style, printable
+from haclient.ops.trace_json import request_line
 from haclient.types import (
     AttemptRecord,
     ConnectFailure,
@@ -58,7 +36,7 @@ from haclient.types import (
     Verdict,
 )
 
-__all__ = ["JsonLines", "Timeline", "as_json", "evidence_words", "milliseconds"]
+__all__ = ["Timeline", "evidence_words", "milliseconds"]
 
 ATTEMPT_COLOURS = (Colour.CYAN, Colour.MAGENTA, Colour.BLUE)
 
@@ -112,6 +90,7 @@ class Timeline:
         self._answer: events.ResponseStarted | None = None
 
     def __call__(self, event: events.Event) -> None:
+        """Reads one event."""
         if self._began_at is None:
             self._began_at = event.at
         if self._started_at is None:
@@ -298,140 +277,3 @@ class Timeline:
             self._stream.flush()
         except (OSError, ValueError):
             self._stream = None
-
-
-class JsonLines:
-    """An observer that writes a JSON object for each event; see the module's docstring."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream: TextIO | None = stream
-        self._began_at: Instant | None = None
-
-    def __call__(self, event: events.Event) -> None:
-        if self._began_at is None:
-            self._began_at = event.at
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(json.dumps(as_json(event, self._began_at)) + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            self._stream = None
-
-
-def as_json(event: events.Event, began_at: Instant) -> dict[str, Any]:
-    """The event as the module's docstring has it; times count from `began_at`."""
-    name, members = _members(event, began_at)
-    head: dict[str, Any] = {"t": _seconds(event.at - began_at), "event": name}
-    if not isinstance(event, events.ExchangeEnded):
-        head["attempt"] = event.attempt
-    return head | dict(members)
-
-
-def _members(event: events.Event, began_at: Instant) -> tuple[str, Mapping[str, Any]]:
-    match event:
-        case events.AttemptStarted(origins=origins, reason=reason):
-            return "attempt_started", {"origins": [str(each) for each in origins], "reason": reason}
-        case events.NameResolved(host=host, endpoints=endpoints, source=source, ttl=ttl):
-            addresses = [endpoint.address for endpoint in endpoints]
-            return "name_resolved", {
-                "host": host,
-                "addresses": addresses,
-                "source": source,
-                "ttl": ttl,
-            }
-        case events.ConnectionAttemptStarted(endpoint=endpoint):
-            return "connection_attempt_started", {"address": str(endpoint)}
-        case events.ConnectionAttemptEnded(endpoint=endpoint, failure=failure, detail=detail):
-            return "connection_attempt_ended", {
-                "address": str(endpoint),
-                "failure": _name(failure),
-                "detail": detail,
-            }
-        case events.Connected():
-            return "connected", {
-                "origin": str(event.origin),
-                "address": str(event.endpoint),
-                "local": str(event.local) if event.local is not None else None,
-                "reused": event.reused,
-                "tls": event.tls,
-            }
-        case events.RequestSent(endpoint=endpoint, head=head, bytes_sent=bytes_sent):
-            method, target = request_line(head)
-            return "request_sent", {
-                "address": str(endpoint),
-                "method": method,
-                "target": target,
-                "bytes_sent": bytes_sent,
-            }
-        case events.Probed(endpoint=endpoint, silent_for=silent_for):
-            return "probed", {"address": str(endpoint), "silent_for": _seconds(silent_for)}
-        case events.Suspected(endpoint=endpoint, evidence=evidence):
-            return "suspected", {"address": str(endpoint), "evidence": _evidence(evidence)}
-        case events.Cleared(endpoint=endpoint):
-            return "cleared", {"address": str(endpoint)}
-        case events.DeclaredDead(endpoint=endpoint, evidence=evidence):
-            return "declared_dead", {"address": str(endpoint), "evidence": _evidence(evidence)}
-        case events.InterimReceived(status=status):
-            return "interim_received", {"status": status}
-        case events.ResponseStarted():
-            return "response_started", {
-                "address": str(event.endpoint),
-                "status": event.status,
-                "reason": event.reason.decode("latin-1"),
-                "http_version": event.http_version.decode("latin-1"),
-            }
-        case events.AttemptEnded(record=record):
-            return "attempt_ended", _record(record, began_at)
-        case events.ExchangeEnded(attempts=attempts, error=error):
-            return "exchange_ended", {
-                "attempts": len(attempts),
-                "status": _final_status(attempts) if error is None else None,
-                "error": type(error).__name__ if error is not None else None,
-                "message": str(error) if error is not None else "",
-            }
-        case _:
-            assert_never(event)
-
-
-def _record(record: AttemptRecord, began_at: Instant) -> Mapping[str, Any]:
-    return {
-        "address": str(record.endpoint) if record.endpoint is not None else None,
-        "phase": _name(record.phase),
-        "verdict": _name(record.verdict),
-        "status": record.status,
-        "reused": record.reused,
-        "bytes_sent": record.bytes_sent,
-        "started": _seconds(record.started_at - began_at),
-        "ended": _seconds(record.ended_at - began_at),
-        "detail": record.detail,
-        "evidence": _evidence(record.evidence) if record.evidence is not None else None,
-    }
-
-
-def _final_status(attempts: tuple[AttemptRecord, ...]) -> int | None:
-    answered = [each.status for each in attempts if each.verdict is Verdict.ANSWERED]
-    return answered[-1] if answered else None
-
-
-def _evidence(evidence: Evidence) -> Mapping[str, Any]:
-    return {
-        "kind": _name(evidence.kind),
-        "count": evidence.count,
-        "silent_for": _seconds(evidence.silent_for),
-    }
-
-
-def _name(member: enum.Enum | None) -> str | None:
-    return member.name.lower() if member is not None else None
-
-
-def _seconds(value: float) -> float:
-    """Whole microseconds: more digits say nothing."""
-    return round(value, 6)
-
-
-def request_line(head: bytes) -> tuple[str, str]:
-    """Method and target of a request's head, without its fields."""
-    method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
-    return method, rest.rpartition(" ")[0]

@@ -33,7 +33,7 @@ TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~" + string.digits + string.ascii_letters
             "GET",
             ((b"X-Empty", b""),),
             0,
-            b"GET /a?b HTTP/1.1\r\nHost: o.test\r\nX-Empty: \r\n\r\n",
+            b"GET /a?b HTTP/1.1\r\nHost: o.test\r\nX-Empty:\r\n\r\n",
             Framing.NONE,
             id="an empty value",
         ),

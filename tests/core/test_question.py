@@ -155,6 +155,15 @@ class TestRepeats:
         assert q.woke(2.0) == ()
         assert q.woke(3.5) == (ask(3, TWO),)
 
+    def test_late_answers_to_two_copies_of_a_query_are_fetched_over_tcp_once(self) -> None:
+        q = question(ONE)
+        (first,) = q.start(0.0)
+        (second,) = q.woke(2.0)
+        (over_tcp,) = q.answered(second, TRUNCATED, 2.1)
+        assert q.answered(first, TRUNCATED, 2.2) == ()
+        q.answered(over_tcp, GOOD, 2.3)
+        assert q.finding == FOUND
+
     @pytest.mark.parametrize("rcode", [1, 4, 16], ids=["FORMERR", "NOTIMP", "BADVERS"])
     def test_a_server_that_does_not_understand_edns_is_asked_without(self, rcode: int) -> None:
         q = question(ONE, TWO)

@@ -34,6 +34,15 @@ from tests.support.loopback import (
 
 TCP_USER_TIMEOUT = 18
 
+FIELDS = (
+    ("retransmits", 2, "BB"),
+    ("unacked", 24, "I"),
+    ("last_data_recv", 52, "II"),
+    ("rtt", 68, "II"),
+    ("segs_in", 140, "II"),
+)
+"""Name, offset in struct tcp_info, and kind, of the first of each run that is read."""
+
 
 def tcp_option(sock: socket.socket, option: int) -> int:
     return sock.getsockopt(socket.IPPROTO_TCP, option)
@@ -222,16 +231,6 @@ class TestTcpInfoWorks:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert not is_known_without_descriptors
         assert tcp_info_works()
-
-
-FIELDS = (
-    ("retransmits", 2, "BB"),
-    ("unacked", 24, "I"),
-    ("last_data_recv", 52, "II"),
-    ("rtt", 68, "II"),
-    ("segs_in", 140, "II"),
-)
-"""Name, offset in struct tcp_info, and kind, of the first of each run that is read."""
 
 
 def shifted_layout(first: int, by: int) -> struct.Struct:

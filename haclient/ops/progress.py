@@ -1,0 +1,80 @@
+"""The progress bar, for a person who waits longer than a second.
+
+On stderr, only where that is a terminal and the content goes elsewhere, so that bar and content do
+not mix; rich is imported when the second is over and not before, for most requests are done by then.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["Bar"]
+
+SHOWN_AFTER = 1.0
+"""Seconds; what takes longer shows a bar."""
+
+UPDATED_EVERY = 0.1
+
+
+class Bar:
+    """A bar over the bytes of one transfer.
+
+    Args:
+        label: what is transferred, for a person.
+        started_at: an instant on the clock that `move` is told of.
+        is_eager: show it from the start (-#).
+    """
+
+    def __init__(self, label: str, started_at: float, *, is_eager: bool = False) -> None:
+        self._label = label
+        self._show_at = started_at if is_eager else started_at + SHOWN_AFTER
+        self._update_at = self._show_at
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    @staticmethod
+    def fits(*, to_terminal: bool) -> bool:
+        """Whether there is somebody to see it, and nothing that it would mix with."""
+        return sys.stderr.isatty() and not to_terminal
+
+    def move(self, now: float, done: int, total: int | None) -> None:
+        """So many bytes of so many (None: nobody knows) are there."""
+        if now < self._update_at:
+            return
+        self._update_at = now + UPDATED_EVERY
+        if self._progress is None:
+            self._progress = self._start()
+            self._task = self._progress.add_task(self._label, total=total)
+        assert self._task is not None
+        self._progress.update(self._task, completed=done, total=total)
+
+    def _start(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        progress.start()
+        return progress
+
+    def close(self) -> None:
+        """Leaves the last state on the screen."""
+        if self._progress is not None:
+            self._progress.stop()
