@@ -8,7 +8,9 @@ in the module that needs it instead.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from haclient.core.url import Url, parse_url
 from haclient.types import Order
@@ -91,6 +93,29 @@ class Target:
     max_connections: int = 256
     pool_idle_timeout: float = 15.0
     tls: TlsSettings = field(default_factory=TlsSettings)
+
+    if TYPE_CHECKING:
+        # What may be given is wider than what is kept.
+        def __init__(
+            self,
+            *,
+            urls: str | Url | Sequence[str | Url],
+            backups: str | Url | Sequence[str | Url] = (),
+            order: Order | str = ...,
+            window: float = ...,
+            response_timeout: float = ...,
+            connect_timeout: float = ...,
+            connection_attempt_delay: float = ...,
+            race_width: int = ...,
+            max_attempts: int = ...,
+            failover_statuses: Iterable[int] = ...,
+            retry_budget: float = ...,
+            replay_limit: int = ...,
+            idempotency_key: IdempotencyKey | str = ...,
+            max_connections: int = ...,
+            pool_idle_timeout: float = ...,
+            tls: TlsSettings = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         """Strings become values, and what cannot be is refused.

@@ -93,8 +93,9 @@ def next_hop(
             CANNOT_REWIND,
         )
     if not is_same_origin:
+        # Those that the Location itself bears, too: curl sends them to its own origin only.
         changed = _without_secrets(changed)
-    if target.credentials is not None:
+    elif target.credentials is not None:
         changed = replace(changed, credentials=target.credentials)
     if intent.referer_follows:
         is_downgrade = url.origin.is_secure and not target.origin.is_secure

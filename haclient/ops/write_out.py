@@ -34,7 +34,8 @@ from haclient.types import AttemptRecord, Endpoint, Fields, Instant
 
 __all__ = ["Piece", "Stream", "Times", "Transfer", "read_format", "render"]
 
-_PIECE = re.compile(r"%\{([^}]*)\}|%header\{([^}]*)\}|%%|\\[nrt]")
+# Any other pair that starts with "%" or a backslash is printed as it is, as a pair.
+_PIECE = re.compile(r"%\{([^}]*)\}|%header\{([^}]*)\}|%(?!\{|header\{).|\\.", re.DOTALL)
 _ESCAPES = {"%%": "%", "\\n": "\n", "\\r": "\r", "\\t": "\t"}
 
 
@@ -242,7 +243,7 @@ def render(template: str, transfer: Transfer) -> list[Piece]:
         if header is not None:
             pieces.append(Piece(stream, _first(transfer.fields, header)))
         elif name is None:
-            pieces.append(Piece(stream, _ESCAPES[match[0]]))
+            pieces.append(Piece(stream, _ESCAPES.get(match[0], match[0])))
         elif name.lower() in {"stdout", "stderr"}:
             stream = Stream(name.lower())
         elif name.lower() == "onerror":

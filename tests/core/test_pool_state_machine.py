@@ -64,6 +64,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.reserved: list[tuple[str, Endpoint]] = []
         self.waiters: list[Waiting] = []
         self.wake_at: float | None = None
+        self.steps = 0
 
     # The model's account
 
@@ -106,11 +107,14 @@ class PoolMachine(RuleBasedStateMachine):
 
     # Events
 
-    @initialize(here=st.integers(0, LIMIT), there=st.integers(0, LIMIT))
-    def begin(self, here: int, there: int) -> None:
-        """Some connections are there and leased, so that not every run begins with connecting."""
-        for endpoint in ENDPOINTS[:1] * here + ENDPOINTS[1:] * there:
+    @initialize(kept=st.integers(0, 2 * LIMIT))
+    def begin(self, kept: int) -> None:
+        """Every place of one key is taken, so that not every run begins with connecting."""
+        for endpoint in ENDPOINTS * LIMIT:
             self.connect("one", endpoint)
+        for _ in range(kept):
+            self.release(0, is_reusable=True)
+            self.now += 0.25
 
     @rule(key=keys, endpoint=endpoints)
     def connect(self, key: str, endpoint: Endpoint) -> None:
@@ -162,6 +166,11 @@ class PoolMachine(RuleBasedStateMachine):
     def unreserve(self, pick: int) -> None:
         key, endpoint = self.reserved.pop(pick % len(self.reserved))
         self.expect(self.pool.unreserve(key, endpoint, self.now), *self.freed(key, endpoint))
+
+    @precondition(lambda self: self.leased())
+    @rule(pick=picks)
+    def release_in_good_order(self, pick: int) -> None:
+        self.release(pick, is_reusable=True)
 
     @precondition(lambda self: self.leased())
     @rule(pick=picks, is_reusable=st.booleans())
@@ -226,15 +235,15 @@ class PoolMachine(RuleBasedStateMachine):
             self.connections.remove(held)
         self.expect(actual, *(Close(c.id) for c in expired))
 
-    @rule(key=keys, endpoint=endpoints, pick=st.none() | picks)
-    def retire(self, key: str, endpoint: Endpoint, pick: int | None) -> None:
-        """By a proof that is present, gone (id 0), or without any."""
+    @rule(key=keys, endpoint=endpoints, pick=picks, has_proof=st.booleans())
+    def retire(self, key: str, endpoint: Endpoint, pick: int, has_proof: bool) -> None:
+        """By any connection as a proof, also one to elsewhere or (id 0) one that is gone."""
         there = [c for c in self.connections if (c.key, c.endpoint) == (key, endpoint)]
-        witness = there[pick % len(there)] if pick is not None and there else None
-        proof = None if pick is None else witness.id if witness else 0
+        witness = self.connections[pick % len(self.connections)] if self.connections else None
+        proof = (witness.id if witness else 0) if has_proof else None
         actual = self.pool.retire_endpoint(key, endpoint, proof)
         closed: list[Held] = []
-        if proof is None or (witness is not None and not witness.is_doomed):
+        if not has_proof or (witness is not None and witness in there and not witness.is_doomed):
             closed = [c for c in self.idle() if c in there]
             for held in there:
                 held.is_doomed = True
@@ -251,7 +260,7 @@ class PoolMachine(RuleBasedStateMachine):
         for key in ("one", "two"):
             self.pool.cancel_wait(key, gone)
 
-    @precondition(lambda self: not self.is_draining and self.last_id > 15)
+    @precondition(lambda self: not self.is_draining and self.steps > 40)
     @rule()
     def drain(self) -> None:
         self.is_draining = True
@@ -264,6 +273,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_counts_are_the_models_and_within_the_limit(self) -> None:
+        self.steps += 1
         snapshot = self.pool.snapshot()
         for c in snapshot.endpoints:
             there = [h for h in self.connections if (h.key, h.endpoint) == (c.key, c.endpoint)]

@@ -14,12 +14,12 @@ import pytest
 import trio
 
 from haclient.net import Dialer
+from haclient.net.blackhole import blackhole
 from haclient.net.dialer import SocketDialer, address_of, connect, family_of
 from haclient.net.sockopts import IP_RECVERR
 from haclient.types import Endpoint
 from tests.support.loopback import (
     accepted,
-    drop_all_input,
     endpoint_at,
     listening,
     needs_ipv6,
@@ -132,7 +132,7 @@ class TestFails:
 class TestCancelled:
     async def test_in_the_middle_of_a_connect_that_nobody_answers(self) -> None:
         with listening() as listener:
-            drop_all_input(listener)
+            blackhole(listener)
             before = open_descriptors()
             with trio.move_on_after(0.1) as scope:
                 await SocketDialer().connect(endpoint_at(listener))

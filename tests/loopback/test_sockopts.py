@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from haclient.net import sockopts
+from haclient.net.blackhole import blackhole
 from haclient.net.sockopts import (
     IP_RECVERR,
     IPV6_RECVERR,
@@ -23,7 +24,6 @@ from haclient.net.sockopts import (
 )
 from tests.support.loopback import (
     clog,
-    drop_all_input,
     eventually,
     has_option,
     needs_ipv6,
@@ -142,7 +142,7 @@ class TestTcpInfo:
 
     async def test_what_nobody_acknowledges_is_in_flight_and_then_retransmitted(self) -> None:
         with tcp_pair() as (client, server):
-            drop_all_input(server)
+            blackhole(server)
             client.send(b"a")
             client.send(b"b")
             info = tcp_info(client)
@@ -290,7 +290,7 @@ class TestProbes:
 
     async def a_dead_peer_does_not_answer_it(self) -> None:
         with tcp_pair() as (client, server):
-            drop_all_input(server)
+            blackhole(server)
             await eventually(lambda: silence(client) >= 1.0, 1.5)
             before = segments_in(client)
             start_keepalive(client)

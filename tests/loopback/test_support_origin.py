@@ -37,6 +37,12 @@ async def connect(endpoint: Endpoint) -> trio.SocketStream:
     return await trio.open_tcp_stream(endpoint.address, endpoint.port)
 
 
+@asynccontextmanager
+async def connected(origin: Origin) -> AsyncIterator[trio.SocketStream]:
+    async with serving(origin), await connect(origin.endpoint) as stream:
+        yield stream
+
+
 def info_of(stream: trio.SocketStream) -> TcpInfo:
     info = tcp_info(stream.socket)  # type: ignore[arg-type]  # trio's has getsockopt too
     assert info is not None
@@ -85,9 +91,9 @@ async def test_requests_are_answered_and_logged() -> None:
 @pytest.mark.parametrize("framing", Framing)
 async def test_content(framing: Framing) -> None:
     behaviour = Behaviour(content_bytes=200_001, framing=framing, piece_bytes=70_000, pause=0.01)
-    async with serving(Origin(behaviour=behaviour)) as origin:
-        async with await connect(origin.endpoint) as stream:
-            _, content = await exchange(stream)
+    origin = Origin(behaviour=behaviour)
+    async with connected(origin) as stream:
+        _, content = await exchange(stream)
         assert len(content) == 200_001
         assert content.startswith(b"0123456789abcdef0")
 
@@ -96,13 +102,13 @@ async def test_a_range_to_the_end() -> None:
     behaviour = Behaviour(content_bytes=100, etag='"v1"')
     origin = Origin(behaviour=behaviour)
     async with serving(origin), await connect(origin.endpoint) as stream:
-            whole = (await exchange(stream))[1]
-            ranged = GET.replace(b"\r\n\r\n", b'\r\nRange: bytes=40-\r\nIf-Range: "v1"\r\n\r\n')
-            head, content = await exchange(stream, ranged)
-            assert (head.status_code, content) == (206, whole[40:])
-            assert (b"content-range", b"bytes 40-99/100") in head.headers
-            head, content = await exchange(stream, ranged.replace(b"v1", b"v0"))
-            assert (head.status_code, content) == (200, whole)
+        whole = (await exchange(stream))[1]
+        ranged = GET.replace(b"\r\n\r\n", b'\r\nRange: bytes=40-\r\nIf-Range: "v1"\r\n\r\n')
+        head, content = await exchange(stream, ranged)
+        assert (head.status_code, content) == (206, whole[40:])
+        assert (b"content-range", b"bytes 40-99/100") in head.headers
+        head, content = await exchange(stream, ranged.replace(b"v1", b"v0"))
+        assert (head.status_code, content) == (200, whole)
 
 
 async def test_behaviours_in_turn() -> None:
@@ -117,7 +123,7 @@ async def test_behaviours_in_turn() -> None:
 
 
 async def test_an_unread_upload_shuts_the_window() -> None:
-    behaviour = Behaviour(unread_for=0.5)
+    behaviour = Behaviour(unread_for=1.0)
     content = bytes(16_000_000)
     head = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(content)
     async with serving(Origin(behaviour=behaviour, receive_buffer=32768)) as origin:
@@ -135,22 +141,20 @@ async def test_an_unread_upload_shuts_the_window() -> None:
 
 
 async def test_one_connection_at_a_time() -> None:
-    async with serving(Origin(is_single_threaded=True)) as origin:
-        async with await connect(origin.endpoint) as second:
-            async with await connect(origin.endpoint) as first:
-                await exchange(second)  # whoever connected first is served first
-                await first.send_all(GET)
-                assert await is_silent(first)
-                await second.aclose()
-                assert not await is_silent(first, 5)
+    origin = Origin(is_single_threaded=True)
+    async with connected(origin) as first, await connect(origin.endpoint) as second:
+        await exchange(first)
+        await second.send_all(GET)
+        assert await is_silent(second)
+        await first.aclose()
+        assert not await is_silent(second, 5)
 
 
 async def test_a_part_of_a_request_is_logged_as_such() -> None:
-    async with serving(Origin()) as origin:
-        async with await connect(origin.endpoint) as stream:
-            await stream.send_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123")
-        while not origin.log:
-            await trio.sleep(0.01)
+    async with serving(Origin()) as origin, await connect(origin.endpoint) as stream:
+        await stream.send_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123")
+        await stream.send_eof()
+        assert await stream.receive_some() == b""
         assert origin.log == [Served("", "PUT", "/", 3, 1, is_whole=False)]
         assert origin.executed == 0
 
@@ -159,18 +163,18 @@ async def test_a_part_of_a_request_is_logged_as_such() -> None:
 class TestBlackhole:
     async def test_before_reading_on_a_fresh_connection(self) -> None:
         behaviour = Behaviour(blackhole_at=Moment.BEFORE_READING)
-        async with serving(Origin(behaviour=behaviour)) as origin:
-            async with await connect(origin.endpoint) as stream:
-                await stream.send_all(GET)
-                assert await is_silent(stream)
-                assert info_of(stream).unacked == 1
-                with trio.move_on_after(0.3) as scope:
-                    await connect(origin.endpoint)
-                assert scope.cancelled_caught  # the machine is dead, not the connection
-                assert not origin.log
-                origin.heal()
-                assert not await is_silent(stream, 5)
-                assert origin.executed == 1
+        origin = Origin(behaviour=behaviour)
+        async with connected(origin) as stream:
+            await stream.send_all(GET)
+            assert await is_silent(stream)
+            assert info_of(stream).unacked == 1
+            with trio.move_on_after(0.3) as scope:
+                await connect(origin.endpoint)
+            assert scope.cancelled_caught  # the machine is dead, not the connection
+            assert not origin.log
+            origin.heal()
+            assert not await is_silent(stream, 5)
+            assert origin.executed == 1
 
     async def test_before_reading_on_a_used_connection(self) -> None:
         async with serving(Origin()) as origin, await connect(origin.endpoint) as stream:
@@ -183,25 +187,25 @@ class TestBlackhole:
 
     async def test_after_reading(self) -> None:
         behaviour = Behaviour(blackhole_at=Moment.AFTER_READING)
-        async with serving(Origin(behaviour=behaviour)) as origin:
-            async with await connect(origin.endpoint) as stream:
-                await stream.send_all(GET)
-                assert await is_silent(stream)
-                assert info_of(stream).unacked == 0
-                assert origin.executed == 1
+        origin = Origin(behaviour=behaviour)
+        async with connected(origin) as stream:
+            await stream.send_all(GET)
+            assert await is_silent(stream)
+            assert info_of(stream).unacked == 0
+            assert origin.executed == 1
 
     async def test_in_the_response(self) -> None:
         behaviour = Behaviour(content_bytes=1000, blackhole_at=Moment.IN_RESPONSE)
-        async with serving(Origin(behaviour=behaviour)) as origin:
-            async with await connect(origin.endpoint) as stream:
-                await stream.send_all(GET)
-                received = b""
-                while received.partition(b"\r\n\r\n")[2][499:] == b"":
-                    received += await stream.receive_some()
-                assert await is_silent(stream)
-                origin.heal()
-                while len(received.partition(b"\r\n\r\n")[2]) < 1000:
-                    received += await stream.receive_some()
+        origin = Origin(behaviour=behaviour)
+        async with connected(origin) as stream:
+            await stream.send_all(GET)
+            received = b""
+            while received.partition(b"\r\n\r\n")[2][499:] == b"":
+                received += await stream.receive_some()
+            assert await is_silent(stream)
+            origin.heal()
+            while len(received.partition(b"\r\n\r\n")[2]) < 1000:
+                received += await stream.receive_some()
 
 
 class TestProcess:

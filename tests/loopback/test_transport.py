@@ -12,12 +12,12 @@ import trio.testing
 from trio.testing import check_half_closeable_stream, check_two_way_stream
 
 from haclient.net import InterruptedReceive, Transport
+from haclient.net.blackhole import blackhole
 from haclient.net.sockopts import tcp_info_works
 from haclient.net.transport import SocketTransport, endpoint_of
 from haclient.types import Endpoint
 from tests.support.loopback import (
     clog,
-    drop_all_input,
     eventually,
     needs_ipv6,
     reset,
@@ -394,7 +394,7 @@ class TestSignsOfLife:
             before = transport.snapshot()
             server.send(b"x")
             after = transport.snapshot()
-            drop_all_input(server)
+            blackhole(server)
             transport.send_now(b"y")
             lost = transport.snapshot()
             assert before is not None

@@ -24,10 +24,10 @@ from tests.sim.conversation import Conversation
 from tests.sim.effects import BlackholeConnect, Fault, Refuse
 from tests.sim.journal import Journal
 from tests.sim.network import Admission, SimNetwork
-from tests.sim.script import Framing, OriginState, ReceivedRequest, Reply, Scripted
+from tests.sim.script import Framing, OriginState, ReceivedRequest, Reply, Scripted, ranged
 from tests.sim.stream import SimStream
 
-__all__ = ["Framing", "ReceivedRequest", "Reply", "SimOrigin"]
+__all__ = ["Framing", "ReceivedRequest", "Reply", "SimOrigin", "ranged"]
 
 PLAIN_REPLY = Reply()
 

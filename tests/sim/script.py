@@ -11,7 +11,7 @@ from tests.sim.effects import Fault
 from tests.sim.journal import Journal
 from tests.sim.network import SimNetwork
 
-__all__ = ["Framing", "OriginState", "ReceivedRequest", "Reply", "Scripted"]
+__all__ = ["Framing", "OriginState", "ReceivedRequest", "Reply", "Scripted", "ranged"]
 
 
 class Framing(enum.Enum):
@@ -56,6 +56,26 @@ class Reply:
     """1xx statuses, sent before thinking."""
     closes: bool = False
     """Whether "Connection: close" is said, and done."""
+
+
+def ranged(content: bytes, etag: bytes) -> Callable[[ReceivedRequest], Reply]:
+    """Answers with all of it, or from a byte on where "Range: bytes=N-" asks for that.
+
+    If-Range, where there is one, must be the entity tag (RFC 9110, sections 13.1.5 and 14.2).
+    """
+
+    def reply(request: ReceivedRequest) -> Reply:
+        fields = ((b"ETag", etag), (b"Accept-Ranges", b"bytes"))
+        unit, _, span = (request.value(b"range") or b"").partition(b"=")
+        if unit != b"bytes" or not span.endswith(b"-"):
+            return Reply(200, content, fields=fields)
+        first = int(span[:-1])
+        if (request.value(b"if-range") or etag) != etag or first >= len(content):
+            return Reply(200, content, fields=fields)
+        span = b"bytes %d-%d/%d" % (first, len(content) - 1, len(content))
+        return Reply(206, content[first:], fields=(*fields, (b"Content-Range", span)))
+
+    return reply
 
 
 @dataclass(slots=True)

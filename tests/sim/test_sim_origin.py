@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from haclient.types import Endpoint
 from tests.sim.journal import Journal
 from tests.sim.network import SimNetwork
-from tests.sim.origin import Framing, ReceivedRequest, Reply, SimOrigin
+from tests.sim.origin import Framing, ReceivedRequest, Reply, SimOrigin, ranged
 from tests.sim.stream import SimStream
 
 A = Endpoint("10.0.0.1", 80)
@@ -157,6 +157,34 @@ async def test_a_reply_may_depend_on_the_request(autojump_clock: MockClock) -> N
         stream = await connect(origin)
         await stream.send_all(GET)
         assert (await read_response(stream))[1].status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "expected"),
+    [
+        pytest.param(b"", 200, b"0123456789", id="for all"),
+        pytest.param(b"Range: bytes=4-\r\n", 206, b"456789", id="from a byte on"),
+        pytest.param(
+            b'Range: bytes=4-\r\nIf-Range: "1"\r\n', 206, b"456789", id="if it is the same"
+        ),
+        pytest.param(
+            b'Range: bytes=4-\r\nIf-Range: "0"\r\n', 200, b"0123456789", id="and it is another"
+        ),
+        pytest.param(b"Range: bytes=10-\r\n", 200, b"0123456789", id="beyond its end"),
+        pytest.param(b"Range: bytes=2-3\r\n", 200, b"0123456789", id="for a part in the midst"),
+    ],
+)
+async def test_ranges(
+    autojump_clock: MockClock, asked: bytes, status: int, expected: bytes
+) -> None:
+    async with serving() as origin:
+        origin.reply = ranged(b"0123456789", b'"1"')
+        stream = await connect(origin)
+        await stream.send_all(GET.replace(b"Host", asked + b"Host"))
+        _, head, content = await read_response(stream)
+        assert (head.status_code, content) == (status, expected)
+        is_part = (b"content-range", b"bytes 4-9/10") in head.headers
+        assert is_part == (status == 206)
 
 
 async def test_it_asks_for_the_content_where_that_is_expected(autojump_clock: MockClock) -> None:

@@ -6,7 +6,6 @@ come about is a failed assertion with its own words.
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from haclient.types import Endpoint
 __all__ = [
     "accepted",
     "clog",
-    "drop_all_input",
     "endpoint_at",
     "eventually",
     "has_option",
@@ -36,10 +34,6 @@ __all__ = [
     "unix_pair",
 ]
 
-SO_ATTACH_FILTER = 26
-BPF_RET_K = 0x06
-"""asm-generic/socket.h and linux/bpf_common.h: return a constant number of bytes of the packet."""
-
 
 def _has_ipv6() -> bool:
     try:
@@ -51,16 +45,6 @@ def _has_ipv6() -> bool:
 
 
 needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this kernel has no address ::1")
-
-
-def drop_all_input(sock: socket.socket) -> None:
-    """From now on whatever arrives at `sock` is dropped in the kernel, acknowledgements too.
-
-    A classic BPF program of one instruction, `ret 0`. On a listening socket it drops every SYN.
-    """
-    code = ctypes.create_string_buffer(struct.pack("=HBBI", BPF_RET_K, 0, 0, 0))
-    program = struct.pack("@HP", 1, ctypes.addressof(code))
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 @contextmanager
@@ -107,6 +91,7 @@ def tcp_pair(
     with client, server:
         client.setblocking(False)
         set_for_life(client)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent is there
         yield client, server
 
 

@@ -32,7 +32,6 @@ import os
 import ssl
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -43,7 +42,7 @@ import trio
 from haclient.net.blackhole import blackhole, drop_content, heal
 from haclient.types import Endpoint
 
-__all__ = ["Behaviour", "Framing", "Moment", "Origin", "Served", "LineReader"]
+__all__ = ["Behaviour", "Framing", "LineReader", "Moment", "Origin", "Served"]
 
 HttpStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from haclient.types import Endpoint
-from tests.support.origin import Behaviour, Served, LineReader
+from tests.support.origin import Behaviour, LineReader, Served
 
 __all__ = ["OriginProcess", "origin_process"]
 

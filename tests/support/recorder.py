@@ -66,7 +66,6 @@ def recording(answer: bytes | Answer = OK) -> Iterator[Recorder]:
     """Serves until the block ends; `answer` is the same for every request, or made for each."""
     make = (lambda number, connection: answer) if isinstance(answer, bytes) else answer
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0.05)
         recorder = Recorder(listener.getsockname()[1])
         is_over = threading.Event()
         thread = threading.Thread(target=_accept, args=(listener, recorder, make, is_over))
@@ -75,20 +74,31 @@ def recording(answer: bytes | Answer = OK) -> Iterator[Recorder]:
             yield recorder
         finally:
             is_over.set()
+            # Wakes the accept; a closed listener would not.
+            socket.create_connection(("127.0.0.1", recorder.port), 5).close()
             thread.join(10)
 
 
 def _accept(
     listener: socket.socket, recorder: Recorder, answer: Answer, is_over: threading.Event
 ) -> None:
-    while not is_over.is_set():
-        try:
-            connection, _ = listener.accept()
-        except TimeoutError:
-            continue
-        with connection, contextlib.suppress(OSError):
-            connection.settimeout(5)
-            _serve(connection, recorder, answer)
+    """A thread for each connection: a client that is redirected may keep its first one."""
+    threads: list[threading.Thread] = []
+    while True:
+        connection, _ = listener.accept()
+        if is_over.is_set():
+            connection.close()
+            break
+        threads.append(threading.Thread(target=_converse, args=(connection, recorder, answer)))
+        threads[-1].start()
+    for thread in threads:
+        thread.join(10)
+
+
+def _converse(connection: socket.socket, recorder: Recorder, answer: Answer) -> None:
+    with connection, contextlib.suppress(OSError):
+        connection.settimeout(5)
+        _serve(connection, recorder, answer)
 
 
 def _serve(connection: socket.socket, recorder: Recorder, answer: Answer) -> None:

@@ -1,0 +1,273 @@
+"""How long a request takes when its server dies, and that a slow one is waited for.
+
+    python -m tests.bench.failover [--runs 20] [--only WORD]
+
+Real sockets on loopback, real faults: processes killed with SIGKILL, sockets blackholed by a
+one-instruction filter (ACKs too). The runs of a row go side by side, each with servers and a
+client of its own; times are from the request, or for the killed server from the kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+import haclient
+from haclient.events import DeclaredDead, Suspected
+from haclient.net.resolver import SystemResolver
+from haclient.net.static_resolver import StaticResolver
+from haclient.types import Endpoint, Order, Verdict
+from tests.bench.tables import median, print_table
+from tests.support.origin import Behaviour, Moment, Origin
+from tests.support.origin_process import origin_process
+
+NAME, PORT = "orders.test", 80
+URL = f"http://{NAME}/orders/7"
+QUICK = Behaviour()
+SLOW = 10.0
+"""Seconds that the slow ones take."""
+
+
+@dataclass
+class Row:
+    """What the runs of one row saw."""
+
+    times: list[float] = field(default_factory=list)
+    lost: int = 0
+    twice: int = 0
+    abandoned: int = 0
+    errors: set[str] = field(default_factory=set)
+
+
+Trial = Callable[[Row, trio.Nursery], Awaitable[None]]
+
+
+@asynccontextmanager
+async def client_of(
+    *endpoints: Endpoint, order: Order = Order.LISTED, **settings: object
+) -> AsyncIterator[haclient.Client]:
+    """A client for which the name has these addresses."""
+    resolver = StaticResolver({(NAME, PORT): endpoints}, SystemResolver())
+    async with haclient.Client(resolver=resolver, order=order, **settings) as client:  # type: ignore[arg-type]
+        yield client
+
+
+async def origin(nursery: trio.Nursery, behaviour: Behaviour = QUICK, **how: object) -> Origin:
+    """One more origin on an address of its own."""
+    one = Origin("o", behaviour, **how)  # type: ignore[arg-type]
+    await nursery.start(one.serve, "127.0.0.2:0")
+    return one
+
+
+async def ask(row: Row, client: haclient.Client, method: str = "GET", **how: object) -> None:
+    """One request; its time or its error goes into the row."""
+    started = trio.current_time()
+    try:
+        response = await client.request(method, URL, **how)  # type: ignore[arg-type]
+    except haclient.Error as error:
+        row.errors.add(type(error).__name__)
+        row.lost += method == "GET"
+    else:
+        row.lost += response.status != 200
+        row.abandoned += sum(one.verdict is not Verdict.ANSWERED for one in response.attempts)
+    row.times.append(trio.current_time() - started)
+
+
+async def killed(row: Row, nursery: trio.Nursery) -> None:
+    alive = await origin(nursery)
+    async with origin_process("127.0.0.3:0") as doomed:
+        await doomed.set(Behaviour(think=60))
+        own = Row()
+        async with client_of(doomed.endpoint, alive.endpoint) as client:
+            async with trio.open_nursery() as asking:
+                asking.start_soon(ask, own, client)
+                await trio.sleep(0.3)
+                at = trio.current_time()
+                await doomed.kill()
+            row.times.append(trio.current_time() - at)
+            row.lost += own.lost
+
+
+async def blackholed_thinking(row: Row, nursery: trio.Nursery) -> None:
+    dead = await origin(nursery, Behaviour(blackhole_at=Moment.AFTER_READING))
+    alive = await origin(nursery)
+    async with client_of(dead.endpoint, alive.endpoint) as client:
+        await ask(row, client)
+
+
+async def blackholed_before_ack(row: Row, nursery: trio.Nursery) -> None:
+    dead, alive = await origin(nursery), await origin(nursery)
+    async with client_of(dead.endpoint, alive.endpoint) as client:
+        await client.get(URL)
+        dead.behaviour = Behaviour(blackhole_at=Moment.BEFORE_READING)
+        await ask(row, client)
+
+
+async def three_alive(row: Row, nursery: trio.Nursery) -> None:
+    three = [await origin(nursery) for _ in range(3)]
+    async with client_of(*[one.endpoint for one in three], order=Order.FASTEST) as client:
+        await ask(row, client)
+
+
+async def blackholed_at_connect(row: Row, nursery: trio.Nursery) -> None:
+    three = [await origin(nursery) for _ in range(3)]
+    three[0].blackhole()
+    async with client_of(*[one.endpoint for one in three], order=Order.FASTEST) as client:
+        await ask(row, client)
+
+
+async def refused(row: Row, nursery: trio.Nursery) -> None:
+    alive = await origin(nursery)
+    async with haclient.Client() as client:
+        target = haclient.Target(
+            urls=["http://127.0.0.2:1/", "http://127.0.0.3:1/"],
+            backups=[f"http://{alive.endpoint}/"],
+        )
+        started = trio.current_time()
+        response = await client.get("/orders/7", target=target)
+        row.times.append(trio.current_time() - started)
+        row.lost += response.status != 200
+
+
+async def slow_to_first_byte(row: Row, nursery: trio.Nursery) -> None:
+    slow, other = await origin(nursery, Behaviour(think=SLOW)), await origin(nursery)
+    async with client_of(slow.endpoint, other.endpoint) as client:
+        await ask(row, client)
+
+
+async def silent_in_response(row: Row, nursery: trio.Nursery) -> None:
+    behaviour = Behaviour(content_bytes=2000, piece_bytes=1000, pause=SLOW)
+    slow, other = await origin(nursery, behaviour), await origin(nursery)
+    async with client_of(slow.endpoint, other.endpoint) as client:
+        await ask(row, client)
+
+
+async def not_reading_upload(row: Row, nursery: trio.Nursery) -> None:
+    slow = await origin(nursery, Behaviour(unread_for=SLOW), receive_buffer=4096)
+    other = await origin(nursery)
+    async with client_of(slow.endpoint, other.endpoint) as client:
+        await ask(row, client, "PUT", content=bytes(8 << 20))
+
+
+async def single_threaded(row: Row, nursery: trio.Nursery) -> None:
+    slow = await origin(nursery, Behaviour(think=SLOW / 2, closes=True), is_single_threaded=True)
+    other = await origin(nursery)
+    async with client_of(slow.endpoint, other.endpoint) as client, trio.open_nursery() as asking:
+        asking.start_soon(ask, row, client)
+        await trio.sleep(0.05)
+        asking.start_soon(ask, row, client)
+
+
+async def post_on_a_dying_server(row: Row, nursery: trio.Nursery) -> None:
+    dead = await origin(nursery, Behaviour(blackhole_at=Moment.AFTER_READING))
+    alive = await origin(nursery)
+    async with client_of(dead.endpoint, alive.endpoint) as client:
+        await ask(row, client, "POST", content=b"{}")
+    row.twice += dead.executed + alive.executed > 1
+
+
+async def all_dead(row: Row, nursery: trio.Nursery) -> None:
+    dead = [await origin(nursery, Behaviour(blackhole_at=Moment.AFTER_READING)) for _ in range(3)]
+    async with client_of(*[one.endpoint for one in dead]) as client:
+        await ask(row, client)
+
+
+TRIALS: dict[str, tuple[Trial, str]] = {
+    "server process killed": (killed, "<= 0.05 s"),
+    "blackholed, acknowledged, thinking": (blackholed_thinking, "median 1.3 s, max 2.0 s"),
+    "blackholed before the ACK": (blackholed_before_ack, "median 0.7 s, max 1.5 s"),
+    "three alive (to compare with)": (three_alive, ""),
+    "one of three blackholed at connect": (blackholed_at_connect, "no added time"),
+    "every address refused, backup alive": (refused, "<= 0.05 s"),
+    "10 s to the first byte": (slow_to_first_byte, "waited for"),
+    "10 s of silence in mid-response": (silent_in_response, "waited for"),
+    "upload not read for 10 s": (not_reading_upload, "waited for"),
+    "single-threaded, busy with another": (single_threaded, "waited for"),
+    "POST on a server that dies": (post_on_a_dying_server, "error in 3 s"),
+    "all dead": (all_dead, "one error in 4 s"),
+}
+
+
+QUICK_TRIALS = (killed, three_alive, blackholed_at_connect, refused)
+
+
+async def run_row(trial: Trial, runs: int) -> Row:
+    """All runs of a row, a few at a time, so that they do not wait for the processor."""
+    row = Row()
+    room = trio.CapacityLimiter(1 if trial in QUICK_TRIALS else 5)
+
+    async def one() -> None:
+        async with room, trio.open_nursery() as nursery:
+            await trial(row, nursery)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as all_runs:
+        for _ in range(runs):
+            all_runs.start_soon(one)
+    return row
+
+
+async def false_verdicts(requests: int) -> tuple[int, int]:
+    """So many slow requests at once; how many were suspected or lost."""
+    wrong: list[object] = []
+
+    def observe(event: object) -> None:
+        if isinstance(event, Suspected | DeclaredDead):
+            wrong.append(event)
+
+    row = Row()
+    async with trio.open_nursery() as nursery:
+        slow = await origin(nursery, Behaviour(think=SLOW / 2))
+        other = await origin(nursery)
+        async with (
+            client_of(slow.endpoint, other.endpoint, observe=observe) as client,
+            trio.open_nursery() as asking,
+        ):
+            for _ in range(requests):
+                asking.start_soon(ask, row, client)
+        nursery.cancel_scope.cancel()
+    return len(wrong), row.lost
+
+
+async def run(runs: int, only: str) -> None:
+    rows: list[list[str]] = []
+    for name, (trial, floor) in TRIALS.items():
+        if only not in name:
+            continue
+        row = await run_row(trial, runs)
+        rows.append(
+            [
+                name,
+                f"{median(row.times):.3f}",
+                f"{max(row.times):.3f}",
+                str(row.lost),
+                str(row.twice),
+                str(row.abandoned) if "waited" in floor else "",
+                ", ".join(sorted(row.errors)),
+                floor,
+            ]
+        )
+    print_table(
+        f"Failover, {runs} runs a row, seconds",
+        ["fault", "median", "max", "GET lost", "run twice", "abandoned", "errors", "must reach"],
+        rows,
+    )
+    if only in "false verdicts":
+        wrong, lost = await false_verdicts(200)
+        print(f"\nFalse verdicts: {wrong} in 200 slow requests ({lost} lost)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--only", default="", metavar="WORD")
+    args = parser.parse_args()
+    trio.run(run, args.runs, args.only)
+
+
+if __name__ == "__main__":
+    main()
