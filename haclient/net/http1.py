@@ -104,7 +104,8 @@ class Http1:
             ValueError: more than the head announced.
         """
         if self._framing is Framing.CHUNKED:
-            return b"%x\r\n%b\r\n" % (len(data), data)
+            # An empty chunk is the last one: what came behind it would be taken for a request.
+            return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         self._left -= len(data)
         if self._left < 0:
             raise ValueError(f"{-self._left} bytes more of content than its Content-Length says")

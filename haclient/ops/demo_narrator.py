@@ -66,7 +66,7 @@ class Narrator:
                 self._tell(at, f"{endpoint.address} is dead: {evidence}", Tone.BAD)
             case events.AttemptEnded(at, _, record) if record.verdict is Verdict.CLOSED:
                 where = record.endpoint.address if record.endpoint is not None else record.origin
-                self._tell(at, f"{where} closed the connection: the kernel says so", Tone.WARNING)
+                self._tell(at, f"{where}: its kernel closed the connection", Tone.WARNING)
             case _:
                 pass
 

@@ -7,8 +7,9 @@ gives; the next one rides on the same connection, and it is that server that is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import trio
@@ -38,6 +39,13 @@ REACHED_WITHIN = 5.0
 
 LONGER_THAN_THE_SHOW = 60
 """Seconds that a server thinks which is not to answer before it is struck."""
+
+
+REDRAW_EVERY = 0.125
+"""Seconds. What changes without an event: the load's figures."""
+
+_Line = tuple[Instant, str, Tone | None]
+"""When, what, and how it is meant; None is a heading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ class Play:
         self._port = servers[0].endpoint.port
         self._url = f"http://{NAME}:{self._port}/orders"
         self._began_at = trio.current_time()
+        self._lines, self._to_show = trio.open_memory_channel[_Line](math.inf)
 
     async def perform(self) -> Load:
         """All scenes, in their order; returns the load, every request of which is over.
@@ -87,7 +96,7 @@ class Play:
             load = Load(self._url, reader, writer)
             self._screen.open(self._servers, load.samples)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._keep_fresh)
+                nursery.start_soon(self._show_lines)
                 async with trio.open_nursery() as loading:
                     loading.start_soon(load.run)
                     await self._calm(load)
@@ -95,20 +104,26 @@ class Play:
                     cut_off = await self._blackhole(load)
                     await self._slow(load, killed, cut_off)
                     load.stop()
-                nursery.cancel_scope.cancel()
+                self._lines.close()
         return load
 
-    async def _keep_fresh(self) -> None:
-        while True:
-            self._screen.refresh()
-            await trio.sleep(0.125)
+    async def _show_lines(self) -> None:
+        """Draws in a task of its own: a line takes milliseconds, and events come in mid-request."""
+        with suppress(trio.EndOfChannel):
+            while True:
+                with trio.move_on_after(REDRAW_EVERY):
+                    at, text, tone = await self._to_show.receive()
+                    if tone is None:
+                        self._screen.heading(text)
+                    else:
+                        self._screen.line(at - self._began_at, text, tone)
+                    continue
+                self._screen.refresh()
 
     # --- the scenes ----------------------------------------------------------------------------
 
     async def _calm(self, load: Load) -> None:
-        self._screen.heading(
-            f"calm: {GETS_A_SECOND} GET and {POSTS_A_SECOND} POST a second to one name"
-        )
+        self._heading(f"calm: {GETS_A_SECOND} GET and {POSTS_A_SECOND} POST a second to one name")
         async with self._client(self._narrator(tells_name=True)) as client:
             await ask(client, "GET", self._url, "calm")
         await trio.sleep(self._pace.calm)
@@ -118,7 +133,7 @@ class Play:
 
     async def _kill(self, load: Load) -> Server:
         began_at = trio.current_time()
-        self._screen.heading("kill -9, with a GET and a POST outstanding")
+        self._heading("kill -9, with a GET and a POST outstanding")
         async with self._client(self._narrator()) as client:
             victim = await self._favourite(client)
             # In the listed order the victim is asked first, and the POST is there.
@@ -146,9 +161,7 @@ class Play:
 
     async def _blackhole(self, load: Load) -> Server:
         began_at = trio.current_time()
-        self._screen.heading(
-            "blackhole in mid-request: from one moment to the next, no sign of life"
-        )
+        self._heading("blackhole in mid-request: from one moment to the next, no sign of life")
         async with self._client(self._narrator()) as client:
             victim = await self._favourite(client)
             think = f"?at={victim.address}&think={LONGER_THAN_THE_SHOW}"
@@ -169,7 +182,7 @@ class Play:
     async def _slow(self, load: Load, killed: Server, cut_off: Server) -> None:
         began_at = trio.current_time()
         pace = self._pace
-        self._screen.heading(f"merely slow: the server that is left thinks for {pace.thinks:g} s")
+        self._heading(f"merely slow: the server that is left thinks for {pace.thinks:g} s")
         async with self._client(self._narrator()) as client:
             slow = await self._favourite(client)
             think = f"?at={slow.address}&think={pace.thinks}"
@@ -219,9 +232,7 @@ class Play:
             yield client
 
     def _narrator(self, *, tells_name: bool = False) -> Narrator:
-        return Narrator(
-            lambda at, text, tone: self._screen.line(at - self._began_at, text, tone), tells_name
-        )
+        return Narrator(self._tell, tells_name)
 
     async def _favourite(self, client: Client) -> Server:
         """Whom the race gives to this client: its next request goes there too."""
@@ -241,8 +252,14 @@ class Play:
             "this machine is too busy; try again"
         )
 
+    def _heading(self, text: str) -> None:
+        self._lines.send_nowait((trio.current_time(), text, None))
+
+    def _tell(self, at: Instant, text: str, tone: Tone) -> None:
+        self._lines.send_nowait((at, text, tone))
+
     def _say(self, text: str, tone: Tone = Tone.PLAIN) -> None:
-        self._screen.line(trio.current_time() - self._began_at, text, tone)
+        self._tell(trio.current_time(), text, tone)
 
     def _tell_answer(self, sample: Sample, struck_at: Instant) -> None:
         if sample.error is not None:

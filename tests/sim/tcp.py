@@ -339,7 +339,7 @@ class End:
             return
         self.probes = 0
         self._acknowledge(segment.ack, now)
-        self.edge = max(self.edge, segment.edge)
+        self.edge = segment.edge  # segments keep their order, and it never goes back
         if segment.is_probe:
             self._answer_probe(now)
         elif segment.data or segment.is_fin:
@@ -355,8 +355,6 @@ class End:
         self.timeouts = 0
         self.retransmit_at = inf
         self.round_trip.acknowledge(ack, now)
-        if self.nxt > self.una:
-            self.retransmit_at = now + self._retransmit_gap()
 
     def _answer_probe(self, now: float) -> None:
         # The small allowance: instants are floats, and the rule is for whole milliseconds.
@@ -418,9 +416,8 @@ class End:
         if self.timeouts - 1 > MAX_RETRANSMITS:
             self.forget(TIMED_OUT)
             return
-        self.round_trip.timed_seq = -1  # Karn: nothing sent twice is timed
         self._send_range(self.una, min(self.nxt, self.written), at)
-        self.round_trip.timed_seq = -1
+        self.round_trip.timed_seq = -1  # Karn: nothing sent twice is timed
         if self.nxt > self.written:
             self._send(at, seq=self.written, is_fin=True)
         self.retransmit_at = at + self._retransmit_gap()

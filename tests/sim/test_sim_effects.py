@@ -196,6 +196,25 @@ class TestRequest:
         assert len(origin.executed) == 1
         assert len(origin.partial) == 1
 
+    async def test_bytes_count_from_the_requests_own_first_one(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with serving() as origin:
+            stream = await suffering(origin, Fault(Reset(), AfterRequestBytes(20), skip=1))
+            await read_response(stream)
+            await stream.send_all(GET[:19])
+            assert await until(1.0, stream) == (b"", "open")
+            await stream.send_all(GET[19:])
+            assert await until(2.0, stream) == (b"", "reset")
+
+    async def test_every_request_of_a_connection(self, autojump_clock: MockClock) -> None:
+        async with serving() as origin:
+            stream = await suffering(origin, Fault(Stall(1.0), AfterRequestBytes(10), times=None))
+            await read_response(stream)
+            await stream.send_all(GET)
+            await read_response(stream)
+            assert trio.current_time() == 2.0
+
 
 class TestResponse:
     async def test_blackhole_while_thinking(self, autojump_clock: MockClock) -> None:

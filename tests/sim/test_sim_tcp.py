@@ -107,6 +107,40 @@ class TestInFlight:
         assert info.rtt == pytest.approx(0.4, rel=0.01)
         assert info.rttvar < 0.02
 
+    def test_more_data_does_not_put_the_time_out_off(self) -> None:
+        conn = connection()
+        conn.own_path.cut_until = inf
+        conn.client.write(b"x", 0.0)
+        conn.advance(0.3)
+        conn.client.write(b"y", 0.3)
+        assert retransmits_at(conn, 0.40, 0.42) == [0, 1]
+
+    def test_what_was_sent_twice_does_not_count_as_a_round_trip(self) -> None:
+        conn = connection(0.1)
+        conn.own_path.cut_until = 0.5
+        conn.client.write(b"x", 0.0)
+        conn.advance(5.0)
+        info = conn.client.snapshot(5.0)
+        assert (info.unacked, info.rtt) == (0, 0.2)
+
+    def test_nothing_overtakes_on_a_path_that_gets_shorter(self) -> None:
+        path = Path(0.2)
+        conn = Connection(0.0, (path,))
+        conn.client.write(b"first", 0.0)
+        path.delay = 0.0
+        conn.client.write(b"second", 0.0)
+        conn.advance(0.1)
+        assert not conn.server.incoming
+        conn.advance(0.2)
+        assert bytes(conn.server.incoming) == b"firstsecond"
+
+    def test_what_arrives_after_the_cut_is_over_has_arrived(self) -> None:
+        conn = connection(0.1)
+        conn.own_path.cut_until = 0.05
+        conn.client.write(b"x", 0.0)
+        conn.advance(0.1)
+        assert bytes(conn.server.incoming) == b"x"
+
 
 class TestWindow:
     def test_an_unread_peer_shuts_its_window(self) -> None:
@@ -344,6 +378,7 @@ class TestTripwire:
 
 STEP = st.one_of(
     st.tuples(st.just("write"), st.booleans(), st.integers(1, 90_000)),
+    st.tuples(st.just("write"), st.booleans(), st.integers(1, 3)),
     st.tuples(st.just("read"), st.booleans(), st.integers(1, 90_000)),
     st.tuples(st.just("wait"), st.just(True), st.integers(0, 2000)),
     st.tuples(st.just("cut"), st.just(True), st.integers(0, 3000)),

@@ -1,0 +1,567 @@
+"""Responses as they come: at once, byte by byte, with something behind them, and interrupted.
+
+What is read may depend on the bytes alone, never on how the network cut them into pieces or on when
+the watch had news. Two judges besides the tables: http.client on every well-formed response, and
+h11's server on every request.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import h11
+import pytest
+import trio
+import trio.abc
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haclient.core.framing import write_request_head
+from haclient.net import InterruptedReceive
+from haclient.net.http1 import (
+    MAX_HEAD_BYTES,
+    MAX_INTERIM_HEADS,
+    RECEIVE_BYTES,
+    ConnectionLost,
+    Garbled,
+    Http1,
+)
+from haclient.types import Fields
+
+NEWS = None
+"""A piece that is none: the watch has news."""
+
+
+class Pieces(trio.abc.ReceiveStream):
+    """What comes in, cut as given; then the end."""
+
+    def __init__(self, pieces: Iterable[bytes | None]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = b""
+        self.bytes_taken = 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if not self._rest:
+            piece = next(self._pieces, b"")
+            if piece is NEWS:
+                raise InterruptedReceive
+            self._rest = piece
+        data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:] if max_bytes else b""
+        self.bytes_taken += len(data)
+        return data
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass
+class Reading:
+    """All that can be said of the answer to one request."""
+
+    heads: list[tuple[int, bytes, bytes, Fields]] = field(default_factory=list)
+    content: bytes = b""
+    trailers: Fields = ()
+    error: str = ""
+    """The name of the exception that ended it."""
+    is_ready_again: bool = False
+
+    @property
+    def statuses(self) -> list[int]:
+        return [status for status, *_ in self.heads]
+
+
+async def read(pieces: Iterable[bytes | None], method: str = "GET", close: bool = False) -> Reading:
+    """Sends a request and reads its answer, going on after each interrupt."""
+    http1 = Http1(Pieces(pieces))
+    fields: Fields = ((b"Connection", b"close"),) if close else ()
+    http1.begin(write_request_head(method, "/", fields, "orders.test", 0))
+    http1.end_of_request()
+    reading = Reading()
+    try:
+        async for _ in interruptible(http1, reading):
+            pass
+    except (ConnectionLost, Garbled) as exc:
+        reading.error = type(exc).__name__
+    reading.is_ready_again = http1.start_next()
+    return reading
+
+
+async def interruptible(http1: Http1, reading: Reading) -> AsyncIterator[None]:
+    while not reading.heads or reading.heads[-1][0] < 200:
+        try:
+            head = await http1.read_head()
+        except InterruptedReceive:
+            yield
+            continue
+        reading.heads.append((head.status, head.reason, head.http_version, head.fields))
+    while True:
+        try:
+            data = await http1.read_content()
+        except InterruptedReceive:
+            yield
+            continue
+        if not data:
+            reading.trailers = http1.trailers
+            return
+        reading.content += data
+
+
+def byte_by_byte(wire: bytes) -> list[bytes]:
+    return [wire[at : at + 1] for at in range(len(wire))]
+
+
+async def read_every_way(wire: bytes, method: str = "GET", close: bool = False) -> Reading:
+    """At once, byte by byte, and with news before every byte; they must agree."""
+    reading = await read([wire], method, close)
+    single = byte_by_byte(wire)
+    assert await read(single, method, close) == reading
+    with_news = [piece for byte in single for piece in (NEWS, byte)]
+    assert await read([*with_news, NEWS], method, close) == reading
+    return reading
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+COUNTED = OK + b"Content-Length: 5\r\n\r\nhello"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;ext=1\r\n world\r\n0\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A response that ends where it says."""
+
+    wire: bytes
+    content: bytes = b""
+    statuses: tuple[int, ...] = (200,)
+    method: str = "GET"
+    trailers: Fields = ()
+    is_persistent: bool = True
+
+
+WHOLE = {
+    "counted content": Whole(COUNTED, b"hello"),
+    "no content": Whole(OK + b"Content-Length: 0\r\n\r\n"),
+    "chunked content": Whole(CHUNKED, b"hello world"),
+    "chunked content with trailers": Whole(
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nDigest: x\r\nAge:  7 \r\n\r\n",
+        b"hello",
+        trailers=((b"Digest", b"x"), (b"Age", b"7")),
+    ),
+    "no chunk": Whole(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "the answer to HEAD, its length that of GET": Whole(
+        OK + b"Content-Length: 5\r\n\r\n", method="HEAD"
+    ),
+    "the answer to HEAD, chunked": Whole(OK + b"Transfer-Encoding: chunked\r\n\r\n", method="HEAD"),
+    "204": Whole(b"HTTP/1.1 204 No Content\r\n\r\n", statuses=(204,)),
+    "304 with the length of what it stands for": Whole(
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", statuses=(304,)
+    ),
+    "interim heads before the final one": Whole(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + COUNTED,
+        b"hello",
+        statuses=(100, 103, 200),
+    ),
+    "32 interim heads": Whole(
+        b"HTTP/1.1 102 Processing\r\n\r\n" * MAX_INTERIM_HEADS + COUNTED,
+        b"hello",
+        statuses=(102,) * MAX_INTERIM_HEADS + (200,),
+    ),
+    "no reason phrase": Whole(b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nok", b"ok"),
+    "no reason phrase and no blank": Whole(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", b"ok"),
+    "an error status": Whole(
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno", b"no", statuses=(503,)
+    ),
+    "closing after counted content": Whole(
+        OK + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello", b"hello", is_persistent=False
+    ),
+    "HTTP/1.0 with a length": Whole(
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", is_persistent=False
+    ),
+}
+
+
+class TestWholeResponses:
+    @pytest.mark.parametrize("case", WHOLE.values(), ids=WHOLE.keys())
+    async def test_it_is_read_the_same_however_it_comes(self, case: Whole) -> None:
+        reading = await read_every_way(case.wire, case.method)
+        assert reading.error == ""
+        assert reading.statuses == list(case.statuses)
+        assert reading.content == case.content
+        assert reading.trailers == case.trailers
+        assert reading.is_ready_again is case.is_persistent
+
+    @pytest.mark.parametrize("case", WHOLE.values(), ids=WHOLE.keys())
+    async def test_what_comes_behind_it_is_not_read_and_forbids_reuse(self, case: Whole) -> None:
+        reading = await read([case.wire + b"HTTP/1.1 200 OK\r\n\r\n"], case.method)
+        assert reading.error == ""
+        assert reading.content == case.content
+        assert reading.trailers == case.trailers
+        assert not reading.is_ready_again
+
+    @pytest.mark.parametrize("case", WHOLE.values(), ids=WHOLE.keys())
+    async def test_no_byte_more_is_asked_for_than_it_has(self, case: Whole) -> None:
+        """Else a whole response on a connection that stays open would wait for the next one."""
+        http1 = Http1(stream := Pieces(byte_by_byte(case.wire) + [b"behind"]))
+        http1.begin(write_request_head(case.method, "/", (), "orders.test", 0))
+        http1.end_of_request()
+        async for _ in interruptible(http1, Reading()):
+            pass
+        assert stream.bytes_taken == len(case.wire)
+
+    async def test_fields_keep_their_order_and_letter_case(self) -> None:
+        wire = OK + b"X-B: 1\r\nset-cookie: a\r\nSet-Cookie: b\r\ncontent-length: 0\r\n\r\n"
+        reading = await read_every_way(wire)
+        assert reading.heads == [
+            (
+                200,
+                b"OK",
+                b"1.1",
+                (
+                    (b"X-B", b"1"),
+                    (b"set-cookie", b"a"),
+                    (b"Set-Cookie", b"b"),
+                    (b"content-length", b"0"),
+                ),
+            )
+        ]
+
+    async def test_a_request_that_asks_to_close_is_not_followed_by_another(self) -> None:
+        reading = await read_every_way(COUNTED, close=True)
+        assert (reading.content, reading.error) == (b"hello", "")
+        assert not reading.is_ready_again
+
+
+class TestUntilClose:
+    """RFC 9112, section 6.3: without a length, the end of the connection is the end."""
+
+    @pytest.mark.parametrize(
+        "head",
+        [OK + b"\r\n", b"HTTP/1.0 200 OK\r\n\r\n", OK + b"Connection: close\r\n\r\n"],
+        ids=["HTTP/1.1", "HTTP/1.0", "Connection: close"],
+    )
+    async def test_the_end_ends_it_and_the_connection(self, head: bytes) -> None:
+        reading = await read_every_way(head + b"all of it")
+        assert (reading.content, reading.error) == (b"all of it", "")
+        assert not reading.is_ready_again
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A response that is not one, or not a whole one."""
+
+    wire: bytes
+    error: str
+    content: bytes = b""
+    statuses: tuple[int, ...] = ()
+    method: str = "GET"
+
+
+LOST, GARBLED = "ConnectionLost", "Garbled"
+
+BROKEN = {
+    "nothing": Broken(b"", LOST),
+    "cut in the status line": Broken(b"HTTP/1.1 20", LOST),
+    "cut in the head": Broken(OK + b"Content-Len", LOST),
+    "cut before the empty line": Broken(OK + b"Content-Length: 5\r\n", LOST),
+    "cut before the content": Broken(OK + b"Content-Length: 5\r\n\r\n", LOST, statuses=(200,)),
+    "cut in the content": Broken(COUNTED[:-1], LOST, b"hell", (200,)),
+    "cut in a chunk": Broken(CHUNKED[:-20], LOST, b"hello", (200,)),
+    "cut between chunks": Broken(CHUNKED[: CHUNKED.index(b"6;")], LOST, b"hello", (200,)),
+    "cut in the size of a chunk": Broken(CHUNKED[: CHUNKED.index(b";ext")], LOST, b"hello", (200,)),
+    "cut before the last chunk": Broken(
+        CHUNKED[: CHUNKED.index(b"0\r\n\r\n")], LOST, b"hello world", (200,)
+    ),
+    "cut in the end of the chunks": Broken(CHUNKED[:-2], LOST, b"hello world", (200,)),
+    "cut after an interim head": Broken(b"HTTP/1.1 100 Continue\r\n\r\n", LOST, statuses=(100,)),
+    "another protocol": Broken(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", GARBLED),
+    "HTTP of a version that there is not": Broken(b"HTTP/2 200 OK\r\n\r\n", GARBLED),
+    "a status that is no number": Broken(b"HTTP/1.1 abc OK\r\n\r\n", GARBLED),
+    "a field without a colon": Broken(OK + b"nonsense\r\n\r\n", GARBLED),
+    "a blank before the colon": Broken(OK + b"Content-Length : 5\r\n\r\nhello", GARBLED),
+    "two lengths": Broken(OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", GARBLED),
+    "a length that is no number": Broken(OK + b"Content-Length: five\r\n\r\nhello", GARBLED),
+    "a negative length": Broken(OK + b"Content-Length: -5\r\n\r\nhello", GARBLED),
+    "a transfer coding that is not chunked": Broken(
+        OK + b"Transfer-Encoding: gzip\r\n\r\nhello", GARBLED
+    ),
+    "a chunk size that is no number": Broken(
+        OK + b"Transfer-Encoding: chunked\r\n\r\nfive!\r\n", GARBLED, statuses=(200,)
+    ),
+    "a chunk longer than it says": Broken(
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello!!\r\n0\r\n\r\n",
+        GARBLED,
+        b"hello",
+        (200,),
+    ),
+    "101, which was not asked for": Broken(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", GARBLED
+    ),
+    "33 interim heads": Broken(
+        b"HTTP/1.1 102 Processing\r\n\r\n" * (MAX_INTERIM_HEADS + 1) + COUNTED,
+        GARBLED,
+        statuses=(102,) * MAX_INTERIM_HEADS,
+    ),
+}
+
+
+class TestBrokenResponses:
+    @pytest.mark.parametrize("case", BROKEN.values(), ids=BROKEN.keys())
+    async def test_it_is_told_the_same_however_it_comes(self, case: Broken) -> None:
+        reading = await read_every_way(case.wire, case.method)
+        assert reading.error == case.error
+        assert reading.statuses == list(case.statuses)
+        assert reading.content == case.content
+        assert not reading.is_ready_again
+
+    @pytest.mark.parametrize("wire", [COUNTED, CHUNKED], ids=["counted", "chunked"])
+    async def test_no_cut_makes_it_look_whole(self, wire: bytes) -> None:
+        for end in range(len(wire)):
+            reading = await read([wire[:end]])
+            assert reading.error == LOST, wire[:end]
+            assert not reading.is_ready_again
+
+    async def test_it_stays_broken(self) -> None:
+        http1 = Http1(Pieces([b"garbage\r\n\r\n", COUNTED]))
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+        for _ in range(2):
+            with pytest.raises(Garbled):
+                await http1.read_head()
+
+    async def test_an_end_stays_the_end(self) -> None:
+        http1 = Http1(Pieces([]))
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+        for _ in range(2):
+            with pytest.raises(ConnectionLost, match="the server closed the connection"):
+                await http1.read_head()
+
+
+class TestBounds:
+    async def test_a_head_within_the_bound_is_read(self) -> None:
+        filler = b"X: " + b"x" * (MAX_HEAD_BYTES - 100) + b"\r\n"
+        reading = await read([OK + filler + b"Content-Length: 0\r\n\r\n"])
+        assert reading.statuses == [200]
+
+    @pytest.mark.parametrize(
+        ("start", "endless"),
+        [
+            pytest.param(OK, b"X: x\r\n", id="fields"),
+            pytest.param(OK + b"X: ", b"x", id="one field"),
+            pytest.param(b"HTTP/1.1 200 ", b"x", id="reason phrase"),
+            pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\n5;", b"x", id="chunk extension"),
+            pytest.param(
+                OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: x\r\n", id="trailers"
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("piece", [RECEIVE_BYTES, 1000])
+    async def test_what_never_ends_is_refused_while_it_is_small(
+        self, start: bytes, endless: bytes, piece: int
+    ) -> None:
+        stream = Pieces([start] + [endless * (piece // len(endless))] * 200)
+        http1 = Http1(stream)
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+        with pytest.raises(Garbled):
+            async for _ in interruptible(http1, Reading()):
+                pass
+        assert stream.bytes_taken <= len(start) + MAX_HEAD_BYTES + RECEIVE_BYTES
+
+
+class TestInterrupts:
+    @pytest.mark.parametrize("wire", [CHUNKED, WHOLE["interim heads before the final one"].wire])
+    async def test_one_between_any_two_bytes_loses_nothing(self, wire: bytes) -> None:
+        undisturbed = await read([wire])
+        for at in range(len(wire) + 1):
+            assert (
+                await read([wire[:at], NEWS, NEWS, wire[at:]] if at else [NEWS, wire])
+                == undisturbed
+            )
+
+
+class TestNextExchange:
+    async def test_one_follows_another(self) -> None:
+        http1 = Http1(Pieces([CHUNKED, COUNTED, b"HTTP/1.1 204 No Content\r\n\r\n"]))
+        seen: list[bytes] = []
+        for _ in range(3):
+            http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+            http1.end_of_request()
+            async for _ in interruptible(http1, reading := Reading()):
+                pass
+            seen.append(reading.content)
+            assert http1.start_next()
+        assert seen == [b"hello world", b"hello", b""]
+
+    async def test_trailers_and_interim_heads_are_counted_anew(self) -> None:
+        interim = b"HTTP/1.1 102 Processing\r\n\r\n" * MAX_INTERIM_HEADS
+        http1 = Http1(
+            Pieces([interim + WHOLE["chunked content with trailers"].wire, interim + COUNTED])
+        )
+        for expected in (WHOLE["chunked content with trailers"].trailers, ()):
+            http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+            http1.end_of_request()
+            async for _ in interruptible(http1, reading := Reading()):
+                pass
+            assert reading.trailers == expected
+            assert http1.start_next()
+
+    def test_not_before_an_exchange_began(self) -> None:
+        assert not Http1(Pieces([])).start_next()
+
+    async def test_not_while_content_is_due(self) -> None:
+        http1 = Http1(Pieces([COUNTED]))
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+        http1.end_of_request()
+        assert not http1.start_next()
+        assert not http1.is_content_due
+        await http1.read_head()
+        assert http1.is_content_due
+        assert not http1.start_next()
+        await http1.read_content()
+        assert not http1.start_next()  # its end was not read
+        await http1.read_content()
+        assert not http1.is_content_due
+        assert http1.start_next()
+
+    async def test_not_while_the_request_is_unfinished(self) -> None:
+        """An answer that came early: the rest of the request would be taken for the next one."""
+        http1 = Http1(Pieces([COUNTED]))
+        head = write_request_head("POST", "/", (), "orders.test", 10)
+        http1.begin(head)
+        http1.content_bytes(b"half.")
+        async for _ in interruptible(http1, Reading()):
+            pass
+        assert not http1.start_next()
+
+    async def test_a_head_where_content_is_due_and_the_other_way_round(self) -> None:
+        http1 = Http1(Pieces([COUNTED]))
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+        with pytest.raises(Garbled, match="content was due, not Response"):
+            await http1.read_content()
+        with pytest.raises(Garbled, match="a response head was due, not Data"):
+            await http1.read_head()
+
+
+def sent(http1: Http1, pieces: Sequence[bytes], length: int | None, method: str = "POST") -> bytes:
+    head = write_request_head(method, "/orders", (), "orders.test", length)
+    http1.begin(head)
+    return head.data + b"".join(map(http1.content_bytes, pieces)) + http1.end_of_request()
+
+
+def as_a_server_reads(wire: bytes) -> bytes:
+    """The content of the one request in `wire`, by h11; nothing may be left over."""
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(wire)
+    content = b""
+    while True:
+        event = server.next_event()
+        if isinstance(event, h11.EndOfMessage):
+            assert server.trailing_data == (b"", False)
+            return content
+        assert event is not h11.NEED_DATA, "the server would wait for more"
+        if isinstance(event, h11.Data):
+            content += event.data
+
+
+class TestRequests:
+    @given(st.lists(st.binary(max_size=20), max_size=6))
+    def test_a_server_reads_what_was_sent(self, pieces: list[bytes]) -> None:
+        whole = b"".join(pieces)
+        for length in (None, len(whole)):
+            assert as_a_server_reads(sent(Http1(Pieces([])), pieces, length)) == whole
+
+    def test_an_empty_piece_does_not_end_chunked_content(self) -> None:
+        """On the wire an empty chunk is the last one; what follows would be read as a request."""
+        wire = sent(Http1(Pieces([])), [b"GET / HTTP/1.1", b"", b"smuggled"], None)
+        assert as_a_server_reads(wire) == b"GET / HTTP/1.1smuggled"
+
+    def test_more_than_announced_is_not_sent(self) -> None:
+        http1 = Http1(Pieces([]))
+        http1.begin(write_request_head("POST", "/", (), "orders.test", 5))
+        assert http1.content_bytes(b"hell") == b"hell"
+        with pytest.raises(ValueError, match="2 bytes more"):
+            http1.content_bytes(b"o, ")
+        assert not http1.start_next()
+
+    def test_content_where_none_was_announced_is_not_sent(self) -> None:
+        http1 = Http1(Pieces([]))
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+        with pytest.raises(ValueError, match="1 bytes more"):
+            http1.content_bytes(b"x")
+
+    def test_less_than_announced_is_no_end(self) -> None:
+        http1 = Http1(Pieces([]))
+        http1.begin(write_request_head("POST", "/", (), "orders.test", 5))
+        http1.content_bytes(b"hell")
+        with pytest.raises(ValueError, match="1 bytes less"):
+            http1.end_of_request()
+
+
+class FakeSocket:
+    """All that http.client needs of one."""
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire = wire
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._wire)
+
+
+def as_http_client_reads(wire: bytes, method: str) -> tuple[int, bytes, Fields, bytes]:
+    response = http.client.HTTPResponse(cast("socket.socket", FakeSocket(wire)), method=method)
+    response.begin()
+    try:
+        fields = tuple(
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in response.msg.items()
+        )
+        return response.status, response.reason.encode("latin-1"), fields, response.read()
+    finally:
+        response.close()
+
+
+TEXT = st.text("abcXYZ0189-_.~!,;=\"' \xe9", max_size=12).map(lambda text: text.strip(" "))
+VALUE = TEXT.map(lambda text: text.encode("latin-1"))
+NAME = st.sampled_from([b"X-A", b"x-b", b"Set-Cookie", b"ETag", b"Age", b"date", b"Via"])
+
+
+@st.composite
+def responses(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A request's method and a well-formed response to it."""
+    method = draw(st.sampled_from(["GET", "HEAD", "POST", "OPTIONS"]))
+    status = draw(st.sampled_from([200, 201, 204, 206, 301, 304, 404, 500, 503, 599]))
+    content = draw(st.binary(max_size=40))
+    lines = [b"HTTP/1.1 %d %b" % (status, draw(st.sampled_from([b"OK", b"", b"Not so good"])))]
+    lines += [b"%b: %b" % pair for pair in draw(st.lists(st.tuples(NAME, VALUE), max_size=5))]
+    body = content
+    framing = draw(st.sampled_from(["counted", "chunked", "until close"]))
+    if framing == "counted":
+        lines.insert(draw(st.integers(1, len(lines))), b"Content-Length: %d" % len(content))
+    elif framing == "chunked":
+        lines.append(b"transfer-encoding: chunked")
+        cuts = sorted(draw(st.sets(st.integers(1, max(len(content) - 1, 1)), max_size=4)))
+        pieces = [content[a:b] for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces if p) + b"0\r\n\r\n"
+    if method == "HEAD" or status in (204, 304):
+        body = b""
+    interim = b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * draw(st.integers(0, 2))
+    return method, interim + b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+class TestAgainstHttpClient:
+    @given(responses(), st.lists(st.integers(0, 300), max_size=6), st.booleans())
+    def test_both_read_the_same(
+        self, response: tuple[str, bytes], cuts: list[int], has_news: bool
+    ) -> None:
+        method, wire = response
+        pieces: list[bytes | None] = []
+        for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), None], strict=True):
+            # An empty piece would be the end of the connection.
+            pieces += [wire[start:end] or NEWS, *([NEWS] if has_news else [])]
+        reading = trio.run(read, pieces, method)
+        assert reading.error == ""
+        status, reason, _version, fields = reading.heads[-1]
+        assert (status, reason, fields, reading.content) == as_http_client_reads(wire, method)
