@@ -8,7 +8,8 @@ the tests are its readers. With no observer none is made, so the hot path pays n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from haclient.types import (
     AttemptRecord,
@@ -40,8 +41,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptStarted:
+class AttemptStarted(msgspec.Struct, frozen=True):
     """A try begins; `reason` says why, from the second one on."""
 
     at: Instant
@@ -50,8 +50,7 @@ class AttemptStarted:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NameResolved:
+class NameResolved(msgspec.Struct, frozen=True):
     """A name has its endpoints; `source` is as for `haclient.net.Resolution`."""
 
     at: Instant
@@ -63,8 +62,7 @@ class NameResolved:
     """Seconds; None where the answer does not age."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionAttemptStarted:
+class ConnectionAttemptStarted(msgspec.Struct, frozen=True):
     """A racer starts."""
 
     at: Instant
@@ -72,8 +70,7 @@ class ConnectionAttemptStarted:
     endpoint: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionAttemptEnded:
+class ConnectionAttemptEnded(msgspec.Struct, frozen=True):
     """A racer failed, lost, or (with `failure` None) won."""
 
     at: Instant
@@ -83,8 +80,7 @@ class ConnectionAttemptEnded:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(msgspec.Struct, frozen=True):
     """The attempt has its connection: a new one, or (`reused`) one from the pool."""
 
     at: Instant
@@ -97,8 +93,7 @@ class Connected:
     """TLS version and cipher, empty for plain."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestSent:
+class RequestSent(msgspec.Struct, frozen=True):
     """The last byte of the request was handed to the kernel."""
 
     at: Instant
@@ -108,8 +103,7 @@ class RequestSent:
     bytes_sent: int
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(msgspec.Struct, frozen=True):
     """The connection was silent for a second and was asked for a sign of life."""
 
     at: Instant
@@ -118,8 +112,7 @@ class Probed:
     silent_for: float
 
 
-@dataclass(frozen=True, slots=True)
-class Suspected:
+class Suspected(msgspec.Struct, frozen=True):
     """The server gave no sign of life where a living one would have."""
 
     at: Instant
@@ -128,8 +121,7 @@ class Suspected:
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Cleared:
+class Cleared(msgspec.Struct, frozen=True):
     """A suspect gave a sign of life."""
 
     at: Instant
@@ -137,8 +129,7 @@ class Cleared:
     endpoint: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredDead:
+class DeclaredDead(msgspec.Struct, frozen=True):
     """The evidence is complete."""
 
     at: Instant
@@ -147,8 +138,7 @@ class DeclaredDead:
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class InterimReceived:
+class InterimReceived(msgspec.Struct, frozen=True):
     """A 1xx response (RFC 9110, section 15.2)."""
 
     at: Instant
@@ -157,8 +147,7 @@ class InterimReceived:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseStarted:
+class ResponseStarted(msgspec.Struct, frozen=True):
     """The head of the final response is here."""
 
     at: Instant
@@ -170,8 +159,7 @@ class ResponseStarted:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnded:
+class AttemptEnded(msgspec.Struct, frozen=True):
     """A try is over, with its whole record."""
 
     at: Instant
@@ -179,8 +167,7 @@ class AttemptEnded:
     record: AttemptRecord
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeEnded:
+class ExchangeEnded(msgspec.Struct, frozen=True):
     """The caller has its answer, or its error."""
 
     at: Instant

@@ -8,7 +8,8 @@ sizes integers of bytes.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = [
     "AttemptRecord",
@@ -34,8 +35,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """Scheme, host and port: what a server is authoritative for (RFC 9110, section 4.3.1).
 
     `host` is lower case, without the brackets of an IPv6 literal.
@@ -61,8 +61,7 @@ class Origin:
         return f"{self.scheme}://{self.authority}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """One address and port of an origin, or the path of a Unix socket.
 
     `address` is an IP literal without brackets (an IPv6 one may bear a zone), or an absolute path,
@@ -107,8 +106,7 @@ class ConnectFailure(enum.Enum):
     """Closed in good order, because a sibling won the race."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionAttempt:
+class ConnectionAttempt(msgspec.Struct, frozen=True):
     """One racer and its whole result.
 
     Instants are absolute. `connected_at` is None where TCP did not connect; `usable_at` is None
@@ -186,8 +184,7 @@ class EvidenceKind(enum.Enum):
     TIMED_OUT = "kernel timed the connection out"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """Why a server is held suspect or dead.
 
     `count` of what `kind` names; `silent_for` seconds since the last segment came in.
@@ -203,8 +200,7 @@ class Evidence:
         return self.kind.value
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRecord:
+class AttemptRecord(msgspec.Struct, frozen=True):
     """One try of a request on one connection, and its whole result.
 
     `number` counts from 1 within the exchange. `endpoint` is None where no connection came about;

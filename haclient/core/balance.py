@@ -26,9 +26,10 @@ Left out: weights, and counting what is outstanding at each server.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import assert_never
+
+import msgspec
 
 from haclient.types import Endpoint, Order, Origin
 
@@ -45,8 +46,7 @@ RECOMMENDED_DELAY = 0.25
 """Seconds; what RFC 8305, section 8 recommends for the Connection Attempt Delay."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """One endpoint, and the origin that a request sent there is for."""
 
     origin: Origin

@@ -30,7 +30,7 @@ working one; TCP proves the host and the path only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from haclient.core.keepalive import (
     DEAD_AFTER_PROBES,
@@ -47,8 +47,7 @@ from haclient.types import Evidence, EvidenceKind, Instant
 __all__ = ["Action", "Clear", "DeclareDead", "Detector", "Probe", "Suspect", "TcpInfo"]
 
 
-@dataclass(frozen=True, slots=True)
-class TcpInfo:
+class TcpInfo(msgspec.Struct, frozen=True):
     """What the kernel knows of a connection, from TCP_INFO (linux/tcp.h), in seconds and counts."""
 
     unacked: int
@@ -67,27 +66,23 @@ class TcpInfo:
     """Seconds since the last segment with data or an acknowledgement came in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(msgspec.Struct, frozen=True):
     """Send a keep-alive probe now."""
 
     silent_for: float
 
 
-@dataclass(frozen=True, slots=True)
-class Suspect:
+class Suspect(msgspec.Struct, frozen=True):
     """A living server would have given a sign of life by now."""
 
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Clear:
+class Clear(msgspec.Struct, frozen=True):
     """The suspect gave a sign of life."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeclareDead:
+class DeclareDead(msgspec.Struct, frozen=True):
     """The evidence is complete. The last action ever returned."""
 
     evidence: Evidence

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = [
     "MAX_ADDRESSES",
@@ -78,8 +79,7 @@ class Fault(enum.Enum):
     MALFORMED = "malformed answer"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """An A, AAAA or CNAME record. Names are absolute, in lower case; `ttl` is in seconds."""
 
     name: str
@@ -88,8 +88,7 @@ class Record:
     ttl: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A response that belongs to the query.
 
     `negative_ttl` is how long the absence of records may be believed, in seconds: the lesser of the
@@ -106,8 +105,7 @@ class Answer:
     it says nothing about the name."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoAnswer(msgspec.Struct, frozen=True):
     """What came instead of a response, or why nothing can come."""
 
     fault: Fault
@@ -117,30 +115,26 @@ class NoAnswer:
 Reply = Answer | NoAnswer
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
+class Addresses(msgspec.Struct, frozen=True):
     """Here they are, in the order of the answer."""
 
     addresses: tuple[str, ...]
     ttl: float
 
 
-@dataclass(frozen=True, slots=True)
-class NoData:
+class NoData(msgspec.Struct, frozen=True):
     """The name exists, without a record of this type. `ttl` None: not to be remembered."""
 
     ttl: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class NoName:
+class NoName(msgspec.Struct, frozen=True):
     """There is no such name. `ttl` None: not to be remembered."""
 
     ttl: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Alias:
+class Alias(msgspec.Struct, frozen=True):
     """The name stands for `target`, of which the answer says nothing; `ttl` is that of the chain."""
 
     target: str
@@ -149,8 +143,7 @@ class Alias:
     """Aliases that lead there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
+class Unusable(msgspec.Struct, frozen=True):
     """The server says nothing about the name."""
 
     fault: Fault

@@ -14,7 +14,7 @@ Left out: refreshing an entry before it expires, counting hits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
 
 from haclient.core.lookup import Found, NotFound, Outcome
 from haclient.types import Instant
@@ -38,8 +38,7 @@ MAX_PARTIAL_TTL = 5.0
 """Seconds for which an answer of one family may hide that the other gave none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An outcome, when it came, and when it is no longer to be believed."""
 
     outcome: Outcome
@@ -92,7 +91,9 @@ class DnsCache:
     def expire_all(self, now: Instant) -> None:
         """Other name servers are asked from now on: nothing is to be believed unasked."""
         for host, entry in self._entries.items():
-            self._entries[host] = replace(entry, expires_at=min(entry.expires_at, now))
+            self._entries[host] = msgspec.structs.replace(
+                entry, expires_at=min(entry.expires_at, now)
+            )
 
     def _ttl(self, outcome: Outcome) -> float | None:
         if isinstance(outcome, Found):

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from haclient.types import Fields
 
@@ -45,8 +46,7 @@ class Framing(enum.Enum):
     CHUNKED = "chunked"
 
 
-@dataclass(slots=True)
-class RequestHead:
+class RequestHead(msgspec.Struct, eq=False):
     """A head ready for the wire, and what the rest of the exchange needs to know of it.
 
     `length` is the bytes of content announced, where the framing is COUNTED. Not frozen because

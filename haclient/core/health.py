@@ -40,7 +40,8 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from haclient.types import ConnectFailure, Endpoint, Instant
 
@@ -110,8 +111,7 @@ class Condition(enum.Enum):
     RECOVERED = "recovered"
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointHealth:
+class EndpointHealth(msgspec.Struct, frozen=True):
     """What is remembered of one endpoint at one instant, for the status page and the log."""
 
     endpoint: Endpoint
@@ -123,8 +123,7 @@ class EndpointHealth:
     """When the condition passes if nothing is reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True):
     """One endpoint that is not unknown."""
 
     generation: int = 0
@@ -192,7 +191,9 @@ class Health:
         if generation < entry.generation:
             return
         until = now + SUSPECT_HOLD
-        suspect = replace(entry, suspect_until=until, forget_at=max(entry.forget_at, until))
+        suspect = msgspec.structs.replace(
+            entry, suspect_until=until, forget_at=max(entry.forget_at, until)
+        )
         self._remember(endpoint, suspect, now)
 
     def snapshot(self, now: Instant) -> tuple[EndpointHealth, ...]:

@@ -24,7 +24,8 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 __all__ = [
     "DEAD_AFTER_PROBES",
@@ -128,8 +129,7 @@ class WatchPhase(enum.Enum):
     """An upload that the peer does not read. Proof: the kernel's window probes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """When the signs come at the latest, in seconds.
 
     Counted from the last segment that came in, or, in flight, from the send if that was later.
@@ -192,8 +192,7 @@ def detection_bounds(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Why a window cannot be kept. All in seconds."""
 
     window: float
@@ -209,8 +208,7 @@ class Refusal:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A failover window, and how it is kept. All in seconds.
 
     The time to resend is reckoned as one whole connect_timeout: where every endpoint of a tier is
@@ -220,7 +218,7 @@ class Plan:
 
     window: float
     connect_timeout: float
-    bounds: Mapping[WatchPhase, Bounds] = field(hash=False)
+    bounds: Mapping[WatchPhase, Bounds]
 
     @classmethod
     def for_window(
@@ -295,8 +293,7 @@ class Plan:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class KernelFallback:
+class KernelFallback(msgspec.Struct, frozen=True):
     """TCP_KEEPIDLE, TCP_KEEPINTVL (whole seconds) and TCP_KEEPCNT."""
 
     idle: int

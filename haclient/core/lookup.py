@@ -28,7 +28,8 @@ from __future__ import annotations
 
 import enum
 import itertools
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from haclient.core.dns_answer import Addresses, Fault, NoData, NoName, RecordType, Reply
 from haclient.core.names import describe_nameserver
@@ -64,8 +65,7 @@ class Reason(enum.Enum):
     TIMED_OUT = "no name server answered"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """The addresses of a host, IPv6 first; `ttl` in seconds, the least of all records used."""
 
     addresses: tuple[str, ...]
@@ -75,8 +75,7 @@ class Found:
     """False where one family gave no answer; it is to be asked for again soon."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotFound:
+class NotFound(msgspec.Struct, frozen=True):
     """The host has no address, as far as could be learnt.
 
     `names` were asked for, of `servers`; `faults` says of each server that was of no use why, and
@@ -105,15 +104,13 @@ class NotFound:
 Outcome = Found | NotFound
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeAt(msgspec.Struct, frozen=True):
     """Call `woke` at this instant. It takes the place of every earlier WakeAt."""
 
     at: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """The lookup is over; nothing that comes in later matters."""
 
     outcome: Outcome
@@ -193,7 +190,7 @@ class Lookup:
         self._asked.append(name)
         # Who said nothing for the last name is asked last for this one.
         servers = tuple(sorted(self._plan.servers, key=self._silent.__contains__))
-        plan = replace(self._plan, servers=servers)
+        plan = msgspec.structs.replace(self._plan, servers=servers)
         self._questions = {
             rdtype: Question(name, rdtype, plan, self._numbers) for rdtype in self._rdtypes
         }

@@ -22,8 +22,9 @@ import functools
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+import msgspec
 
 from haclient.types import Endpoint
 
@@ -82,19 +83,19 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _ADDRESS_AND_PORT = re.compile(r"(?:\[([^\]]+)\]|([^:]+))(?::([0-9]{1,5}))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Hosts:
+class Hosts(msgspec.Struct, frozen=True):
     """The hosts file: each name with its addresses in the order of the file."""
 
-    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    addresses: Mapping[str, tuple[str, ...]] = msgspec.field(
+        default_factory=lambda: MappingProxyType({})
+    )
 
     def lookup(self, host: str) -> tuple[str, ...]:
         """Every address of `host` (as `to_ascii` gives it); empty where the file has none."""
         return self.addresses.get(host.removesuffix("."), ())
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvConf:
+class ResolvConf(msgspec.Struct, frozen=True):
     """Whom to ask and how (resolv.conf(5)). `timeout` is in seconds, for one try."""
 
     nameservers: tuple[Endpoint, ...] = (Endpoint("127.0.0.1", DNS_PORT),)

@@ -32,7 +32,8 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+
+import msgspec
 
 from haclient.types import Endpoint, Instant
 
@@ -54,31 +55,27 @@ IDLE_TIMEOUT = 15.0
 """Seconds. aiohttp's; httpx has 5, nginx 60, Go 90. It is to lie below the server's own limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """Close this connection at once. Its place is free already: nothing is to be reported back."""
 
     connection_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """The waiter has this connection; it is leased."""
 
     waiter_id: int
     connection_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve:
+class Reserve(msgspec.Struct, frozen=True):
     """The waiter may connect to this endpoint; a place is reserved."""
 
     waiter_id: int
     endpoint: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeAt(msgspec.Struct, frozen=True):
     """Call `woke` at this instant. One is under way at a time; an early or late call is harmless."""
 
     instant: Instant
@@ -87,8 +84,7 @@ class WakeAt:
 Action = Close | Lease | Reserve | WakeAt
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointCounts:
+class EndpointCounts(msgspec.Struct, frozen=True):
     """How the places of one endpoint are taken."""
 
     key: Hashable
@@ -98,8 +94,7 @@ class EndpointCounts:
     reserved: int
 
 
-@dataclass(frozen=True, slots=True)
-class PoolSnapshot:
+class PoolSnapshot(msgspec.Struct, frozen=True):
     """The pool at one moment, for status, metrics and tests."""
 
     endpoints: tuple[EndpointCounts, ...]
@@ -107,8 +102,7 @@ class PoolSnapshot:
     is_draining: bool
 
 
-@dataclass(slots=True, eq=False)
-class _Places:
+class _Places(msgspec.Struct, eq=False):
     """One endpoint of one group. `used` is leased + idle + reserved."""
 
     endpoint: Endpoint
@@ -117,24 +111,21 @@ class _Places:
     generation: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Waiter:
+class _Waiter(msgspec.Struct, eq=False):
     endpoints: tuple[Endpoint, ...]
     deadline: Instant
 
 
-@dataclass(slots=True, eq=False)
-class _Group:
+class _Group(msgspec.Struct, eq=False):
     """Everything under one key. `idle` is a stack: the most recently released is last."""
 
     key: Hashable
-    places: dict[Endpoint, _Places] = field(default_factory=dict)
-    idle: list[_Connection] = field(default_factory=list)
-    waiters: OrderedDict[int, _Waiter] = field(default_factory=OrderedDict)
+    places: dict[Endpoint, _Places] = msgspec.field(default_factory=dict)
+    idle: list[_Connection] = msgspec.field(default_factory=list)
+    waiters: OrderedDict[int, _Waiter] = msgspec.field(default_factory=OrderedDict)
 
 
-@dataclass(slots=True, eq=False)
-class _Connection:
+class _Connection(msgspec.Struct, eq=False):
     """Leased, or idle since an instant. It begins leased: somebody connected because of a need."""
 
     id: int

@@ -22,7 +22,8 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from haclient.core.dns_answer import (
     MAX_ALIASES,
@@ -57,8 +58,7 @@ class Transport(enum.Enum):
     TCP = "TCP"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """Send this query, and report what comes back for it. `number` is unique in its lookup."""
 
     number: int
@@ -69,8 +69,7 @@ class Ask:
     uses_edns: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class QueryPlan:
+class QueryPlan(msgspec.Struct, frozen=True):
     """Whom to ask in what order, and how patiently (`timeout` in seconds, for one try)."""
 
     servers: tuple[Endpoint, ...]
@@ -83,8 +82,7 @@ class QueryPlan:
             raise ValueError(f"nobody would be asked, or nobody waited for: {self}")
 
 
-@dataclass(slots=True)
-class _Outstanding:
+class _Outstanding(msgspec.Struct, eq=False):
     ask: Ask
     asked_at: Instant
     waited_for_until: Instant

@@ -48,7 +48,8 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from haclient.types import ConnectFailure, Instant
 
@@ -68,8 +69,7 @@ __all__ = [
 NEVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class RaceSettings:
+class RaceSettings(msgspec.Struct, frozen=True):
     """How a race is run. Durations are seconds.
 
     Raises:
@@ -96,8 +96,7 @@ class RaceSettings:
             raise ValueError(f"width must be at least 1, not {self.width}")
 
 
-@dataclass(frozen=True, slots=True)
-class Entrant:
+class Entrant(msgspec.Struct, frozen=True):
     """What the race has to know of a candidate; its index is its place in the order."""
 
     needs_handshake: bool = False
@@ -106,22 +105,19 @@ class Entrant:
     """Whether it failed a moment ago; it then starts after the burst."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartConnect:
+class StartConnect(msgspec.Struct, frozen=True):
     """Connect to this one; report `connected` or `connect_failed`."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartHandshake:
+class StartHandshake(msgspec.Struct, frozen=True):
     """This one is connected and has its turn; report `handshake_done` or `handshake_failed`."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(msgspec.Struct, frozen=True):
     """Stop what this one is doing and close it, at once. No report is expected."""
 
     index: int
@@ -129,20 +125,17 @@ class Abandon:
     """LOST or TIMED_OUT."""
 
 
-@dataclass(frozen=True, slots=True)
-class Won:
+class Won(msgspec.Struct, frozen=True):
     """This one is the connection. The last action ever returned."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class AllFailed:
+class AllFailed(msgspec.Struct, frozen=True):
     """There is nobody left to wait for. The last action ever returned."""
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeAt(msgspec.Struct, frozen=True):
     """Call `woke` at this instant. A newer one replaces it; a call too many does no harm."""
 
     instant: Instant

@@ -23,7 +23,8 @@ One machine serves one exchange. Attempts are known by their number.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from haclient.core.budget import Budget
 from haclient.types import Evidence, Instant, Verdict
@@ -47,8 +48,7 @@ attempt sent, inside the window, on a busy machine too (measured: 1 to 4 ms; a l
 by 50 ms is overloaded)."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(msgspec.Struct, frozen=True):
     """What of a request the decision needs."""
 
     method: str
@@ -65,8 +65,7 @@ class RequestFacts:
         return self.method in IDEMPOTENT_METHODS or self.has_idempotency_key
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """How an attempt failed, as far as the decision needs it.
 
     Attributes:
@@ -86,29 +85,25 @@ class Failure:
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Relay:
+class Relay(msgspec.Struct, frozen=True):
     """The caller gets this attempt's answer."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(msgspec.Struct, frozen=True):
     """Start one more attempt; `reason` is for a person."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Go on waiting for the attempts that are outstanding, until `window_ends_at` at the most."""
 
     window_ends_at: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(msgspec.Struct, frozen=True):
     """The caller gets an error; `reason` says why nothing more was tried."""
 
     reason: str

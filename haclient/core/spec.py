@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from haclient.core.url import Url, parse_url
 from haclient.types import Order
@@ -30,8 +31,7 @@ class IdempotencyKey(enum.Enum):
     IGNORE = "ignore"
 
 
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
+class TlsSettings(msgspec.Struct, frozen=True):
     """How a server proves who it is, and how we do.
 
     `ca_file` None is the system's trust; `server_name` None is the origin's host.
@@ -53,8 +53,7 @@ def as_urls(urls: object) -> tuple[Url, ...]:
     return tuple(parse_url(url) if isinstance(url, str) else url for url in many)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A named service: the URLs that serve it, its backups, and what it promises.
 
     Times are seconds, sizes bytes. A path in a URL is put before the path of each request.
@@ -92,7 +91,7 @@ class Target:
     idempotency_key: IdempotencyKey = IdempotencyKey.HONOUR
     max_connections: int = 256
     pool_idle_timeout: float = 15.0
-    tls: TlsSettings = field(default_factory=TlsSettings)
+    tls: TlsSettings = msgspec.field(default_factory=TlsSettings)
 
     if TYPE_CHECKING:
         # What may be given is wider than what is kept.
@@ -124,7 +123,7 @@ class Target:
             haclient.errors.UrlError: a URL is malformed.
             ValueError: a number is out of its range; the message names it.
         """
-        set_ = object.__setattr__
+        set_ = msgspec.structs.force_setattr
         set_(self, "urls", as_urls(self.urls))
         set_(self, "backups", as_urls(self.backups))
         set_(self, "order", Order(self.order))

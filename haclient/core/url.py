@@ -26,8 +26,9 @@ dots as dot-segments (curl leaves them to the server too).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 from haclient.core.names import ip_literal, to_ascii
 from haclient.errors import UnsupportedSchemeError, UrlError
@@ -53,8 +54,7 @@ _IPV4_PART = re.compile(r"0[xX][0-9A-Fa-f]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9}")
 _MAX_SHOWN = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(msgspec.Struct, frozen=True):
     """An http or https URL in its canonical form.
 
     `path_and_query` is ASCII and starts with "/"; `userinfo` is as written, percent-encoded, and

@@ -12,8 +12,8 @@ Answer that is returned, all others are finished or abandoned (their connections
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from haclient import events
@@ -35,8 +35,7 @@ from haclient.types import AttemptRecord, Endpoint, Verdict
 __all__ = ["Answer", "exchange"]
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct, eq=False):
     """The attempt whose answer the caller gets, and all that were made."""
 
     attempt: Attempt

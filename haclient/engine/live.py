@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from haclient.core.budget import Budget
@@ -43,8 +43,7 @@ class PoolKey:
         return f"<PoolKey {self.origin}>"
 
 
-@dataclass(slots=True)
-class Engine:
+class Engine(msgspec.Struct, eq=False):
     """What every exchange of a process stands on.
 
     `nursery` carries the tasks that outlive a call: the watch, and uploads that go on while their
@@ -55,10 +54,10 @@ class Engine:
     resolver: Resolver
     dialer: Dialer
     pool: Pool[Connection]
-    watch: Watch = field(default_factory=Watch)
-    health: Health = field(default_factory=Health)
+    watch: Watch = msgspec.field(default_factory=Watch)
+    health: Health = msgspec.field(default_factory=Health)
     chance: Callable[[], float] = random.random
-    keys: dict[object, PoolKey] = field(default_factory=dict)
+    keys: dict[object, PoolKey] = msgspec.field(default_factory=dict)
 
     def start(self) -> None:
         """Starts the watch; the pool's idle limit rides along."""

@@ -9,8 +9,8 @@ every request, whatever its method, may go through all of this.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from haclient import events
@@ -30,8 +30,7 @@ from haclient.types import ConnectionAttempt, Endpoint, Instant, Origin, Phase
 __all__ = ["Reach"]
 
 
-@dataclass(slots=True)
-class Reach:
+class Reach(msgspec.Struct, eq=False):
     """The way to one connection, and what was met on it.
 
     After `connection()` returned None, `attempts` and `errors` say why.
@@ -42,8 +41,8 @@ class Reach:
     observe: events.Observer | None
     phase: Phase = Phase.RESOLVING
     resolved_at: Instant | None = None
-    attempts: list[ConnectionAttempt] = field(default_factory=list)
-    errors: list[ResolveError] = field(default_factory=list)
+    attempts: list[ConnectionAttempt] = msgspec.field(default_factory=list)
+    errors: list[ResolveError] = msgspec.field(default_factory=list)
 
     async def connection(self, avoid: set[Endpoint]) -> Connection | None:
         """Returns a new connection, or None where no address of any tier could be connected."""

@@ -12,8 +12,9 @@ network of the tests can stand in for the real one: a `Resolver` gives endpoints
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from haclient.core.detector import TcpInfo
 from haclient.types import Endpoint
@@ -21,8 +22,7 @@ from haclient.types import Endpoint
 __all__ = ["Dialer", "InterruptedReceive", "Resolution", "Resolver", "Transport"]
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True):
     """The endpoints of a host, in the order of the answer.
 
     `source` is "literal", "hosts", "localhost" (by definition, without a file), "dns", "cache",

@@ -12,9 +12,9 @@ left behind before the connection serves again.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import h11
+import msgspec
 import trio
 
 from haclient.core.framing import Framing, RequestHead
@@ -41,8 +41,7 @@ class Garbled(Exception):
     """What came in is not HTTP/1.1; the message says where."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The head of a response (RFC 9112, section 2.1)."""
 
     status: int

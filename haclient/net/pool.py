@@ -23,9 +23,9 @@ import itertools
 import math
 from collections.abc import Hashable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, assert_never
 
+import msgspec
 import trio
 
 from haclient.core.pool_state import (
@@ -67,10 +67,9 @@ class PooledConnection(Protocol):
 ConnectionT = TypeVar("ConnectionT", bound=PooledConnection)
 
 
-@dataclass(slots=True)
-class _Waiter(Generic[ConnectionT]):
+class _Waiter(msgspec.Struct, Generic[ConnectionT], eq=False):
     key: Hashable
-    event: trio.Event = field(default_factory=trio.Event)
+    event: trio.Event = msgspec.field(default_factory=trio.Event)
     granted: ConnectionT | Endpoint | None = None
 
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import assert_never, cast
 
+import msgspec
 import trio
 
 from haclient import events
@@ -51,8 +51,7 @@ each of them fails this one connection attempt only.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """The winner: a usable connection, which is the caller's now."""
 
     origin: Origin
@@ -108,8 +107,7 @@ async def race(
             transport.close()
 
 
-@dataclass(slots=True)
-class _Racer:
+class _Racer(msgspec.Struct, eq=False):
     """One connection attempt, from its start."""
 
     endpoint: Endpoint
@@ -123,8 +121,7 @@ class _Racer:
     """Once it is over."""
 
 
-@dataclass(slots=True)
-class _Driver:
+class _Driver(msgspec.Struct, eq=False):
     """What the tasks of one race share."""
 
     candidates: Sequence[Candidate]
@@ -136,10 +133,10 @@ class _Driver:
     attempt: int
     nursery: trio.Nursery | None = None
     """None in a race of one."""
-    alarm: trio.CancelScope = field(default_factory=trio.CancelScope)
-    racers: list[_Racer] = field(default_factory=list)
+    alarm: trio.CancelScope = msgspec.field(default_factory=trio.CancelScope)
+    racers: list[_Racer] = msgspec.field(default_factory=list)
     """By index: they start in the order of the candidates."""
-    owned: set[Transport] = field(default_factory=set)
+    owned: set[Transport] = msgspec.field(default_factory=set)
     opened: Opened | None = None
 
     def results(self) -> tuple[ConnectionAttempt, ...]:

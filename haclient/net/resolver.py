@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import assert_never
 
+import msgspec
 import trio
 
 from haclient import errors
@@ -84,8 +84,7 @@ _ERRORS: dict[Reason, tuple[type[errors.ResolveError], str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ResolverConfiguration:
+class ResolverConfiguration(msgspec.Struct, frozen=True):
     """What is in force: for `haclient explain` and `haclient doctor`. Durations in seconds."""
 
     nameservers: tuple[str, ...]
@@ -273,7 +272,11 @@ class SystemResolver:
 
     def _parse_resolv_conf(self, text: str) -> ResolvConf:
         conf = parse_resolv_conf(text)
-        return replace(conf, nameservers=self._nameservers) if self._nameservers else conf
+        return (
+            msgspec.structs.replace(conf, nameservers=self._nameservers)
+            if self._nameservers
+            else conf
+        )
 
     def _answer(
         self, host: str, port: int, outcome: Outcome, expires_at: Instant, source: str

@@ -14,7 +14,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from haclient.ops.command_line import CommandError
 from haclient.ops.options import DataKind
@@ -39,8 +40,7 @@ STDIN_NAMES = {"-", "."}
 _RESERVED = re.compile(rb"[^A-Za-z0-9._~-]")
 
 
-@dataclass(frozen=True, slots=True)
-class InlineContent:
+class InlineContent(msgspec.Struct, frozen=True):
     """Bytes at hand."""
 
     data: bytes
@@ -51,16 +51,14 @@ class InlineContent:
         return len(self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
+class LocalFile(msgspec.Struct, frozen=True):
     """A file to be read when it is sent; `length` None where it has none (a pipe, a device)."""
 
     path: str
     length: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class StandardInput:
+class StandardInput(msgspec.Struct, frozen=True):
     """stdin, to be read when it is sent, once. `length` only where the user says it."""
 
     length: int | None = None

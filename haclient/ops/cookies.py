@@ -19,8 +19,9 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from haclient.core.names import is_ip_literal
 from haclient.core.url import Url
@@ -42,8 +43,7 @@ _NUMBER = re.compile(r"([0-9]{1,4})(?![0-9])")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
-@dataclass(frozen=True, slots=True)
-class Cookie:
+class Cookie(msgspec.Struct, frozen=True):
     """One cookie. `expires` is seconds since 1970, 0 for the end of the session."""
 
     name: str

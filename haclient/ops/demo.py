@@ -67,17 +67,13 @@ def run(argv: list[str]) -> int:
         print(error_line(error), file=sys.stderr)  # noqa: T201
         return ExitCode.USAGE
     screen = screen_for(sys.stderr if options.json else sys.stdout, os.environ)
-    reason: BaseException | None = None
     try:
         figures = trio.run(show, screen, QUICK if options.quick else FULL)
-    except* CannotPlay as group:
-        reason = first_of(group)
-    except* KeyboardInterrupt:
-        reason = KeyboardInterrupt()
-    if reason is not None:
-        if isinstance(reason, KeyboardInterrupt):
-            return ExitCode.INTERRUPTED
-        print(f"haclient: the demo cannot be shown: {reason}", file=sys.stderr)  # noqa: T201
+    except (CannotPlay, BaseExceptionGroup) as caught:
+        first = first_of(caught)
+        if not isinstance(first, CannotPlay):
+            raise first from None
+        print(f"haclient: the demo cannot be shown: {first}", file=sys.stderr)  # noqa: T201
         return BROKEN_PROMISE
     screen.finale(figures)
     if options.json:
@@ -106,9 +102,8 @@ async def show(screen: Screen, pace: Pace) -> Figures:
         return reckon(play.scenes, load.samples, play.doomed, servers)
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error in there that is no group itself."""
-    error: BaseException = group
+def first_of(error: BaseException) -> BaseException:
+    """The error itself, out of the groups that nurseries have put it into."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -154,9 +154,7 @@ class Play:
         self.doomed = post.sample
         self._tell_answer(get.sample, struck_at)
         self._tell_doomed(post.sample, struck_at)
-        await self._end_scene(
-            load, f"{victim.address} killed (kill -9)", began_at, struck_at, get.sample
-        )
+        await self._end_scene(load, f"{victim.address} killed", began_at, struck_at, get.sample)
         return victim
 
     async def _blackhole(self, load: Load) -> Server:
@@ -175,7 +173,7 @@ class Play:
                 await victim.cut_off()
                 self._say(f"{victim.address} blackholed; it had acknowledged the request", Tone.BAD)
         self._tell_answer(get.sample, struck_at)
-        fault = f"{victim.address} blackholed, thinking"
+        fault = f"{victim.address} blackholed"
         await self._end_scene(load, fault, began_at, struck_at, get.sample)
         return victim
 
@@ -198,7 +196,7 @@ class Play:
                 await cut_off.heal()
                 self._say(f"{cut_off.address} can be reached again", Tone.GOOD)
         self._tell_answer(get.sample, struck_at)
-        fault = f"{slow.address} slow: {pace.thinks:g} s for one answer"
+        fault = f"{slow.address} slow ({pace.thinks:g} s)"
         await self._end_scene(load, fault, began_at, struck_at, get.sample)
 
     async def _end_scene(
@@ -273,7 +271,7 @@ class Play:
         if sample.error is None:
             self._say(f"POST answered by {sample.served_by} after {after}", Tone.BAD)
             return
-        self._say(f"POST: a clear error after {after}, and not sent again, for it may have run")
+        self._say(f"POST: a clear error after {after}; it may have run, so no second try")
 
 
 class _Pending:

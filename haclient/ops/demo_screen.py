@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from haclient.ops.demo_figures import HEADINGS, Figures
 from haclient.ops.demo_load import Sample, median
 from haclient.ops.demo_servers import Condition, Server
-from haclient.ops.style import Sign, Style
+from haclient.ops.style import Sign, Style, can_encode
 from haclient.ops.trace import milliseconds
 
 if TYPE_CHECKING:
@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["PlainScreen", "RichScreen", "Screen", "Tone", "screen_for"]
 
 PLAIN_WIDTH = 80
+
+
+SPARKS = "▁▂▃▄▅▆▇█"
+
+SPARK_STEPS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Seconds; what took longer than the n-th has the n-th spark's successor."""
+
+CONDITIONS: Mapping[Condition, tuple[str, str]] = {
+    Condition.STARTING: ("◌", "dim"),
+    Condition.UP: ("●", "green"),
+    Condition.KILLED: ("✘", "red"),
+    Condition.BLACKHOLED: ("○", "red"),
+}
 
 
 class Tone(enum.Enum):
@@ -66,7 +79,9 @@ class Screen(Protocol):
 
 def screen_for(stream: TextIO, environ: Mapping[str, str]) -> Screen:
     """The best that `stream` can show."""
-    if stream.isatty() and environ.get("TERM", "dumb") != "dumb":
+    signs = SPARKS + "".join(sign for sign, _ in CONDITIONS.values())
+    is_terminal = stream.isatty() and environ.get("TERM", "dumb") != "dumb"
+    if is_terminal and can_encode(stream, signs):
         return RichScreen(stream)
     return PlainScreen(stream, Style.of(stream, environ))
 
@@ -119,19 +134,6 @@ class PlainScreen:
     def _write(self, text: str) -> None:
         self._stream.write(f"{text}\n")
         self._stream.flush()
-
-
-SPARKS = "▁▂▃▄▅▆▇█"
-
-SPARK_STEPS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-"""Seconds; what took longer than the n-th has the n-th spark's successor."""
-
-CONDITIONS: Mapping[Condition, tuple[str, str]] = {
-    Condition.STARTING: ("◌", "dim"),
-    Condition.UP: ("●", "green"),
-    Condition.KILLED: ("✘", "red"),
-    Condition.BLACKHOLED: ("○", "red"),
-}
 
 
 class RichScreen:

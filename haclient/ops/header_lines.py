@@ -16,7 +16,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from haclient.ops.command_line import CommandError
 from haclient.ops.content import read_local
@@ -27,8 +28,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class FieldLine:
+class FieldLine(msgspec.Struct, frozen=True):
     """A field of the user's; `value` None removes the one that would be sent by itself."""
 
     name: bytes

@@ -162,8 +162,9 @@ def _check(options: RequestOptions, argv: Sequence[str]) -> None:
     if options.fail and options.fail_with_body:
         raise CommandError("-f and --fail-with-body exclude each other: give one of them")
     for option, word in itertools.pairwise(argv):
-        # A key that was meant for the option would be asked as a host.
-        if option == "--idempotency-key" and word in options.urls and not set("./:") & set(word):
+        # Beside a URL, a key that was meant for the option would be asked as a host.
+        is_meant = option == "--idempotency-key" and word in options.urls[:-1]
+        if is_meant and not set("./:") & set(word):
             raise CommandError(f"{word!r} after {option}: write {option}={word} for a key")
     if options.config is not None and options.target is None:
         raise CommandError("--config needs --target NAME, the table [target.NAME] of the file")

@@ -20,7 +20,8 @@ server wait for content that never comes.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from haclient.core.url import Url
 from haclient.errors import TooManyRedirectsError
@@ -38,8 +39,7 @@ SECRETS = {b"authorization", b"cookie"}
 FRAMING = {b"content-length", b"transfer-encoding", b"expect"}
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(msgspec.Struct, frozen=True):
     """Where a redirect leads, and with what.
 
     `is_same_origin` says whether the backups of the first request still stand in for it.
@@ -96,10 +96,10 @@ def next_hop(
         # Those that the Location itself bears, too: curl sends them to its own origin only.
         changed = _without_secrets(changed)
     elif target.credentials is not None:
-        changed = replace(changed, credentials=target.credentials)
+        changed = msgspec.structs.replace(changed, credentials=target.credentials)
     if intent.referer_follows:
         is_downgrade = url.origin.is_secure and not target.origin.is_secure
-        changed = replace(
+        changed = msgspec.structs.replace(
             changed, referer=b"" if is_downgrade else str(url.without_userinfo).encode()
         )
     return Hop(changed, target.without_userinfo, is_same_origin)
@@ -115,10 +115,10 @@ def _with_kind(intent: Intent, kind: Kind) -> Intent:
     if kind is intent.kind:
         return intent
     lines = tuple(line for line in intent.lines if line.name.lower() not in FRAMING)
-    return replace(intent, kind=kind, content=None, lines=lines)
+    return msgspec.structs.replace(intent, kind=kind, content=None, lines=lines)
 
 
 def _without_secrets(intent: Intent) -> Intent:
     left_out = SECRETS | {b"host"}
     lines = tuple(line for line in intent.lines if line.name.lower() not in left_out)
-    return replace(intent, lines=lines, credentials=None, cookies=b"")
+    return msgspec.structs.replace(intent, lines=lines, credentials=None, cookies=b"")

@@ -26,7 +26,8 @@ import enum
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from haclient._version import __version__
 from haclient.core.url import Url, parse_url
@@ -68,8 +69,7 @@ class Kind(enum.Enum):
         return self in {Kind.POST, Kind.PUT}
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True):
     """What the user asked for, for one URL; every file but that of -T is read.
 
     `cookies` is what -b said itself; what a cookie file or an earlier answer gave comes in at
@@ -101,8 +101,7 @@ class Intent:
         return any(line.is_named(name) and line.value is not None for line in self.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestPlan:
+class RequestPlan(msgspec.Struct, frozen=True):
     """One request, whole.
 
     `fields` are in order and without Host, unless the user gave one (then it is first): Host is the
@@ -252,7 +251,7 @@ def _with_file_name(url: Url, path: str) -> Url:
     name = percent_encode(os.fsencode(os.path.basename(path))).decode()
     # Escapes in lower case, as curl makes them here, and in upper case in --data-urlencode.
     name = _ESCAPE.sub(lambda found: found.group().lower(), name)
-    return replace(url, path_and_query=url.path + name + question + query)
+    return msgspec.structs.replace(url, path_and_query=url.path + name + question + query)
 
 
 def _with_sound_framing(intent: Intent) -> Intent:
@@ -285,7 +284,9 @@ def _with_length(intent: Intent, value: bytes | None) -> Intent:
         raise CommandError("-H Content-Length: it is the length of the content, and sent by itself")
     content = intent.content
     if content.length is None:
-        return replace(intent, content=replace(content, length=int(value)))
+        return msgspec.structs.replace(
+            intent, content=msgspec.structs.replace(content, length=int(value))
+        )
     if content.length != int(value):
         raise CommandError(f"-H Content-Length: the content has {content.length} bytes")
     return intent

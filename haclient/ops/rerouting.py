@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
 
 from haclient.errors import NoAddressError
 from haclient.net import Resolution, Resolver
@@ -12,8 +12,7 @@ from haclient.types import Endpoint, Origin, Phase
 __all__ = ["Rerouting"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rerouting:
+class Rerouting(msgspec.Struct, frozen=True):
     """Answers as `inner` would for the host that the rules lead to."""
 
     inner: Resolver
@@ -37,4 +36,4 @@ class Rerouting:
                 f"cannot resolve {to_host}: it has no {family} address; leave {option} out",
                 stage=Phase.RESOLVING,
             )
-        return replace(found, endpoints=kept)
+        return msgspec.structs.replace(found, endpoints=kept)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from haclient.core.names import ip_literal
 from haclient.core.url import Url, parse_url
@@ -59,8 +60,7 @@ def parse_resolve(texts: Sequence[str]) -> dict[tuple[str, int], tuple[Endpoint,
     return entries
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectTo:
+class ConnectTo(msgspec.Struct, frozen=True):
     """One --connect-to: an empty host and port None stand for any, or for the same again."""
 
     host: str

@@ -16,7 +16,7 @@ import enum
 from collections.abc import Mapping
 from typing import TextIO
 
-__all__ = ["Colour", "Sign", "Style", "printable"]
+__all__ = ["Colour", "Sign", "Style", "can_encode", "printable"]
 
 
 class Colour(enum.Enum):

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from haclient import events
@@ -32,14 +32,13 @@ from haclient.types import AttemptRecord, Endpoint, Instant
 __all__ = ["Meter", "Transferring"]
 
 
-@dataclass(slots=True)
-class Meter:
+class Meter(msgspec.Struct, eq=False):
     """Counts what passes, for -w; an observer."""
 
     connects: int = 0
     head_bytes_sent: int = 0
     bytes_sent: int = 0
-    interim_heads: list[bytes] = field(default_factory=list)
+    interim_heads: list[bytes] = msgspec.field(default_factory=list)
     remote: Endpoint | None = None
     local: Endpoint | None = None
 
@@ -58,8 +57,7 @@ class Meter:
                 pass
 
 
-@dataclass(slots=True)
-class Transferring:
+class Transferring(msgspec.Struct, eq=False):
     """The transfer of one URL; `run` returns what -w and the exit code need of it.
 
     Attributes:
@@ -74,7 +72,7 @@ class Transferring:
     meter: Meter
     jar: CookieJar | None
     number: int = 0
-    attempts: list[AttemptRecord] = field(default_factory=list)
+    attempts: list[AttemptRecord] = msgspec.field(default_factory=list)
     response: Response | None = None
     header_bytes: int = 0
     redirects: int = 0

@@ -25,8 +25,9 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from haclient._version import __version__
 from haclient.ops.content import read_local
@@ -53,8 +54,7 @@ class Piece(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(msgspec.Struct, frozen=True):
     """Seconds from the start of the transfer, each from the attempt that answered (or the last).
 
     0 where the step was not reached, or not needed: no TLS, a connection from the pool.
@@ -107,8 +107,7 @@ class Times:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one URL's transfer when it is over. Sizes in bytes; 0 is "not reached"."""
 
     url: str
@@ -130,7 +129,7 @@ class Transfer:
     """Where the content was written."""
     fields: Fields = ()
     """Of the last response."""
-    times: Times = field(default_factory=Times)
+    times: Times = msgspec.field(default_factory=Times)
     size_download: int = 0
     size_upload: int = 0
     size_header: int = 0

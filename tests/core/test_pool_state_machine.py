@@ -308,4 +308,6 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPoolMachine = PoolMachine.TestCase
-TestPoolMachine.settings = settings(max_examples=100, stateful_step_count=80, deadline=None)
+TestPoolMachine.settings = settings(
+    max_examples=2 * settings().max_examples, stateful_step_count=80, deadline=None
+)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -274,7 +275,7 @@ class TestWholeResolver:
 
             async def exchange(ask: Ask) -> Reply:  # the file cannot name a port
                 server = Endpoint(ask.server.address, ports[ask.server.address])
-                return await dns_client.exchange(replace(ask, server=server))
+                return await dns_client.exchange(msgspec.structs.replace(ask, server=server))
 
             resolver = SystemResolver(
                 hosts_path=str(hosts), resolv_conf_path=str(resolv_conf), exchange=exchange

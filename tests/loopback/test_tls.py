@@ -11,7 +11,6 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from shutil import which
 
@@ -19,6 +18,7 @@ import pytest
 import trio
 import trustme
 import truststore
+from msgspec.structs import replace
 
 from haclient.core.spec import TlsSettings
 from haclient.errors import BadRequestError, CertificateError, TlsError

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 import trio.testing
+import trustme
 from trio.testing import MockClock, check_half_closeable_stream
 
 from haclient.net import InterruptedReceive, Transport
@@ -161,6 +163,21 @@ async def test_a_receive_wakes_at_the_instant_of_arrival(autojump_clock: MockClo
     await client.send_all(b"x")
     assert await server.receive_some() == b"x"
     assert trio.current_time() == 0.25
+
+
+async def test_tls_runs_over_it(autojump_clock: MockClock) -> None:
+    ca = trustme.CA()
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("a.test").configure_cert(server_context)
+    context = ssl.create_default_context()
+    ca.configure_trust(context)
+    client, server = connected_pair((Path(0.1),))
+    secured = trio.SSLStream(client, context, server_hostname="a.test", https_compatible=True)
+    serving = trio.SSLStream(server, server_context, server_side=True, https_compatible=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(secured.send_all, b"request")
+        assert await serving.receive_some() == b"request"
+    assert trio.current_time() == pytest.approx(0.3)  # a round trip for TLS 1.3, half a one more
 
 
 async def test_polling_one_end_does_not_keep_the_other_busy(autojump_clock: MockClock) -> None:
