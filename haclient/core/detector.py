@@ -22,7 +22,9 @@ time-out of RFC 6298, section 2, without its floor of a second.
 
 Segments are counted, not time: a late look sees every segment that came in meanwhile, so a busy
 event loop delays a verdict and cannot make a false one. Any segment that comes in takes everything
-back. Slowness is never evidence.
+back, also one that acknowledges nothing new and leaves the kernel's own count as it was (a
+duplicate acknowledgement, data of the peer's own): what was counted until then is no sign any
+more. Slowness is never evidence.
 
 Left out: the second opinion of an HTTP health request, which can tell a hung process from a
 working one; TCP proves the host and the path only.
@@ -38,9 +40,9 @@ from haclient.core.keepalive import (
     DEAD_AFTER_WINDOW_PROBES,
     FIRST_LOOK,
     LOOK_EVERY,
-    MIN_PROBE_GAP,
-    MIN_SETTLE,
     SILENCE_BEFORE_PROBE,
+    probe_gap,
+    settle_time,
 )
 from haclient.types import Evidence, EvidenceKind, Instant
 
@@ -105,21 +107,25 @@ class Detector:
         "_heard_at",
         "_kind",
         "_marked",
-        "_marked_at",
-        "_probed_at",
+        "_next_probe_at",
         "_probes_sent",
         "_segs_in",
+        "_settled_at",
+        "_stale_probes",
+        "_stale_retransmits",
         "is_dead",
         "is_suspect",
         "look_at",
     )
 
-    def __init__(self, now: Instant) -> None:
-        self.look_at = now + FIRST_LOOK
+    def __init__(self, sent_at: Instant) -> None:
+        """`sent_at` is when the request began to go out: no silence is older than that."""
+        self.look_at = sent_at + FIRST_LOOK
         self.is_suspect = False
         self.is_dead = False
         self._segs_in = -1
-        self._heard_at = now
+        self._heard_at = sent_at
+        self._stale_retransmits = self._stale_probes = 0
         self._forget_signs()
 
     def __repr__(self) -> str:
@@ -129,9 +135,10 @@ class Detector:
     def _forget_signs(self) -> None:
         self._kind: EvidenceKind | None = None
         self._marked = 0
-        self._marked_at: Instant = 0.0
         self._probes_sent = 0
-        self._probed_at: Instant = 0.0
+        # Kept as instants, for a difference of floats falls short of the sum it came from.
+        self._settled_at: Instant = 0.0
+        self._next_probe_at: Instant = 0.0
 
     def look(self, now: Instant, info: TcpInfo) -> tuple[Action, ...]:
         """Weighs the kernel's answer of this moment.
@@ -145,12 +152,14 @@ class Detector:
             return NOTHING
         cleared = self._hear(now, info)
         if info.unacked:
+            fresh = info.retransmits - self._stale_retransmits
             return cleared or self._weigh_kernel_signs(
-                now, info, EvidenceKind.RETRANSMITS, info.retransmits, DEAD_AFTER_RETRANSMITS
+                now, info, EvidenceKind.RETRANSMITS, fresh, DEAD_AFTER_RETRANSMITS
             )
         if info.notsent_bytes:
+            fresh = info.probes - self._stale_probes
             return cleared or self._weigh_kernel_signs(
-                now, info, EvidenceKind.WINDOW_PROBES, info.probes, DEAD_AFTER_WINDOW_PROBES
+                now, info, EvidenceKind.WINDOW_PROBES, fresh, DEAD_AFTER_WINDOW_PROBES
             )
         return cleared or self._weigh_silence(now, info)
 
@@ -160,10 +169,15 @@ class Detector:
             return NOTHING
         is_first = self._segs_in < 0
         self._segs_in = info.segs_in
-        self._heard_at = now - info.last_received
+        sent_at, self._heard_at = self._heard_at, max(self._heard_at, now - info.last_received)
         if is_first:
-            # Nothing to compare with yet: what was retransmitted before this first look counts.
+            # Nothing to compare with yet. What came in since the request began to go out came
+            # before the last time-out, and after how many others nobody can know; by the time
+            # that this look is due there is one (0.2 s + 0.4 s > FIRST_LOOK).
+            if self._heard_at > sent_at:
+                self._stale_retransmits = max(0, info.retransmits - 1)
             return NOTHING
+        self._stale_retransmits, self._stale_probes = info.retransmits, info.probes
         self._forget_signs()
         self.look_at = now + LOOK_EVERY
         if self.is_suspect:
@@ -179,11 +193,11 @@ class Detector:
         if kind is not self._kind:
             self._forget_signs()
             self._kind = kind
-        if count == 0:
+        if count <= 0:
             return NOTHING
         if count > self._marked and self._marked < fatal:
-            self._marked, self._marked_at = count, now
-        is_settled = now - self._marked_at >= settle_time(info)
+            self._marked, self._settled_at = count, now + settle_time(info.rtt, info.rttvar)
+        is_settled = now >= self._settled_at
         evidence = Evidence(kind, count, now - self._heard_at)
         if self._marked >= fatal and is_settled:
             return self._condemn(evidence)
@@ -204,26 +218,25 @@ class Detector:
                 # The kernel lets no probe out before TCP_KEEPIDLE, whose least value is a second.
                 self.look_at = now + max(SILENCE_BEFORE_PROBE - silent_for, 0.001)
                 return NOTHING
-            return self._probe(now, info, silent_for)
-        settle = settle_time(info)
-        gap = max(MIN_PROBE_GAP, settle)
-        waited = now - self._probed_at
-        evidence = Evidence(EvidenceKind.KEEPALIVE_PROBES, self._probes_sent, silent_for)
-        if waited >= gap:
-            if self._probes_sent >= DEAD_AFTER_PROBES:
-                return self._condemn(evidence)
-            return (*self._suspect(evidence), *self._probe(now, info, silent_for))
-        if waited >= settle:
-            self.look_at = self._probed_at + gap
+            return self._probe(now, info)
+        if now < self._settled_at:
+            self.look_at = self._settled_at
+            return NOTHING
+        evidence = Evidence(
+            EvidenceKind.KEEPALIVE_PROBES, self._probes_sent, now - self._heard_at
+        )
+        if now < self._next_probe_at:
+            self.look_at = self._next_probe_at
             return self._suspect(evidence)
-        self.look_at = self._probed_at + settle
-        return NOTHING
+        if self._probes_sent >= DEAD_AFTER_PROBES:
+            return self._condemn(evidence)
+        return (*self._suspect(evidence), *self._probe(now, info))
 
-    def _probe(self, now: Instant, info: TcpInfo, silent_for: float) -> tuple[Action, ...]:
+    def _probe(self, now: Instant, info: TcpInfo) -> tuple[Action, ...]:
         self._probes_sent += 1
-        self._probed_at = now
-        self.look_at = now + settle_time(info)
-        return (Probe(silent_for),)
+        self._settled_at = self.look_at = now + settle_time(info.rtt, info.rttvar)
+        self._next_probe_at = now + probe_gap(info.rtt, info.rttvar)
+        return (Probe(info.last_received),)
 
     def _suspect(self, evidence: Evidence) -> tuple[Action, ...]:
         if self.is_suspect:
@@ -235,8 +248,3 @@ class Detector:
         self.is_dead = True
         self.look_at = float("inf")
         return (DeclareDead(evidence),)
-
-
-def settle_time(info: TcpInfo) -> float:
-    """Seconds after which an answer that has not come is not on its way any more."""
-    return max(MIN_SETTLE, info.rtt + 4 * info.rttvar)

@@ -59,6 +59,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         self._is_interrupted = False
         self._is_probing = False
         self._more_is_likely = False
+        self._broken: OSError | None = None
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._send_guard = OneAtATime()
@@ -83,6 +84,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
+            self._broken = exc
             raise trio.BrokenResourceError(describe(exc)) from exc
         self.bytes_sent += sent
         return sent
@@ -111,6 +113,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
                 await self._wait_writable()
                 has_yielded = True
             except OSError as exc:
+                self._broken = exc
                 raise trio.BrokenResourceError(describe(exc)) from exc
             else:
                 self.bytes_sent += sent
@@ -169,8 +172,13 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             except (BlockingIOError, InterruptedError):
                 self._more_is_likely = False
             except OSError as exc:
+                self._broken = exc
                 raise trio.BrokenResourceError(describe(exc)) from exc
             else:
+                if not data and self._broken is not None:
+                    # Linux tells a reset once. The sender was told; what is left to receive then
+                    # ends as if in good order, and content delimited by the end would look whole.
+                    raise trio.BrokenResourceError(describe(self._broken)) from self._broken
                 self._more_is_likely = len(data) == max_bytes
                 self.bytes_received += len(data)
                 return data

@@ -18,18 +18,18 @@ tests/e2e.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 import trio
 
-from haclient.ops.command_line import CommandError, CommandParser
+from haclient.ops.command_line import CommandParser
 from haclient.ops.demo_figures import Figures, reckon
 from haclient.ops.demo_scenes import FULL, NAME, QUICK, Pace, Play
 from haclient.ops.demo_screen import Screen, screen_for
 from haclient.ops.demo_servers import CannotPlay, free_port, running
-from haclient.ops.exit_codes import ExitCode, error_line
+from haclient.ops.exit_codes import ExitCode
+from haclient.ops.style import json_text
 
 __all__ = ["ADDRESSES", "build_parser", "run"]
 
@@ -60,12 +60,7 @@ def build_parser() -> CommandParser:
 
 def run(argv: list[str]) -> int:
     """Plays, and returns 0 if the promises held."""
-    parser = build_parser()
-    try:
-        options = parser.parse_args(argv)
-    except CommandError as error:
-        print(error_line(error), file=sys.stderr)  # noqa: T201
-        return ExitCode.USAGE
+    options = build_parser().parse_args(argv)
     screen = screen_for(sys.stderr if options.json else sys.stdout, os.environ)
     try:
         figures = trio.run(show, screen, QUICK if options.quick else FULL)
@@ -73,11 +68,11 @@ def run(argv: list[str]) -> int:
         first = first_of(caught)
         if not isinstance(first, CannotPlay):
             raise first from None
-        print(f"haclient: the demo cannot be shown: {first}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"haclient: the demo cannot be shown: {first}\n")
         return BROKEN_PROMISE
     screen.finale(figures)
     if options.json:
-        print(json.dumps(figures.as_json(), indent=2))  # noqa: T201
+        sys.stdout.write(json_text(figures.as_json()))
     return ExitCode.OK if figures.have_held else BROKEN_PROMISE
 
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
+
+import msgspec
 
 from haclient.ops.demo_load import Sample, median
 from haclient.ops.demo_servers import Server
@@ -31,8 +32,7 @@ GIVEN_UP = frozenset({Verdict.DEAD, Verdict.SUPERSEDED, Verdict.SLOW, Verdict.CA
 """Ends of an attempt that are haclient's decision; the others are the server's doing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(msgspec.Struct, frozen=True):
     """A fault as it was played. `struck_at` is when it struck, or when the slow request began."""
 
     fault: str
@@ -43,8 +43,7 @@ class Scene:
     """The GET that was outstanding on the server in question."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A line of the closing table. Durations in seconds."""
 
     fault: str
@@ -73,16 +72,14 @@ HEADINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+class Promise(msgspec.Struct, frozen=True):
     """One sentence of the end, and whether it is true."""
 
     held: bool
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """All that was counted."""
 
     rows: tuple[Row, ...]
@@ -96,8 +93,8 @@ class Figures:
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return {
-            "faults": [asdict(row) for row in self.rows],
-            "promises": [asdict(promise) for promise in self.promises],
+            "faults": [msgspec.structs.asdict(row) for row in self.rows],
+            "promises": [msgspec.structs.asdict(promise) for promise in self.promises],
             "held": self.have_held,
         }
 

@@ -12,8 +12,8 @@ all to see, and keeps the steady ones out of its way.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from haclient.client import Client
@@ -26,8 +26,7 @@ GETS_A_SECOND = 10
 POSTS_A_SECOND = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """One request and what came of it; exactly one of `served_by` and `error` is set."""
 
     name: str

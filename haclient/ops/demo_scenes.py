@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from haclient.client import Client
@@ -48,8 +48,7 @@ _Line = tuple[Instant, str, Tone | None]
 """When, what, and how it is meant; None is a heading."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True):
     """How long things last, in seconds."""
 
     calm: float

@@ -10,10 +10,10 @@ four at the same time, so that it takes as long as the slowest.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing
 
+import msgspec
 import trio
 
 from haclient import events
@@ -22,7 +22,7 @@ from haclient.net.blackhole import blackhole
 from haclient.net.dialer import SocketDialer
 from haclient.net.transport import SocketTransport
 from haclient.net.watch import Outstanding, Watch
-from haclient.types import Endpoint, Instant
+from haclient.types import Endpoint, Evidence, Instant
 
 __all__ = ["Measured", "measure"]
 
@@ -38,8 +38,7 @@ PATIENCE = 4.5
 NEVER = 3600.0
 
 
-@dataclass(slots=True)
-class Measured:
+class Measured(msgspec.Struct):
     """What was seen of one peer. Seconds, counted as `bounds` are; None: it did not come.
 
     `phase` None is the peer that stays alive: no verdict is right there.
@@ -81,23 +80,69 @@ async def measure(*, caps_window_probes: bool) -> tuple[Measured, ...]:
 
 async def _watch_dying(watch: Watch, result: Measured) -> None:
     """Blackholes a peer in the state that `result` is about, and waits for both verdicts."""
-    async with trio.open_nursery() as nursery:
-        nursery.cancel_scope.shield = False
-        with _connected_pair() as pair:
-            transport = await pair.connect()
-            peer = pair.accept()
-            match result.phase:
-                case WatchPhase.SILENT:
-                    await transport.send_all(b"?")
-                    peer.recv(1)
-                    await trio.sleep(ACKNOWLEDGED_AFTER)
-                    blackhole(peer)
-                case WatchPhase.IN_FLIGHT:
-                    blackhole(peer)
-                    await transport.send_all(b"?")
-                case _:
-                    while transport.send_now(b"?" * 65536):
-                        pass
-                    await trio.sleep(FULL_AFTER)
-                    blackhole(peer)
-            await _until_dead(watch, transport, result)
+    async with _connected() as (transport, peer):
+        if result.phase is WatchPhase.IN_FLIGHT:
+            blackhole(peer)
+            await transport.send_all(b"?")
+        elif result.phase is WatchPhase.SILENT:
+            await transport.send_all(b"?")
+            peer.recv(1)
+            await trio.sleep(ACKNOWLEDGED_AFTER)
+            blackhole(peer)
+        else:
+            while transport.send_now(b"?" * 65536):
+                pass
+            await trio.sleep(FULL_AFTER)
+            blackhole(peer)
+        await _look_after(watch, transport, result)
+
+
+async def _watch_living(watch: Watch, result: Measured) -> None:
+    """A peer that has the request, acknowledges, and says nothing, for as long as it takes."""
+    async with _connected() as (transport, peer):
+        await transport.send_all(b"?")
+        peer.recv(1)
+        await _look_after(watch, transport, result)
+
+
+async def _look_after(watch: Watch, transport: SocketTransport, result: Measured) -> None:
+    """Puts the connection under the watch until it is declared dead."""
+    began_at = trio.current_time()
+    is_dead = trio.Event()
+
+    def observe(event: events.Event) -> None:
+        match event:
+            case events.Probed():
+                result.probes += 1
+            case events.Suspected(evidence=evidence):
+                result.suspect = _since(result, began_at, event.at, evidence)
+            case events.DeclaredDead(evidence=evidence):
+                result.dead = _since(result, began_at, event.at, evidence)
+                is_dead.set()
+            case _:
+                pass
+
+    entry = Outstanding(transport, began_at, NEVER, observe=observe)
+    watch.add(entry)
+    try:
+        await is_dead.wait()
+    finally:
+        watch.remove(entry)
+
+
+def _since(result: Measured, sent_at: Instant, at: Instant, evidence: Evidence) -> float:
+    """Bounds count from the last segment that came in; in flight, from the send."""
+    return at - sent_at if result.phase is WatchPhase.IN_FLIGHT else evidence.silent_for
+
+
+@asynccontextmanager
+async def _connected() -> AsyncGenerator[tuple[SocketTransport, socket.socket], None]:
+    """A connection of haclient's own, and the server's end of it."""
+    with socket.socket() as listener:
+        # Inherited by the accepted socket: a window that shuts soon.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        transport = await SocketDialer().connect(Endpoint(*listener.getsockname()))
+        with closing(transport), listener.accept()[0] as peer:
+            yield transport, peer

@@ -86,13 +86,13 @@ _CODES: tuple[tuple[type[errors.Error], ExitCode], ...] = (
 # net.tls.TlsFileError says which file it was; its module would load ssl for a wrong option.
 _FILES = {"certificate": ExitCode.OWN_CERTIFICATE, "CA": ExitCode.CA_FILE}
 
+# What the command can offer beyond the remedy that a message of the engine bears already.
 _REMEDIES: dict[ExitCode, str] = {
-    ExitCode.HOST_NOT_RESOLVED: "check the name, or give its address with --resolve",
+    ExitCode.HOST_NOT_RESOLVED: "or give its address with --resolve",
     ExitCode.TIMED_OUT: "give it more time (-m, --connect-timeout) or another server (--backup)",
-    ExitCode.PEER_CERTIFICATE: "name its authority with --cacert, or see -k",
+    ExitCode.PEER_CERTIFICATE: "see --cacert and -k",
     ExitCode.TOO_MANY_REDIRECTS: "look where it goes with -v, or allow more with --max-redirs",
     ExitCode.EMPTY_REPLY: "try again, or name another server with --backup",
-    ExitCode.TLS_FAILED: "does the port speak TLS?",
 }
 
 

@@ -16,7 +16,7 @@ import enum
 from collections.abc import Mapping
 from typing import TextIO
 
-__all__ = ["Colour", "Sign", "Style", "can_encode", "printable"]
+__all__ = ["Colour", "Sign", "Style", "can_encode", "json_text", "printable"]
 
 
 class Colour(enum.Enum):
@@ -108,3 +108,10 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
+
+
+def json_text(value: object) -> str:
+    """`value` as indented JSON, with a line end."""
+    import msgspec  # most that is printed is no JSON
+
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"

@@ -29,9 +29,10 @@ Header fields are left out, for they bear credentials. A file that cannot be wri
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Mapping
 from typing import Any, TextIO, assert_never
+
+import msgspec
 
 from haclient import events
 from haclient.types import AttemptRecord, Evidence, Instant, Verdict
@@ -53,7 +54,7 @@ class JsonLines:
         if self._stream is None:
             return
         try:
-            self._stream.write(json.dumps(as_json(event, self._began_at)) + "\n")
+            self._stream.write(msgspec.json.encode(as_json(event, self._began_at)).decode() + "\n")
             self._stream.flush()
         except (OSError, ValueError):
             self._stream = None

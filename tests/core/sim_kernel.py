@@ -25,6 +25,7 @@ from haclient.core.detector import (
     Suspect,
     TcpInfo,
 )
+from haclient.types import Evidence
 
 __all__ = ["Log", "SimKernel", "drive", "names", "rounded"]
 
@@ -81,7 +82,7 @@ class SimKernel:
             notsent_bytes=self.notsent,
             rtt=self.rtt,
             rttvar=self.rttvar,
-            last_received=now - self.last_in,
+            last_received=round(now - self.last_in, 6),
         )
 
     # What our side does
@@ -203,7 +204,7 @@ def rounded(action: Action) -> Action:
         case Probe(silent_for):
             return Probe(round(silent_for, 6))
         case Suspect(evidence) | DeclareDead(evidence):
-            seen = replace(evidence, silent_for=round(evidence.silent_for, 6))
+            seen = Evidence(evidence.kind, evidence.count, round(evidence.silent_for, 6))
             return Suspect(seen) if isinstance(action, Suspect) else DeclareDead(seen)
         case Clear():
             return action

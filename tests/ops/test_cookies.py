@@ -238,6 +238,7 @@ def test_a_jar_that_cannot_be_saved_leaves_nothing(tmp_path: Path) -> None:
 
 @given(st.text(), st.text())
 def test_whatever_is_set_can_be_sent(name: str, rest: str) -> None:
+    """Or is not taken."""
     url = parse_url("http://h.test/")
     jar = CookieJar()
     jar.store(((b"set-cookie", f"{name}={rest}".encode("utf-8", "surrogatepass")),), url, NOW)

@@ -130,7 +130,7 @@ def test_the_proxys_name_has_a_code_of_its_own() -> None:
         (
             errors.NameNotFoundError("no such name: h.test (10.0.0.53 says so)"),
             "haclient: (6) no such name: h.test (10.0.0.53 says so); "
-            "check the name, or give its address with --resolve",
+            "or give its address with --resolve",
         ),
         (
             errors.ConnectError("cannot connect to http://h.test: refused\n  attempt 1: also refused"),
@@ -217,7 +217,7 @@ MET = {
 @needs_curl
 @pytest.mark.parametrize("case", MET.values(), ids=MET.keys())
 def test_curl_exits_with_the_same(case: Case) -> None:
-    def answer(number: int, connection: socket.socket) -> bytes | None:
+    def answer(number: int, connection: socket.socket, head: bytes) -> bytes | None:
         if case.answer is not None:
             connection.sendall(case.answer)
         if case.is_reset:

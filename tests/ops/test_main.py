@@ -198,3 +198,14 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
     os.close(writing)
 
     assert (ran.returncode, ran.stderr) == (23, b"")
+
+
+def test_a_broken_module_is_not_taken_for_a_missing_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "haclient_broken.py").write_text("import no_such_module")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(entry.COMMANDS, "try", ("haclient_broken", "x"))
+
+    assert main(["try"]) == 70
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in capsys.readouterr().err

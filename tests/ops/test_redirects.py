@@ -82,7 +82,7 @@ def test_the_second_request_is_curls(
     (tmp_path / "file").write_bytes(b"content")
     monkeypatch.chdir(tmp_path)
 
-    def answer(number: int, connection: socket.socket) -> bytes:
+    def answer(number: int, connection: socket.socket, head: bytes) -> bytes:
         if number > 1:
             return OK
         place = location.replace("HOST", f"127.0.0.1:{recorder.port}")

@@ -4,8 +4,9 @@ It is a haclient.net.Transport and a trio.abc.HalfCloseableStream at both ends, 
 own stream checks. A task that waits here sleeps until the next event of its own connection, or until
 somebody does something with it; there is no background task, so autojump is free to jump.
 
-Errors are as with a socket, down to this: a reset is told only once, by whichever call comes first,
-and a receive after that finds the end of the stream (tcp(7); test_sim_same_as_sockets.py).
+Errors are as with haclient's transport: a kernel tells a reset only once, to whichever call comes
+first, and both remember it, so that no later receive takes it for the end of the stream
+(test_sim_same_as_sockets.py).
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class SimStream(trio.abc.HalfCloseableStream):
         self._connection = end.connection
         self._news = news
         self._is_interrupted = False
+        self._broken = ""
         self._is_probing = False
         self._send_guard = Guard("another task is sending on this stream")
         self._receive_guard = Guard("another task is receiving on this stream")
@@ -180,7 +182,8 @@ class SimStream(trio.abc.HalfCloseableStream):
         if self._end.is_half_closed:
             raise trio.ClosedResourceError("this stream's sending side is closed")
         if self._end.is_gone:
-            raise trio.BrokenResourceError(self._end.take_error() or "Broken pipe")
+            self._broken = self._end.take_error() or self._broken or "Broken pipe"
+            raise trio.BrokenResourceError(self._broken)
 
     # -- Receiving -------------------------------------------------------------------------------
 
@@ -195,11 +198,14 @@ class SimStream(trio.abc.HalfCloseableStream):
                 if self._end.is_closed:
                     raise trio.ClosedResourceError("this stream was closed")
                 data = self._end.read(wanted, now)
+                if not data and self._broken:
+                    raise trio.BrokenResourceError(self._broken)
                 if data is not None:
                     self.bytes_received += len(data)
                     self._sync()
                     return data
                 if error := self._end.take_error():
+                    self._broken = error
                     raise trio.BrokenResourceError(error)
                 if self._is_interrupted:
                     self._is_interrupted = False

@@ -44,8 +44,8 @@ class Recorded:
     body: bytes
 
 
-Answer = Callable[[int, socket.socket], bytes | None]
-"""Gets the request's number, from 1, and the connection; None closes it."""
+Answer = Callable[[int, socket.socket, bytes], bytes | None]
+"""Gets the request's number, from 1, the connection, and the head; None closes the connection."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Recorder:
 @contextlib.contextmanager
 def recording(answer: bytes | Answer = OK) -> Iterator[Recorder]:
     """Serves until the block ends; `answer` is the same for every request, or made for each."""
-    make = (lambda number, connection: answer) if isinstance(answer, bytes) else answer
+    make = (lambda number, connection, head: answer) if isinstance(answer, bytes) else answer
     with socket.create_server(("127.0.0.1", 0)) as listener:
         recorder = Recorder(listener.getsockname()[1])
         is_over = threading.Event()
@@ -123,7 +123,7 @@ def _serve(connection: socket.socket, recorder: Recorder, answer: Answer) -> Non
         size = len(data) if is_chunked else length
         recorder.requests.append(Recorded(head + b"\r\n\r\n", data[:size]))
         data = data[size:]
-        response = answer(len(recorder.requests), connection)
+        response = answer(len(recorder.requests), connection, head)
         if response is None:
             return
         connection.sendall(response)

@@ -1,0 +1,473 @@
+"""The watch on the mock clock, over a connection whose segments are a list of instants.
+
+The kernel's side is scripted, so every time here is exact. What a real kernel does with it is in
+tests/loopback/test_watch.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+import trio.testing
+
+from haclient import events
+from haclient.core.detector import TcpInfo
+from haclient.net import Transport
+from haclient.net.watch import Outstanding, Watch
+from haclient.types import Endpoint, Evidence, EvidenceKind, Instant
+
+ENDPOINT = Endpoint("192.0.2.1", 80)
+FOREVER = 1e9
+
+
+@dataclass
+class ScriptedConnection:
+    """A transport that is never read or written: only its kernel is asked.
+
+    `segments` are the instants at which one comes in from the peer; `answers_after` the seconds in
+    which it answers a probe, None where it does not.
+    """
+
+    segments: list[Instant] = field(default_factory=lambda: [0.0])
+    answers_after: float | None = 0.0
+    rtt: float = 0.0
+    in_flight_until: Instant = 0.0
+    retransmits: int = 0
+    notsent_bytes: int = 0
+    has_kernel: bool = True
+    unread_from: Instant = math.inf
+    unread_until: Instant = math.inf
+    bytes_sent: int = 100
+    bytes_received: int = 0
+    endpoint: Endpoint = ENDPOINT
+    local: Endpoint | None = None
+    looks: list[Instant] = field(default_factory=list)
+    probes: list[Instant] = field(default_factory=list)
+    interrupts: list[Instant] = field(default_factory=list)
+    stops: list[Instant] = field(default_factory=list)
+
+    def snapshot(self) -> TcpInfo | None:
+        now = trio.current_time()
+        self.looks.append(now)
+        if not self.has_kernel:
+            return None
+        came_in = [at for at in self.segments if at <= now]
+        is_in_flight = now < self.in_flight_until
+        return TcpInfo(
+            unacked=int(is_in_flight),
+            retransmits=self.retransmits if is_in_flight else 0,
+            probes=0,
+            segs_in=len(came_in),
+            notsent_bytes=self.notsent_bytes,
+            rtt=self.rtt,
+            rttvar=0.0,
+            last_received=now - max(came_in, default=0.0),
+        )
+
+    def probe(self) -> None:
+        self.probes.append(trio.current_time())
+        if self.answers_after is not None:
+            self.segments.append(trio.current_time() + self.answers_after)
+
+    def stop_probing(self) -> None:
+        self.stops.append(trio.current_time())
+
+    def interrupt(self) -> None:
+        self.interrupts.append(trio.current_time())
+
+    def is_quiet(self) -> bool:
+        return not self.unread_from <= trio.current_time() < self.unread_until
+
+    # A byte that moves, as the reader or sender of the connection would see it.
+
+    def receive(self, count: int = 1) -> None:
+        self.segments.append(trio.current_time())
+        self.bytes_received += count
+
+    def send(self, count: int = 1) -> None:
+        """Handed to the kernel, and acknowledged a round trip later."""
+        self.bytes_sent += count
+        self.segments.append(trio.current_time() + self.rtt)
+        self.in_flight_until = trio.current_time() + self.rtt
+
+    # What the watch has no business with.
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        raise AssertionError("the watch sends nothing")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise AssertionError("the watch sends nothing")
+
+    async def send_eof(self) -> None:
+        raise AssertionError("the watch sends nothing")
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        raise AssertionError("the watch reads nothing")
+
+    async def aclose(self) -> None:
+        raise AssertionError("the watch closes nothing")
+
+    def close(self) -> None:
+        raise AssertionError("the watch closes nothing")
+
+
+@asynccontextmanager
+async def watching(
+    also: Callable[[Instant], Instant] | None = None,
+) -> AsyncIterator[Watch]:
+    watch = Watch()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run, also)
+        await trio.testing.wait_all_tasks_blocked()
+        yield watch
+        nursery.cancel_scope.cancel()
+
+
+class WakeUps:
+    """Rides along with every wake-up of the watch, and notes when."""
+
+    def __init__(self) -> None:
+        self.at: list[Instant] = []
+
+    def __call__(self, now: Instant) -> Instant:
+        self.at.append(now)
+        return math.inf
+
+
+def outstanding(
+    transport: Transport, backstop: float = FOREVER, observe: events.Observer | None = None
+) -> Outstanding:
+    return Outstanding(transport, trio.current_time(), backstop, observe=observe)
+
+
+def about(*instants: float) -> object:
+    """These instants, but for what is off by rounding."""
+    return pytest.approx(list(instants), abs=1e-6)
+
+
+Script = Callable[[ScriptedConnection], Awaitable[None]]
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+class TestWhenItLooks:
+    async def test_at_a_server_that_thinks(self) -> None:
+        connection = ScriptedConnection(answers_after=0.01)
+        async with watching() as watch:
+            watch.add(outstanding(connection))
+            await trio.sleep(3.05)
+        # First look; probe after a second of silence; its answer; and so on.
+        assert connection.looks == about(0.45, 1.0, 1.1, 1.2, 2.01, 2.11, 2.21, 3.02)
+        assert connection.probes == about(1.0, 2.01, 3.02)
+        assert connection.interrupts == []
+
+    async def test_not_at_all_at_one_that_answers_sooner(self) -> None:
+        connection = ScriptedConnection()
+        async with watching() as watch:
+            for _ in range(20):
+                entry = outstanding(connection)
+                watch.add(entry)
+                assert len(watch) == 1
+                await trio.sleep(0.3)
+                watch.remove(entry)
+                assert len(watch) == 0
+        assert (connection.looks, connection.probes) == ([], [])
+
+    async def test_an_empty_watch_sleeps(self) -> None:
+        wake_ups = WakeUps()
+        async with watching(wake_ups) as watch:
+            entry = outstanding(ScriptedConnection())
+            watch.add(entry)
+            await trio.sleep(0.1)
+            watch.remove(entry)
+            await trio.sleep(3600)
+        assert wake_ups.at == about(0.0, 0.45)
+
+    async def test_one_wake_up_serves_all_that_are_due(self) -> None:
+        wake_ups = WakeUps()
+        connections = [ScriptedConnection() for _ in range(100)]
+        async with watching(wake_ups) as watch:
+            for connection in connections:
+                watch.add(outstanding(connection))
+            await trio.sleep(0.9)
+        assert wake_ups.at == about(0.0, 0.45)
+        assert [connection.looks for connection in connections] == [about(0.45)] * 100
+
+    async def test_steady_traffic_wakes_it_once_in_a_while(self) -> None:
+        """Each request would move the alarm; it goes off once for all that came meanwhile."""
+        wake_ups = WakeUps()
+        async with watching(wake_ups) as watch:
+            for _ in range(1000):
+                entry = outstanding(ScriptedConnection())
+                watch.add(entry)
+                await trio.sleep(0.01)
+                watch.remove(entry)
+        assert len(wake_ups.at) <= 10.0 / 0.45 + 2
+
+    async def test_one_that_is_due_sooner_moves_the_alarm(self) -> None:
+        later, sooner = ScriptedConnection(), ScriptedConnection(segments=[0.1])
+        async with watching() as watch:
+            watch.add(outstanding(later))
+            await trio.sleep(0.1)
+            watch.add(outstanding(sooner, backstop=0.05))
+            await trio.sleep(0.8)
+        assert sooner.looks[0] == pytest.approx(0.15)
+        assert sooner.interrupts == about(0.15)
+        assert later.looks == about(0.45)
+
+    async def test_one_that_is_due_later_does_not_move_it(self) -> None:
+        first, second = ScriptedConnection(), ScriptedConnection(segments=[0.3])
+        async with watching() as watch:
+            watch.add(outstanding(first))
+            await trio.sleep(0.3)
+            watch.add(outstanding(second))
+            await trio.sleep(0.5)
+        assert first.looks == about(0.45)
+        assert second.looks == about(0.75)
+
+    async def test_added_before_the_task_runs(self) -> None:
+        connection, watch = ScriptedConnection(), Watch()
+        watch.add(outstanding(connection))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch.run)
+            await trio.sleep(0.5)
+            nursery.cancel_scope.cancel()
+        assert connection.looks == about(0.45)
+
+    async def test_removed_it_is_not_looked_at_any_more(self) -> None:
+        connection = ScriptedConnection(answers_after=None)
+        async with watching() as watch:
+            entry = outstanding(connection)
+            watch.add(entry)
+            await trio.sleep(1.05)
+            watch.remove(entry)
+            await trio.sleep(10)
+            watch.remove(entry)  # once more does no harm
+        assert connection.probes == about(1.0)
+        assert connection.looks == about(0.45, 1.0)
+        assert connection.stops == about(1.05, 11.05)
+        assert entry.suspicion is None
+
+
+class TestWhatRidesAlong:
+    async def test_it_is_called_when_it_wants_to_be(self) -> None:
+        called: list[Instant] = []
+
+        def also(now: Instant) -> Instant:
+            called.append(now)
+            return now + 5.0
+
+        async with watching(also):
+            await trio.sleep(16)
+        assert called == about(0.0, 5.0, 10.0, 15.0)
+
+    async def test_a_request_that_comes_in_does_not_put_it_off(self) -> None:
+        called: list[Instant] = []
+
+        def also(now: Instant) -> Instant:
+            called.append(now)
+            return now + 0.2 if len(called) == 1 else math.inf
+
+        async with watching(also) as watch:
+            await trio.sleep(0.1)
+            watch.add(outstanding(ScriptedConnection()))
+            await trio.sleep(0.2)
+        assert called == about(0.0, 0.2)
+
+
+class TestVerdicts:
+    async def test_a_server_that_died_thinking(self) -> None:
+        connection = ScriptedConnection(answers_after=None)
+        told: list[events.Event] = []
+        async with watching() as watch:
+            entry = outstanding(connection, observe=told.append)
+            watch.add(entry)
+            await trio.sleep(1.3)
+            assert entry.suspicion == Evidence(EvidenceKind.KEEPALIVE_PROBES, 1, pytest.approx(1.1))
+            assert entry.dead is None
+            await trio.sleep(10)
+            assert entry.dead == Evidence(EvidenceKind.KEEPALIVE_PROBES, 3, pytest.approx(2.5))
+        assert connection.probes == about(1.0, 1.5, 2.0)
+        assert connection.interrupts == about(1.1, 2.5)
+        assert [(type(event), event.at) for event in told] == [
+            (events.Probed, pytest.approx(1.0)),
+            (events.Suspected, pytest.approx(1.1)),
+            (events.Probed, pytest.approx(1.5)),
+            (events.Probed, pytest.approx(2.0)),
+            (events.DeclaredDead, pytest.approx(2.5)),
+        ]
+
+    async def test_a_suspect_that_lives_is_cleared(self) -> None:
+        connection = ScriptedConnection(answers_after=0.3)
+        told: list[events.Event] = []
+        async with watching() as watch:
+            entry = outstanding(connection, observe=told.append)
+            watch.add(entry)
+            await trio.sleep(1.2)
+            assert entry.suspicion is not None
+            await trio.sleep(0.4)
+            assert (entry.suspicion, entry.dead) == (None, None)
+        assert connection.interrupts == about(1.1, 1.5)
+        assert [type(event) for event in told] == [
+            events.Probed,
+            events.Suspected,
+            events.Cleared,
+        ]
+
+    async def test_a_server_that_died_with_data_in_flight(self) -> None:
+        connection = ScriptedConnection(in_flight_until=math.inf, retransmits=2)
+        async with watching() as watch:
+            entry = outstanding(connection)
+            watch.add(entry)
+            await trio.sleep(1.0)
+        assert entry.dead == Evidence(EvidenceKind.RETRANSMITS, 2, pytest.approx(0.55))
+        assert connection.interrupts == about(0.45, 0.55)
+        assert connection.probes == []  # keep-alive is inert with data in flight
+
+    async def test_after_the_last_verdict_there_is_no_other_news(self) -> None:
+        connection = ScriptedConnection(answers_after=None)
+        async with watching() as watch:
+            entry = outstanding(connection, backstop=3.0)
+            watch.add(entry)
+            await trio.sleep(10)
+        assert connection.interrupts == about(1.1, 2.5)
+        assert not entry.is_overdue
+        assert connection.looks[-1] == pytest.approx(2.5)
+
+
+class TestBackstop:
+    """Alive, and no byte either way for so long. Never too soon; and not late where it matters."""
+
+    @staticmethod
+    async def overdue_at(
+        connection: ScriptedConnection, backstop: float, within: float, script: Script | None = None
+    ) -> Instant:
+        """When the reader was told; `script` runs beside."""
+        async with watching() as watch:
+            entry = outstanding(connection, backstop)
+            watch.add(entry)
+            async with trio.open_nursery() as nursery:
+                if script is not None:
+                    nursery.start_soon(script, connection)
+                await trio.sleep(within)
+                nursery.cancel_scope.cancel()
+            assert entry.is_overdue is bool(connection.interrupts)
+            assert len(connection.interrupts) <= 1
+        return connection.interrupts[0] if connection.interrupts else math.inf
+
+    @pytest.mark.parametrize("backstop", [0.2, 0.45, 0.7, 1.0, 5.0, 40.0])
+    @pytest.mark.parametrize("rtt", [0.0, 0.1])
+    async def test_counts_from_the_send(self, backstop: float, rtt: float) -> None:
+        connection = ScriptedConnection(segments=[rtt], rtt=rtt, in_flight_until=rtt)
+        at = await self.overdue_at(connection, backstop, 60.0)
+        assert at == pytest.approx(backstop)
+
+    @pytest.mark.parametrize("last", [0.1, 0.3, 0.46, 0.9, 2.03, 3.5])
+    async def test_counts_from_the_last_byte_received(self, last: float) -> None:
+        async def answer(connection: ScriptedConnection) -> None:
+            await trio.sleep(last)
+            connection.receive()
+
+        at = await self.overdue_at(ScriptedConnection(), 5.0, 30.0, answer)
+        assert at == pytest.approx(last + 5.0)
+
+    @pytest.mark.parametrize("rtt", [0.0, 0.08])
+    @pytest.mark.parametrize("last", [0.1, 0.3, 0.9, 2.03])
+    async def test_counts_from_the_last_byte_sent(self, last: float, rtt: float) -> None:
+        async def upload(connection: ScriptedConnection) -> None:
+            await trio.sleep(last)
+            connection.send()
+
+        connection = ScriptedConnection(segments=[rtt], rtt=rtt, in_flight_until=rtt)
+        assert await self.overdue_at(connection, 5.0, 30.0, upload) == pytest.approx(last + 5.0)
+
+    async def test_never_while_bytes_move(self) -> None:
+        async def drip(connection: ScriptedConnection) -> None:
+            while True:
+                await trio.sleep(4.9)
+                connection.receive()
+
+        assert await self.overdue_at(ScriptedConnection(), 5.0, 60.0, drip) == math.inf
+
+    async def test_never_while_an_upload_moves(self) -> None:
+        async def upload(connection: ScriptedConnection) -> None:
+            while True:
+                await trio.sleep(0.9)
+                connection.send()
+
+        assert await self.overdue_at(ScriptedConnection(rtt=0.05), 1.0, 60.0, upload) == math.inf
+
+    async def test_answers_to_probes_are_no_bytes(self) -> None:
+        connection = ScriptedConnection(answers_after=0.02)
+        assert await self.overdue_at(connection, 5.0, 30.0) == pytest.approx(5.0)
+        assert len(connection.probes) >= 4
+
+    async def test_a_window_that_stays_shut_counts(self) -> None:
+        """The server is alive and does not read: not dead, but long enough."""
+        connection = ScriptedConnection(notsent_bytes=10_000)
+        assert await self.overdue_at(connection, 5.0, 30.0) == pytest.approx(5.0)
+
+    async def test_it_is_not_the_server_who_is_slow_while_there_is_something_to_read(self) -> None:
+        """A client that takes its time: the answer waits in our kernel, its window shut."""
+        connection = ScriptedConnection(segments=[0.0, 0.5], unread_from=0.5, unread_until=20.0)
+
+        async def read_late(connection: ScriptedConnection) -> None:
+            await trio.sleep(20.0)
+            connection.bytes_received += 1000
+
+        at = await self.overdue_at(connection, 5.0, 60.0, read_late)
+        assert 25.0 <= at <= 26.0
+
+    async def test_without_the_kernel_it_is_late_by_one_look_at_most(self) -> None:
+        async def answer(connection: ScriptedConnection) -> None:
+            await trio.sleep(2.3)
+            connection.receive()
+
+        at = await self.overdue_at(ScriptedConnection(has_kernel=False), 5.0, 30.0, answer)
+        assert 7.3 <= at <= 8.3
+
+    async def test_a_byte_that_moves_after_all_takes_it_back(self) -> None:
+        """The reader may come upon the bytes first and the news second."""
+        connection = ScriptedConnection()
+        async with watching() as watch:
+            entry = outstanding(connection, 5.0)
+            watch.add(entry)
+            await trio.sleep(5.5)
+            assert entry.is_overdue
+            connection.receive()
+            assert not entry.is_overdue
+            await trio.sleep(4.9)
+            assert not entry.is_overdue
+            await trio.sleep(0.2)
+            assert entry.is_overdue
+        assert connection.interrupts == about(5.0, 10.5)
+
+
+class TestWithoutTheKernel:
+    """No TCP_INFO: the kernel's own keep-alive judges, and has to be switched on once."""
+
+    async def test_keepalive_goes_on_after_a_second_and_off_at_the_end(self) -> None:
+        connection = ScriptedConnection(has_kernel=False)
+        async with watching() as watch:
+            entry = outstanding(connection)
+            watch.add(entry)
+            await trio.sleep(5.0)
+            assert connection.stops == []
+            watch.remove(entry)
+        assert connection.probes == about(1.0)
+        assert connection.stops == about(5.0)
+        assert (entry.suspicion, entry.dead) == (None, None)
+
+    async def test_a_quick_exchange_has_none(self) -> None:
+        connection = ScriptedConnection(has_kernel=False)
+        async with watching() as watch:
+            entry = outstanding(connection)
+            watch.add(entry)
+            await trio.sleep(0.95)
+            watch.remove(entry)
+        assert connection.probes == []
