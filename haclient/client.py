@@ -30,7 +30,7 @@ from haclient.engine.exchange import exchange
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.outcome import Request
 from haclient.engine.replay import as_content
-from haclient.errors import BadRequestError
+from haclient.errors import BadRequestError, UrlError
 from haclient.net import Dialer, Resolver
 from haclient.net.connection import Connection
 from haclient.net.dialer import SocketDialer
@@ -89,7 +89,7 @@ MAX_CONTENT = 64 << 20
 """Bytes of an answer that `request` reads whole; more is for `stream`."""
 
 MAX_LIVE_TARGETS = 256
-"""Origins whose budget and addresses are remembered; the least recently used is forgotten."""
+"""Origins whose budget and addresses are remembered; the one that came first is forgotten."""
 
 
 class Client:
@@ -152,6 +152,7 @@ class Client:
     ) -> bool:
         engine, self._engine = self._engine, None
         assert engine is not None
+        self._live.clear()
         engine.pool.close_all()
         engine.nursery.cancel_scope.cancel()
         if exc is None or not _bears_cancelled(exc):
@@ -207,9 +208,13 @@ class Client:
             haclient.Error: no answer; see haclient.errors.
         """
         live, request = self._prepare(method, url, headers, content, target, is_whole=True)
-        answer = await exchange(live, request, self._observe, timeout)
-        response = Response(answer, self._observe)
-        await response.take_whole()
+        try:
+            answer = await exchange(live, request, self._observe, timeout)
+            response = Response(answer, self._observe)
+            await response.take_whole()
+        finally:
+            if request.content.small is None:
+                await request.content.aclose()
         return response
 
     @asynccontextmanager
@@ -229,12 +234,16 @@ class Client:
         breaks off raises ResponseIncompleteError.
         """
         live, request = self._prepare(method, url, headers, content, target, is_whole=False)
-        answer = await exchange(live, request, self._observe, timeout)
-        response = Response(answer, self._observe)
         try:
-            yield response
+            answer = await exchange(live, request, self._observe, timeout)
+            response = Response(answer, self._observe)
+            try:
+                yield response
+            finally:
+                response.close()
         finally:
-            response.close()
+            if request.content.small is None:
+                await request.content.aclose()
 
     # --- from a call to the engine's request -------------------------------------------------
 
@@ -254,6 +263,8 @@ class Client:
             live = self._live_for_url(parsed)
             path, is_target_whole = parsed.path_and_query, True
         else:
+            if not url.startswith("/"):
+                raise UrlError(f"with a target a path is asked for, not {url!r}: it begins with /")
             live = self._live_for(spec, spec)
             path, is_target_whole = url, False
         fields = _as_fields(headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Self
 
 import trio
 
@@ -57,7 +58,9 @@ class Response:
         self._attempt: Attempt = answer.attempt
         self._observe = observe
         self._content: bytes | None = None
+        self._error: Exception | None = None
         self._is_over = False
+        self._is_begun = False
         head = self._attempt.head
         assert head is not None
         self.status = head.status
@@ -77,16 +80,19 @@ class Response:
     @property
     def trailers(self) -> Fields:
         """Trailer fields of chunked content, once it was read to its end."""
-        connection = self._attempt.connection
-        return connection.http.trailers if connection is not None else ()
+        return self._attempt.trailers
 
     async def read(self) -> bytes:
         """Returns the whole content.
 
         Raises:
-            ResponseIncompleteError: it broke off; what came before is not returned.
+            ResponseIncompleteError: it broke off; what came before is not returned. So do the
+                other errors of a server: ResponseTimeoutError, ProtocolError.
+            RuntimeError: part of it was handed over by iteration, or the response was closed.
         """
         if self._content is None:
+            if self._is_begun and self._error is None:
+                raise RuntimeError("part of the content was handed over already")
             self._content = b"".join([chunk async for chunk in self])
         return self._content
 
@@ -94,31 +100,41 @@ class Response:
         """Returns the whole content as text."""
         return (await self.read()).decode(encoding)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Content as it arrives.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Content as it arrives; a second iteration goes on where the first one stopped.
 
         Raises:
-            ResponseIncompleteError: it broke off.
+            As `read`.
         """
-        if self._content is not None:
-            if self._content:
-                yield self._content
-            return
-        while not self._is_over:
-            try:
-                chunk = await self._attempt.read_chunk()
-            except BrokenOff as broken:
-                self._is_over = True
-                error = error_for(self.attempts, "part of it was handed over already", None, None)
-                self._tell_end(error)
-                raise error from broken.__cause__
-            except BaseException:
-                self.close()
-                raise
-            if chunk:
-                yield chunk
-            else:
-                await self._finish()
+        return _Chunks(self, self._content)
+
+    async def next_chunk(self) -> bytes:
+        """Returns the next piece of content, empty at its end.
+
+        Raises:
+            As `read`.
+        """
+        self._is_begun = True
+        if self._error is not None:
+            raise self._error
+        if self._is_over:
+            return b""
+        try:
+            chunk = await self._attempt.read_chunk()
+        except BrokenOff as broken:
+            self._is_over = True
+            own = broken.outcome.error
+            self._error = error_for(
+                self.attempts, "part of it was handed over already", None, own, self._attempt.record
+            )
+            self._tell_end(self._error)
+            raise self._error from broken.__cause__
+        except BaseException:
+            self.close()
+            raise
+        if not chunk:
+            await self._finish()
+        return chunk
 
     async def _finish(self) -> None:
         self._is_over = True
@@ -134,9 +150,29 @@ class Response:
         """Gives the rest up; the connection is closed unless the content was read to its end."""
         if not self._is_over:
             self._is_over = True
+            self._error = RuntimeError("the response was closed before its content was read")
             self._attempt.abandon(Verdict.ANSWERED, "content not read to its end")
             self._tell_end(None)
 
     def _tell_end(self, error: Exception | None) -> None:
         if self._observe is not None:
             self._observe(events.ExchangeEnded(trio.current_time(), self.attempts, error))
+
+
+class _Chunks:
+    """Not a generator: one of those would complain if a loop over it is left early."""
+
+    def __init__(self, response: Response, whole: bytes | None) -> None:
+        self._response = response
+        self._whole = whole
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk, self._whole = self._whole, self._whole and b""
+        if chunk is None:
+            chunk = await self._response.next_chunk()
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk

@@ -113,6 +113,7 @@ class Detector:
         "_settled_at",
         "_stale_probes",
         "_stale_retransmits",
+        "_suspect_at",
         "is_dead",
         "is_suspect",
         "look_at",
@@ -138,6 +139,7 @@ class Detector:
         self._probes_sent = 0
         # Kept as instants, for a difference of floats falls short of the sum it came from.
         self._settled_at: Instant = 0.0
+        self._suspect_at: Instant = 0.0
         self._next_probe_at: Instant = 0.0
 
     def look(self, now: Instant, info: TcpInfo) -> tuple[Action, ...]:
@@ -171,9 +173,10 @@ class Detector:
         self._segs_in = info.segs_in
         sent_at, self._heard_at = self._heard_at, max(self._heard_at, now - info.last_received)
         if is_first:
-            # Nothing to compare with yet. What came in since the request began to go out came
-            # before the last time-out, and after how many others nobody can know; by the time
-            # that this look is due there is one (0.2 s + 0.4 s > FIRST_LOOK).
+            # Nothing to compare with yet. If something came in since the request began to go out,
+            # one time-out counts: no more fit between an acknowledgement and a first look that is
+            # in time (0.2 s + 0.4 s), and what a late one finds beyond may be older than what
+            # came in. If nothing came in, all of them count.
             if self._heard_at > sent_at:
                 self._stale_retransmits = max(0, info.retransmits - 1)
             return NOTHING
@@ -196,16 +199,17 @@ class Detector:
         if count <= 0:
             return NOTHING
         if count > self._marked and self._marked < fatal:
-            self._marked, self._settled_at = count, now + settle_time(info.rtt, info.rttvar)
-        is_settled = now >= self._settled_at
+            self._settled_at = now + settle_time(info.rtt, info.rttvar)
+            if not self._marked:
+                # A retransmission time-out is itself the settled absence of an acknowledgement
+                # (RFC 6298); a window probe may have left a moment ago.
+                is_settled = kind is EvidenceKind.RETRANSMITS
+                self._suspect_at = now if is_settled else self._settled_at
+            self._marked = count
         evidence = Evidence(kind, count, now - self._heard_at)
-        if self._marked >= fatal and is_settled:
+        if self._marked >= fatal and now >= self._settled_at:
             return self._condemn(evidence)
-        # A retransmission time-out is itself the settled absence of an acknowledgement
-        # (RFC 6298); a window probe may have left a moment ago.
-        if is_settled or kind is EvidenceKind.RETRANSMITS:
-            return self._suspect(evidence)
-        return NOTHING
+        return self._suspect(evidence) if now >= self._suspect_at else NOTHING
 
     def _weigh_silence(self, now: Instant, info: TcpInfo) -> tuple[Action, ...]:
         """Nothing is under way: only a probe of our own can tell."""
@@ -222,9 +226,7 @@ class Detector:
         if now < self._settled_at:
             self.look_at = self._settled_at
             return NOTHING
-        evidence = Evidence(
-            EvidenceKind.KEEPALIVE_PROBES, self._probes_sent, now - self._heard_at
-        )
+        evidence = Evidence(EvidenceKind.KEEPALIVE_PROBES, self._probes_sent, now - self._heard_at)
         if now < self._next_probe_at:
             self.look_at = self._next_probe_at
             return self._suspect(evidence)

@@ -148,6 +148,11 @@ class Health:
     def __repr__(self) -> str:
         return f"<Health remembers {len(self._entries)} endpoints>"
 
+    @property
+    def has_entries(self) -> bool:
+        """Whether anything is remembered at all: the hot path asks no more than this."""
+        return bool(self._entries)
+
     def generation(self, endpoint: Endpoint) -> int:
         """What an attempt that begins now has to bear in its reports; 0 where nothing is known."""
         entry = self._entries.get(endpoint)

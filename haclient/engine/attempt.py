@@ -39,6 +39,7 @@ from haclient.types import (
     Endpoint,
     Evidence,
     EvidenceKind,
+    Fields,
     Instant,
     Phase,
     Verdict,
@@ -50,6 +51,10 @@ MAX_IDLE_NOT_RESENDABLE = 1.0
 """Seconds. A request that may not be resent rides only on a connection that was in use a moment
 ago: servers close idle ones after 5 s (Node) to 75 s (nginx) and more, and a close that crosses
 the request on the wire would leave it in doubt."""
+
+
+GIVEN_UP = frozenset({Verdict.SUPERSEDED, Verdict.CANCELLED})
+"""Our own ends, for which a suspicion may have been the reason."""
 
 
 class Attempt:
@@ -69,6 +74,7 @@ class Attempt:
         "entry",
         "first_byte_at",
         "head",
+        "may_return",
         "number",
         "phase",
         "reach",
@@ -78,6 +84,7 @@ class Attempt:
         "sent_at",
         "started_at",
         "target",
+        "trailers",
         "tried",
     )
 
@@ -88,11 +95,14 @@ class Attempt:
         request: Request,
         tried: set[Endpoint],
         observe: events.Observer | None,
+        *,
+        may_return: bool = True,
     ) -> None:
         self.number = number
         self.target = target
         self.request = request
         self.tried = tried
+        self.may_return = may_return
         self.started_at: Instant = trio.current_time()
         self.phase = Phase.RESOLVING
         self.connection: Connection | None = None
@@ -103,6 +113,7 @@ class Attempt:
         self.reused = False
         self.sent_at: Instant | None = None
         self.first_byte_at: Instant | None = None
+        self.trailers: Fields = ()
         self._observe = observe
         self._record: AttemptRecord | None = None
         self._end_of: tuple[Verdict, str, Evidence | None] = (Verdict.CANCELLED, "", None)
@@ -141,17 +152,25 @@ class Attempt:
         engine = target.engine
         max_idle = None if self.request.facts.is_idempotent else MAX_IDLE_NOT_RESENDABLE
         connection = None
+        avoid = self.tried
+        if engine.health.has_entries:
+            # Connections to a server in trouble stay in the pool until it is proved dead.
+            avoid = avoid | target.in_trouble(self.started_at)
         for key in target.first_keys:
-            connection = engine.pool.try_lease(key, self.tried, max_idle)
+            connection = engine.pool.try_lease(key, avoid, max_idle)
             if connection is not None:
-                self.reused = connection.exchanges > 0
                 break
         if connection is None:
             self.reach = Reach(target, self.number, self._observe)
-            connection = await self.reach.connection(self.tried)
+            connection = await self.reach.connection(
+                self.tried, max_idle=max_idle, may_return=self.may_return
+            )
+            self.tried.update(self.reach.refused())
             if connection is None:
                 return False
         self.connection = connection
+        # Also one that was waited for may have served others meanwhile.
+        self.reused = connection.exchanges > 0
         self.tried.add(connection.endpoint)
         self._generation = engine.health.generation(connection.endpoint)
         self._bytes_before = connection.transport.bytes_sent
@@ -163,7 +182,9 @@ class Attempt:
         connection, request = self._leased, self.request
         self.phase = Phase.SENDING
         prefix = "" if request.is_target_whole else self.target.prefixes[connection.origin]
-        sending = self.sending = Sending(connection, request, prefix, self._note_sent)
+        sending = self.sending = Sending(
+            connection, request, prefix, self._note_sent, self._note_interim
+        )
         self.entry = Outstanding(
             connection.transport,
             trio.current_time() if self.reach is not None else self.started_at,
@@ -183,12 +204,14 @@ class Attempt:
             head = await http.read_head()
             if head.status >= 200:
                 self._note_head(head)
-            elif self._observe is not None:
-                self._observe(
-                    events.InterimReceived(
-                        trio.current_time(), self.number, head.status, head.fields
-                    )
-                )
+            else:
+                self._note_interim(head)
+
+    def _note_interim(self, head: Head) -> None:
+        if self._observe is not None:
+            self._observe(
+                events.InterimReceived(trio.current_time(), self.number, head.status, head.fields)
+            )
 
     def _note_head(self, head: Head) -> None:
         now = self.first_byte_at = trio.current_time()
@@ -208,7 +231,7 @@ class Attempt:
             )
 
     async def _read_whole(self) -> None:
-        while data := await self._leased.http.read_content():
+        while data := await self._read_content():
             self._received_bytes += len(data)
             if self._received_bytes > self.request.max_content:
                 raise ContentTooLargeError(
@@ -216,6 +239,14 @@ class Attempt:
                     "stream it instead of reading it whole"
                 )
             self._received.append(data)
+
+    async def _read_content(self) -> bytes:
+        http = self._leased.http
+        data = await http.read_content()
+        if not data:
+            # The connection's own are gone as soon as it is made ready for another exchange.
+            self.trailers = http.trailers
+        return data
 
     @property
     def content(self) -> bytes:
@@ -233,7 +264,7 @@ class Attempt:
         """
         while True:
             try:
-                return await self._leased.http.read_content()
+                return await self._read_content()
             except InterruptedReceive:
                 outcome = self._take_news()
                 if isinstance(outcome, Failed):
@@ -243,6 +274,8 @@ class Attempt:
 
     def _note_sent(self) -> None:
         """The last byte of the request was handed to the kernel."""
+        if self.is_over:
+            return  # the upload ended in the very moment in which it was stopped
         now = self.sent_at = trio.current_time()
         if self.phase is Phase.SENDING:
             self.phase = Phase.WAITING
@@ -265,11 +298,17 @@ class Attempt:
             return self._fail(Verdict.FAILED, str(error), error=error)
         if entry.dead is not None:
             return self._fail(Verdict.DEAD, evidence=entry.dead)
+        if entry.is_overdue and self.sending is not None and self.sending.is_short_of_content:
+            # Silent for as long as we are: the server waits for the caller's content as well.
+            entry.moved_at, entry.overdue_count = trio.current_time(), -1
         if entry.is_overdue:
             return self._fail(
                 Verdict.SLOW, f"silent for {self.target.spec.response_timeout:g} s, and alive"
             )
         if entry.suspicion is not None:
+            self.target.engine.health.report_suspect(
+                self._leased.endpoint, trio.current_time(), self._generation
+            )
             return Suspicion(entry.suspicion)
         return ClearedUp()
 
@@ -321,9 +360,10 @@ class Attempt:
         self._bytes_sent = self.bytes_sent
         self._end(now, Verdict.ANSWERED)
         engine.health.report_success(connection.endpoint, now, self._generation)
-        is_reusable = False
+        # Stopped in its last bytes, an upload leaves a connection on which nothing else may follow.
+        is_reusable = self.sending is not None and self.sending.is_whole
         try:
-            is_reusable = await connection.make_ready_again()
+            is_reusable = is_reusable and await connection.make_ready_again()
         finally:
             engine.pool.release(connection, is_reusable)
 
@@ -333,16 +373,19 @@ class Attempt:
             return
         now = trio.current_time()
         self._bytes_sent = self.bytes_sent
-        if evidence is None and self.entry is not None:
+        if evidence is None and self.entry is not None and verdict in GIVEN_UP:
             evidence = self.entry.suspicion
         self._end(now, verdict, detail, evidence)
         if self.connection is not None:
             engine, connection = self.target.engine, self.connection
             connection.close()
-            if verdict is Verdict.DEAD:
+            # Whom another one overtook while it was suspect is not watched to its end: what else
+            # is idle there would cost the next requests the same second.
+            is_lost = verdict is Verdict.DEAD or (verdict is Verdict.SUPERSEDED and evidence)
+            if is_lost:
                 engine.pool.retire_endpoint(connection.key, connection.endpoint, connection)
             engine.pool.release(connection, False)
-            if verdict is Verdict.DEAD or (verdict is Verdict.CLOSED and not self.reused):
+            if is_lost or (verdict is Verdict.CLOSED and not self.reused):
                 # A reused connection may have been closed for its age; that is no fault.
                 engine.health.report_failure(connection.endpoint, now, self._generation)
 

@@ -6,7 +6,8 @@ nursery opened: each attempt then has a task, outcomes come through one channel,
 wins and what else is outstanding is closed with the nursery.
 
 Every way out of here ends every attempt that was started: the one that answered belongs to the
-Answer that is returned, all others are finished or abandoned (their connections closed).
+Answer that is returned, all others are finished or abandoned (their connections closed). The
+request's content is the caller's: an answer may come, and be read, while it is still being sent.
 """
 
 from __future__ import annotations
@@ -78,17 +79,16 @@ async def exchange(
         raise
     finally:
         course.close()
-        if request.content.small is None:
-            with trio.CancelScope(shield=True):
-                await request.content.aclose()
 
 
 class Course:
     """The attempts of one exchange, from the first to the answer."""
 
     __slots__ = (
+        "_answered",
         "_attempts",
         "_last_failed",
+        "_may_return",
         "_observe",
         "_request",
         "_retry",
@@ -105,9 +105,11 @@ class Course:
         self._request = request
         self._observe = observe
         self._attempts: list[Attempt] = []
+        self._answered: set[int] = set()
         self._tried: set[Endpoint] = set()
         self._winner: Attempt | None = None
         self._last_failed: Failed | None = None
+        self._may_return = True
         self._retry = Retry(
             request.facts,
             window=spec.window,
@@ -143,22 +145,19 @@ class Course:
             decision: Decision = Wait(self._retry.window_ends_at)
             while True:
                 match decision:
-                    case Relay(number):
-                        nursery.cancel_scope.cancel()
-                        answer = self._relay(number)
+                    case Relay() | GiveUp():
                         break
                     case Again(reason):
                         nursery.start_soon(_drive, self._begin(reason), send)
                         decision = Wait(self._retry.window_ends_at)
-                    case GiveUp(reason):
-                        nursery.cancel_scope.cancel()
-                        error = self._error(reason)
-                        break
                     case Wait(until):
                         decision = await self._next_decision(receive, until)
-        if isinstance(decision, GiveUp):
-            raise error
-        return answer
+            nursery.cancel_scope.cancel()
+        # Only now, with every task gone: one that had just got its connection would send on it,
+        # and a cancellation of the caller may still come while the tasks end.
+        if isinstance(decision, Relay):
+            return self._relay(decision.attempt)
+        raise self._error(decision.reason)
 
     async def _next_decision(
         self, receive: trio.MemoryReceiveChannel[tuple[Attempt, Outcome]], until: float
@@ -172,8 +171,11 @@ class Course:
         """Puts what happened to the machine."""
         now = trio.current_time()
         retry, content, number = self._retry, self._request.content, attempt.number
+        # A server that answered, or is alive and silent, is not helped by the same request again.
+        self._may_return = not isinstance(outcome, Answered)
         match outcome:
             case Answered(head):
+                self._answered.add(number)
                 may_ask_on = retry.calls_for_another(head.status)
                 return retry.answered(
                     number,
@@ -194,13 +196,19 @@ class Course:
                 return retry.cleared(number)
             case Failed(failure, error):
                 self._last_failed = outcome
+                self._may_return = failure.verdict not in (Verdict.SLOW, Verdict.GARBLED)
                 if error is not None:
                     return GiveUp(str(error))
                 return retry.failed(number, failure, now)
 
     def _begin(self, reason: str) -> Attempt:
         attempt = Attempt(
-            self._retry.started(), self._target, self._request, self._tried, self._observe
+            self._retry.started(),
+            self._target,
+            self._request,
+            self._tried,
+            self._observe,
+            may_return=self._may_return,
         )
         self._attempts.append(attempt)
         if self._observe is not None:
@@ -218,20 +226,17 @@ class Course:
 
     def _error(self, reason: str) -> Exception:
         self.close()
-        failed = self._last_failed
-        if failed is not None and failed.error is not None:
-            return error_for(self.records(), reason, self._attempts[-1].reach, failed.error)
-        return error_for(self.records(), reason, self._attempts[-1].reach, None)
+        error = self._last_failed.error if self._last_failed is not None else None
+        return error_for(self.records(), reason, self._attempts[-1].reach, error)
 
     def deadline_error(self, timeout: float) -> DeadlineError:
         """The caller's time is up; whatever is outstanding is closed."""
         self.close()
         records = self.records()
-        last = records[-1] if records else None
+        last = records[-1]
         return DeadlineError(
-            f"no answer within the {timeout:g} s allowed"
-            + (f": {last.describe()}" if last is not None else ""),
-            stage=last.phase if last is not None else None,
+            f"no answer within the {timeout:g} s allowed: {last.describe()}",
+            stage=last.phase,
             may_have_been_processed=any(record.bytes_sent > 0 for record in records),
             attempts=records,
         )
@@ -242,9 +247,12 @@ class Course:
 
     def close(self) -> None:
         """Ends what is still outstanding, but for the winner."""
+        given_up = Verdict.SUPERSEDED if self._winner is not None else Verdict.CANCELLED
         for attempt in self._attempts:
-            if attempt is not self._winner:
-                attempt.abandon(Verdict.SUPERSEDED if self._winner else Verdict.CANCELLED)
+            if attempt.number in self._answered and attempt is not self._winner:
+                attempt.abandon(Verdict.ANSWERED, "another server was asked")
+            elif attempt is not self._winner:
+                attempt.abandon(given_up)
 
 
 def records_of(attempts: list[Attempt]) -> tuple[AttemptRecord, ...]:

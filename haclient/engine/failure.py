@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from haclient.engine.reach import Reach
 from haclient.errors import (
+    BadRequestError,
     CertificateError,
     ConnectError,
     ConnectTimeoutError,
-    ContentError,
     Error,
     ProtocolError,
     ProxyError,
@@ -24,37 +24,45 @@ from haclient.types import AttemptRecord, ConnectFailure, ConnectionAttempt, Pha
 
 __all__ = ["error_for"]
 
+GIVEN_UP = frozenset({Verdict.SUPERSEDED, Verdict.CANCELLED})
+"""Our own ends, not the servers'."""
+
 
 def error_for(
     records: tuple[AttemptRecord, ...],
     reason: str,
     reach: Reach | None,
     error: Exception | None,
+    told: AttemptRecord | None = None,
 ) -> Exception:
     """Returns the error to raise.
 
     Args:
-        records: every attempt, in order.
+        records: every attempt, in order; at least one.
         reason: why nothing more was tried (from core.retry).
         reach: the last attempt's way to a connection.
         error: the caller's own part that failed; returned itself, with the records added.
+        told: the attempt to tell of; by default the one that tells most.
     """
     may = any(record.bytes_sent > 0 for record in records)
-    last = records[-1] if records else None
-    stage = last.phase if last is not None else None
+    stage = records[-1].phase
     if error is not None:
         if isinstance(error, Error):
             error.attempts, error.may_have_been_processed, error.stage = records, may, stage
             return error
         if isinstance(error, ValueError):
-            return ContentError(
-                f"the request cannot be sent: {error}", stage=stage, attempts=records
+            # Of the head, before any of it was sent: core.framing says what is wrong.
+            return BadRequestError(
+                f"the request cannot be sent: {error}",
+                stage=stage,
+                may_have_been_processed=may,
+                attempts=records,
             )
         return error
-    told = most_telling(records)
-    if told is None or told.verdict is Verdict.REFUSED:
+    told = told if told is not None else most_telling(records)
+    if told.verdict is Verdict.REFUSED:
         return _unconnected(records, reach, may, stage)
-    message = f"{told.describe()}; {_may_words(may, records)}not tried again: {reason}"
+    message = f"{told.describe()}; {_may_words(may)}not tried again: {reason}"
     kind = _class_for(told)
     return kind(
         message + _others(records, told),
@@ -64,10 +72,11 @@ def error_for(
     )
 
 
-def most_telling(records: tuple[AttemptRecord, ...]) -> AttemptRecord | None:
-    """The last attempt that had a connection, or else the last one."""
-    sent = [record for record in records if record.endpoint is not None]
-    return sent[-1] if sent else records[-1] if records else None
+def most_telling(records: tuple[AttemptRecord, ...]) -> AttemptRecord:
+    """The last attempt whose server failed it; or else that had one; or else the last one."""
+    had_server = [record for record in records if record.endpoint is not None]
+    failed = [record for record in had_server if record.verdict not in GIVEN_UP]
+    return (failed or had_server or records)[-1]
 
 
 def _class_for(record: AttemptRecord) -> type[Error]:
@@ -82,19 +91,20 @@ def _class_for(record: AttemptRecord) -> type[Error]:
             return ServerDiedError
 
 
-def _may_words(may: bool, records: tuple[AttemptRecord, ...]) -> str:
-    if may:
-        return "a server may have executed the request; "
-    return ""
+def _may_words(may: bool) -> str:
+    return "a server may have executed the request; " if may else ""
 
 
 def _others(records: tuple[AttemptRecord, ...], told: AttemptRecord) -> str:
-    lines = [record.describe() for record in records if record is not told]
-    return "".join(f"\n  attempt {n}: {line}" for n, line in enumerate(lines, 1))
+    return "".join(
+        f"\n  attempt {record.number}: {record.describe()}"
+        for record in records
+        if record is not told
+    )
 
 
 def _unconnected(
-    records: tuple[AttemptRecord, ...], reach: Reach | None, may: bool, stage: Phase | None
+    records: tuple[AttemptRecord, ...], reach: Reach | None, may: bool, stage: Phase
 ) -> Error:
     """No address could be connected: names, refusals, time-outs or certificates."""
     attempts = reach.attempts if reach is not None else []
@@ -105,7 +115,7 @@ def _unconnected(
     real = [one for one in attempts if one.failure is not ConnectFailure.LOST]
     kinds = {one.failure for one in real}
     lines = "; ".join(_connect_words(one) for one in real) or "no address to connect to"
-    origin = records[-1].origin if records else "the target"
+    origin = records[-1].origin
     kind, remedy = _connect_class(kinds)
     unresolved = "".join(f"; {error}" for error in (reach.errors if reach else ()))
     return kind(

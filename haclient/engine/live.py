@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import ssl
+import weakref
 from collections.abc import Callable
 
 import msgspec
@@ -22,7 +23,7 @@ from haclient.net.connection import Connection
 from haclient.net.pool import Pool
 from haclient.net.tls import make_context
 from haclient.net.watch import Watch
-from haclient.types import Endpoint, Origin
+from haclient.types import Endpoint, Instant, Origin
 
 __all__ = ["Engine", "LiveTarget", "PoolKey"]
 
@@ -34,7 +35,7 @@ class PoolKey:
     and not a dozen fields.
     """
 
-    __slots__ = ("origin",)
+    __slots__ = ("__weakref__", "origin")
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
@@ -57,7 +58,10 @@ class Engine(msgspec.Struct, eq=False):
     watch: Watch = msgspec.field(default_factory=Watch)
     health: Health = msgspec.field(default_factory=Health)
     chance: Callable[[], float] = random.random
-    keys: dict[object, PoolKey] = msgspec.field(default_factory=dict)
+    keys: weakref.WeakValueDictionary[object, PoolKey] = msgspec.field(
+        default_factory=weakref.WeakValueDictionary
+    )
+    """Of the targets and the connections that there are: a client may ask any number of origins."""
 
     def start(self) -> None:
         """Starts the watch; the pool's idle limit rides along."""
@@ -103,6 +107,16 @@ class LiveTarget:
         if self._context is None:
             self._context = make_context(self.spec.tls)
         return self._context
+
+    def in_trouble(self, now: Instant) -> set[Endpoint]:
+        """Addresses that failed, or are suspect, at this moment."""
+        health = self.engine.health
+        return {
+            endpoint
+            for endpoints in self.known.values()
+            for endpoint in endpoints
+            if health.is_held_down(endpoint, now)
+        }
 
     def has_untried(self, tried: set[Endpoint]) -> bool:
         """Whether an address remains that is not in `tried`; a name not yet asked counts."""

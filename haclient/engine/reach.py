@@ -4,6 +4,9 @@ A pooled connection serves at once and is the common case. Otherwise every addre
 a candidate; if none can be connected, every address of the backups is; and if all that is left are
 addresses that this exchange has already met in trouble, those, last. Nothing has been sent yet, so
 every request, whatever its method, may go through all of this.
+
+A tier whose every address is held down is asked after the others. The naive order would cost each
+request connect_timeout for as long as the first tier is down and says nothing.
 """
 
 from __future__ import annotations
@@ -44,16 +47,53 @@ class Reach(msgspec.Struct, eq=False):
     attempts: list[ConnectionAttempt] = msgspec.field(default_factory=list)
     errors: list[ResolveError] = msgspec.field(default_factory=list)
 
-    async def connection(self, avoid: set[Endpoint]) -> Connection | None:
-        """Returns a new connection, or None where no address of any tier could be connected."""
+    async def connection(
+        self, avoid: set[Endpoint], *, max_idle: float | None = None, may_return: bool = True
+    ) -> Connection | None:
+        """Returns a connection, or None where no address of any tier could be connected.
+
+        Args:
+            avoid: addresses that this exchange has met in trouble.
+            max_idle: as for Pool.try_lease.
+            may_return: whether those are asked again where nobody else can be connected.
+        """
+        put_off: list[list[Candidate]] = []
         in_trouble: list[Candidate] = []
-        for tier in self.target.tiers:
+        for number, tier in enumerate(self.target.tiers):
+            if number and (pooled := self._pooled(tier, avoid, max_idle)) is not None:
+                return pooled
             candidates = await self._candidates(tier)
             fresh = [one for one in candidates if one.endpoint not in avoid]
             in_trouble += [one for one in candidates if one.endpoint in avoid]
-            if fresh and (connection := await self._race(fresh)) is not None:
+            if all(one.is_held_down for one in fresh):
+                put_off.append(fresh)
+            elif (connection := await self._race(fresh)) is not None:
                 return connection
-        return await self._race(in_trouble) if in_trouble else None
+        if may_return:
+            put_off.append(in_trouble)
+        for candidates in put_off:
+            if candidates and (connection := await self._race(candidates)) is not None:
+                return connection
+        return None
+
+    def _pooled(
+        self, tier: tuple[Url, ...], avoid: set[Endpoint], max_idle: float | None
+    ) -> Connection | None:
+        """An idle connection to a backup; those to the URLs were asked for before this."""
+        for url in tier:
+            key = self.target.key(url.origin)
+            connection = self.target.engine.pool.try_lease(key, avoid, max_idle)
+            if connection is not None:
+                return connection
+        return None
+
+    def refused(self) -> set[Endpoint]:
+        """The addresses that could not be connected; asking them again at once is no use."""
+        return {
+            one.endpoint
+            for one in self.attempts
+            if one.failure is not None and counts_against(one.failure)
+        }
 
     async def _candidates(self, tier: tuple[Url, ...]) -> list[Candidate]:
         """Every address of every URL, in the order in which they are to be tried."""
@@ -98,6 +138,9 @@ class Reach(msgspec.Struct, eq=False):
     async def _race(self, candidates: list[Candidate]) -> Connection | None:
         """One race among those whose addresses have room; waits where none has."""
         pool, target = self.target.engine.pool, self.target
+        if any(one.origin.is_secure for one in candidates):
+            # Before anything is reserved: a file that cannot be used is not any address's fault.
+            target.tls_context()
         with_room = self._with_room(candidates)
         if not with_room:
             self.phase = Phase.QUEUED
@@ -109,9 +152,6 @@ class Reach(msgspec.Struct, eq=False):
                 return granted
             with_room = [Candidate(origin, granted)]
         self.phase = Phase.CONNECTING
-        if any(one.origin.is_secure for one in with_room):
-            # Before the race: a file that cannot be used is not any address's fault.
-            target.tls_context()
         health = target.engine.health
         generations = {one.endpoint: health.generation(one.endpoint) for one in with_room}
         opened = None

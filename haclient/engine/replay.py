@@ -2,14 +2,19 @@
 
 Bytes can always be sent again and a seekable file too. A stream can only be read once: what of it
 has been sent is kept, up to a limit; past that it goes on and the request merely loses its right
-to a resend. One attempt reads at a time: a copy beside another is sent of safe requests only, and
-those whose content is a stream do not get one.
+to a resend. A copy beside another is sent of safe requests only, and those whose content is a
+stream or a file do not get one.
+
+The naive reader of a stream is the attempt that sends it. But an attempt whose server died is
+cancelled wherever it stands, most likely in the midst of waiting for the source, and a generator
+that is cancelled there is finished: nothing could be resent of the one upload for which it matters
+most, the slow one. So the source is read by a task of its own, which outlives attempts.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from typing import BinaryIO, cast
 
 import trio
@@ -43,6 +48,9 @@ class Content:
         """Whether two attempts may read it side by side."""
         return True
 
+    def open(self, nursery: trio.Nursery) -> None:
+        """Called before each `chunks`; what reads the source may be started in `nursery`."""
+
     def chunks(self) -> AsyncGenerator[bytes, None]:
         """Reads the content from its beginning.
 
@@ -52,7 +60,7 @@ class Content:
         return _no_chunks()
 
     async def aclose(self) -> None:
-        """The exchange is over: lets go of the source."""
+        """Nobody reads any more: lets go of the source."""
 
 
 async def _no_chunks() -> AsyncGenerator[bytes, None]:
@@ -78,120 +86,170 @@ class BytesContent(Content):
 
 
 class FileContent(Content):
-    """A file, from its present position to its end."""
+    """A seekable file, from its present position to its present end."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
         self.small = None
         self._file = file
-        self._is_seekable = file.seekable()
-        self._start = file.tell() if self._is_seekable else 0
-        self._was_started = False
-        self.length = None
-        if self._is_seekable:
-            self.length = file.seek(0, io.SEEK_END) - self._start
-            file.seek(self._start)
-
-    @property
-    def is_replayable(self) -> bool:
-        """A pipe is not, once read."""
-        return self._is_seekable or not self._was_started
+        self._start = file.tell()
+        self._end = file.seek(0, io.SEEK_END)
+        self._turn = trio.Lock()
+        file.seek(self._start)
+        self.length = self._end - self._start
 
     @property
     def is_shareable(self) -> bool:
-        """Two readers would move one position."""
+        """Two readers would take turns at one file for each piece."""
         return False
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """As Content.chunks."""
-        self._was_started = True
-        try:
-            if self._is_seekable:
-                self._file.seek(self._start)
-            while data := await trio.to_thread.run_sync(
-                self._file.read, CHUNK_BYTES, abandon_on_cancel=True
-            ):
-                yield data
-        except (OSError, ValueError) as exc:
-            raise ContentError(f"the request's content could not be read: {exc}") from exc
+        position = self._start
+        while position < self._end:
+            try:
+                # An attempt that was given up may still be in its last read: nobody knows what a
+                # thread does to a file's position unless it is waited for.
+                async with self._turn:
+                    data = await trio.to_thread.run_sync(self._read_at, position)
+            except (OSError, ValueError) as exc:
+                raise ContentError(f"the request's content could not be read: {exc}") from exc
+            if not data:
+                return
+            position += len(data)
+            yield data
+
+    def _read_at(self, position: int) -> bytes:
+        self._file.seek(position)
+        return self._file.read(min(CHUNK_BYTES, self._end - position))
 
 
 class StreamContent(Content):
-    """An iterable of bytes, read once and kept up to `limit` bytes for a resend."""
+    """An iterable of bytes, read once and kept up to `limit` bytes for a resend.
+
+    Its task reads a piece when an attempt asks for one, never ahead. The piece that passes the
+    limit is kept until somebody takes it, so that the resend which is just beginning has it too.
+    """
 
     def __init__(
         self, source: AsyncIterable[bytes] | Iterable[bytes], limit: int, length: int | None = None
     ) -> None:
         super().__init__()
         self.small = None
-        self._source = source
-        self._iterator: AsyncGenerator[bytes, None] | None = None
-        self._limit = limit
-        self._kept: list[bytes] | None = []
-        self._kept_bytes = 0
-        self._is_exhausted = False
         self.length = length
+        self._source = source
+        self._limit = limit
+        self._is_replayable = True
+        self._pieces: list[bytes] = []
+        self._bytes_read = 0
+        self._scope: trio.CancelScope | None = None
+        self._wanted = trio.Event()
+        self._news = trio.Event()
+        self._ended = trio.Event()
+        self._error: ContentError | None = None
 
     @property
     def is_replayable(self) -> bool:
-        """Until more than the limit has been read."""
-        return self._kept is not None
+        """Until more than the limit was read and taken."""
+        return self._is_replayable
 
     @property
     def is_shareable(self) -> bool:
         """A source is read once."""
         return False
 
+    def open(self, nursery: trio.Nursery) -> None:
+        """As Content.open."""
+        if self._scope is None:
+            scope = trio.CancelScope()
+            nursery.start_soon(self._read_source, scope)
+            self._scope = scope
+
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """As Content.chunks: what was kept first, then on from the source."""
-        assert self._kept is not None, "not replayable"
-        for data in tuple(self._kept):
+        assert self._is_replayable, "what is gone cannot be sent again"
+        position = 0
+        while await self._has_piece(position):
+            data = self._pieces[position]
+            position += 1
+            if self._bytes_read > self._limit:
+                self._is_replayable = False
+                del self._pieces[:position]
+                position = 0
             yield data
-        if self._iterator is None:
-            self._iterator = _iterate(self._source)
-        while not self._is_exhausted:
-            try:
-                data = await anext(self._iterator)
-            except StopAsyncIteration:
-                self._is_exhausted = True
-                return
-            except (trio.Cancelled, KeyboardInterrupt):
-                # The source was cut off in the middle and cannot go on for another attempt.
-                self._kept = None
-                raise
-            except Exception as exc:
-                raise ContentError(
-                    f"the request's content could not be read: {type(exc).__name__}: {exc}"
-                ) from exc
-            if data:
-                self._keep(data)
-                yield data
+
+    async def _has_piece(self, position: int) -> bool:
+        while position == len(self._pieces):
+            if self._ended.is_set():
+                if self._error is not None:
+                    raise self._error
+                return False
+            self._wanted.set()
+            await self._news.wait()
+        return True
 
     async def aclose(self) -> None:
         """As Content.aclose; the source's own clean-up runs now, not at garbage collection."""
-        if self._iterator is not None:
-            await self._iterator.aclose()
+        if self._scope is not None:
+            self._scope.cancel()
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
 
-    def _keep(self, data: bytes) -> None:
-        if self._kept is None:
-            return
-        self._kept_bytes += len(data)
-        if self._kept_bytes > self._limit:
-            self._kept = None
-        else:
-            self._kept.append(data)
+    # --- the task that reads -----------------------------------------------------------------
+
+    async def _read_source(self, scope: trio.CancelScope) -> None:
+        # Until it is known to be at its end, nobody may take its end for that of the content.
+        self._error = ContentError("the request's content was not read to its end")
+        try:
+            with scope:
+                await self._wanted.wait()
+                if isinstance(self._source, AsyncIterable):
+                    await self._read_async(self._source)
+                else:
+                    await self._read_sync(self._source)
+                self._error = None
+        except Exception as exc:
+            why = f"{type(exc).__name__}: {exc}"
+            self._error = ContentError(f"the request's content could not be read: {why}")
+            self._error.__cause__ = exc
+        finally:
+            self._ended.set()
+            self._news.set()
+
+    async def _read_async(self, source: AsyncIterable[bytes]) -> None:
+        try:
+            async for data in source:
+                await self._put(data)
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+
+    async def _read_sync(self, source: Iterable[bytes]) -> None:
+        try:
+            for data in source:
+                await self._put(data)
+        finally:
+            if isinstance(source, Generator):
+                source.close()
+
+    async def _put(self, data: object) -> None:
+        """Hands a piece over, and waits until the next one is wanted."""
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"pieces of content must be bytes, not {type(data).__name__}")
+        if data:
+            self._pieces.append(bytes(data))
+            self._bytes_read += len(self._pieces[-1])
+            self._wanted = trio.Event()
+            self._news.set()
+            self._news = trio.Event()
+        await self._wanted.wait()
 
 
-async def _iterate(
-    source: AsyncIterable[bytes] | Iterable[bytes],
-) -> AsyncGenerator[bytes, None]:
-    if isinstance(source, AsyncIterable):
-        async for data in source:
-            yield data
-    else:
-        for data in source:
-            await trio.lowlevel.checkpoint()
-            yield data
+async def _pieces_of(file: BinaryIO) -> AsyncGenerator[bytes, None]:
+    """Reads a pipe as its data comes; a thread that waits there for ever is left behind."""
+    read = getattr(file, "read1", file.read)
+    while data := await trio.to_thread.run_sync(read, CHUNK_BYTES, abandon_on_cancel=True):
+        yield data
 
 
 EMPTY = Content()
@@ -219,7 +277,8 @@ def as_content(
         case str():
             return BytesContent(source.encode())
         case io.RawIOBase() | io.BufferedIOBase():
-            return FileContent(cast("BinaryIO", source))
+            file = cast("BinaryIO", source)
+            return FileContent(file) if file.seekable() else StreamContent(_pieces_of(file), limit)
         case AsyncIterable() | Iterable():
             return StreamContent(source, limit)
         case _:

@@ -71,20 +71,25 @@ class Connection:
         """Open, no EOF, no reset, no byte that nobody asked for; one system call."""
         return self.transport.is_quiet()
 
+    def send_now(self, data: bytes) -> int:
+        """Hands over what the kernel takes at once, and returns how much; nothing within TLS.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError
+        """
+        send_now = getattr(self.transport, "send_now", None) if self.is_plain else None
+        return send_now(data) if send_now is not None else 0
+
     async def send(self, data: bytes) -> None:
         """Hands `data` to the kernel; without a checkpoint where it takes all at once.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError
         """
-        if self.is_plain:
-            send_now = getattr(self.transport, "send_now", None)
-            sent = send_now(data) if send_now is not None else 0
-            if sent == len(data):
-                return
-            await self.transport.send_all(memoryview(data)[sent:])
-        else:
-            await self.stream.send_all(data)
+        sent = self.send_now(data)
+        if sent == len(data):
+            return
+        await self.stream.send_all(memoryview(data)[sent:])
 
     async def make_ready_again(self) -> bool:
         """After a whole exchange: whether the connection may serve the next one."""

@@ -162,10 +162,11 @@ class Http1:
 
     async def _next_event(self) -> h11.Event:
         while True:
+            is_head_due = self._h11.their_state is h11.SEND_RESPONSE
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as exc:
-                if self._has_eof:
+                if self._has_eof and not (is_head_due and self._is_no_http()):
                     raise ConnectionLost("the server closed the connection") from exc
                 raise Garbled(str(exc)) from exc
             if event is h11.NEED_DATA:
@@ -177,6 +178,15 @@ class Http1:
             else:
                 assert isinstance(event, h11.Event)
                 return event
+
+    def _is_no_http(self) -> bool:
+        """Whether what came in place of a head begins as none does ("SSH-2.0-...")."""
+        return not b"HTTP/".startswith(bytes(self._h11.trailing_data[0][:5]))
+
+    @property
+    def is_content_complete(self) -> bool:
+        """Whether all that the head announced, byte by byte, went through `content_bytes`."""
+        return self._framing is Framing.COUNTED and self._left == 0
 
     @property
     def is_content_due(self) -> bool:

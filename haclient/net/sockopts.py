@@ -19,6 +19,7 @@ from haclient.core.detector import TcpInfo
 from haclient.core.keepalive import KERNEL_KEEPCNT, KERNEL_KEEPINTVL, RTO_MAX_MS
 
 __all__ = [
+    "leave_to_kernel",
     "prepare_connect",
     "set_for_life",
     "start_keepalive",
@@ -31,6 +32,10 @@ IP_RECVERR = 11
 IPV6_RECVERR = 25
 TCP_RTO_MAX_MS = 44
 """Linux 6.15 on: caps the retransmission and window-probe back-off of one connection."""
+
+KERNEL_ALONE_KEEPCNT = 2
+"""Idle 1 s and two probes a second apart: dead within 3 s, the least that
+core.keepalive.kernel_fallback gives to any window, so that no window is too short for it."""
 
 TCP_INFO_BYTES = 148
 """Up to and including tcpi_notsent_bytes, which Linux 4.6 added."""
@@ -77,6 +82,16 @@ def start_keepalive(sock: socket.socket, idle: int = 1) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
+
+
+def leave_to_kernel(sock: socket.socket) -> None:
+    """As `start_keepalive`, once, where nobody can look: the kernel counts the probes and judges.
+
+    Setting it again would send a probe of its own, which counts as unanswered like the others.
+    """
+    if hasattr(socket, "TCP_KEEPCNT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KERNEL_ALONE_KEEPCNT)
+    start_keepalive(sock)
 
 
 def stop_keepalive(sock: socket.socket) -> None:

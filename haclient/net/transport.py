@@ -21,7 +21,13 @@ import trio
 
 from haclient.core.detector import TcpInfo
 from haclient.net import InterruptedReceive
-from haclient.net.sockopts import start_keepalive, stop_keepalive, tcp_info, tcp_info_works
+from haclient.net.sockopts import (
+    leave_to_kernel,
+    start_keepalive,
+    stop_keepalive,
+    tcp_info,
+    tcp_info_works,
+)
 from haclient.types import Endpoint
 
 __all__ = ["SocketTransport", "endpoint_of"]
@@ -233,7 +239,10 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         """Sends a TCP keep-alive probe now, if nothing has come in for a second."""
         if not self._is_closed and not self.endpoint.is_unix:
             self._is_probing = True
-            start_keepalive(self._sock)
+            if tcp_info_works():
+                start_keepalive(self._sock)
+            else:
+                leave_to_kernel(self._sock)
 
     def stop_probing(self) -> None:
         """Switches TCP keep-alive off, if `probe` switched it on."""

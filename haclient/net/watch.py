@@ -30,9 +30,13 @@ __all__ = ["Outstanding", "Watch"]
 class Outstanding:
     """One request on one connection, from its first byte sent to the last byte of its answer.
 
-    `dead` and `suspicion` hold evidence once there is any; `is_overdue` is set once the server was
-    alive and silent for longer than the back-stop. All three are news to the reader, which
+    `dead` and `suspicion` hold evidence once there is any; `is_overdue` says that the server is
+    alive and was silent for longer than the back-stop. All three are news to the reader, which
     `receive_some` raises as InterruptedReceive.
+
+    The back-stop counts from when the last byte moved on the wire, as the kernel tells it; the
+    hot path keeps no instant. Where it tells nothing (no TCP_INFO) it is up to a look late, and
+    never early.
     """
 
     __slots__ = (
@@ -40,13 +44,17 @@ class Outstanding:
         "backstop",
         "dead",
         "detector",
-        "is_overdue",
+        "is_left_to_kernel",
         "look_at",
-        "moved",
         "moved_at",
         "observe",
+        "overdue_count",
+        "received",
+        "sent",
+        "started_at",
         "suspicion",
         "transport",
+        "was_unread",
     )
 
     def __init__(
@@ -58,34 +66,44 @@ class Outstanding:
         observe: events.Observer | None = None,
     ) -> None:
         self.transport = transport
+        self.started_at = self.moved_at = now
         self.backstop = backstop
         self.attempt = attempt
         self.observe = observe
         self.look_at = now + min(FIRST_LOOK, backstop)
-        self.moved = -1
-        self.moved_at = now
+        self.received = transport.bytes_received
+        self.sent = transport.bytes_sent
+        self.was_unread = False
+        self.is_left_to_kernel = False
+        self.overdue_count = -1
         self.detector: Detector | None = None
         self.dead: Evidence | None = None
         self.suspicion: Evidence | None = None
-        self.is_overdue = False
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the back-stop passed, and no byte has moved since.
+
+        The reader may come upon late bytes first and the news second; then it is none any more.
+        """
+        return self.overdue_count == self.transport.bytes_received + self.transport.bytes_sent
 
     def look(self, now: Instant) -> None:
         """Asks the kernel, lets the detector weigh it, and leaves news for the reader."""
-        detector = self.detector
-        if detector is None:
-            detector = self.detector = Detector(now)
         info = self.transport.snapshot()
+        is_moving = self._note_movement(now, info)
         if info is None:
             self._look_without_kernel(now)
         else:
-            for action in detector.look(now, info):
-                self._act(action, now, info)
-            self.look_at = detector.look_at
-        self._check_backstop(now)
+            if self.detector is None:
+                self.detector = Detector(self.started_at)
+            for action in self.detector.look(now, info):
+                self._act(action, now)
+            self.look_at = self.detector.look_at
+        if self.dead is None and not is_moving:
+            self._check_backstop(now)
 
-    def _act(
-        self, action: Probe | Suspect | Clear | DeclareDead, now: Instant, info: TcpInfo
-    ) -> None:
+    def _act(self, action: Probe | Suspect | Clear | DeclareDead, now: Instant) -> None:
         endpoint, tell = self.transport.endpoint, self.observe
         match action:
             case Probe(silent_for):
@@ -111,25 +129,51 @@ class Outstanding:
                 assert_never(action)
 
     def _look_without_kernel(self, now: Instant) -> None:
-        """No TCP_INFO: switch the kernel's own keep-alive on after a second, and let it judge."""
-        silent_for = now - self.moved_at
-        if silent_for >= SILENCE_BEFORE_PROBE:
+        """No TCP_INFO: the kernel's own keep-alive is switched on, once, and judges."""
+        due_at = self.started_at + SILENCE_BEFORE_PROBE
+        if now < due_at:
+            self.look_at = due_at
+            return
+        if not self.is_left_to_kernel:
+            self.is_left_to_kernel = True
             self.transport.probe()
         self.look_at = now + SILENCE_BEFORE_PROBE
 
+    def _note_movement(self, now: Instant, info: TcpInfo | None) -> bool:
+        """Finds out when the last byte moved, if any has since the last look.
+
+        Returns whether some are under way at this very moment.
+        """
+        transport = self.transport
+        received, sent = transport.bytes_received, transport.bytes_sent
+        was_unread, self.was_unread = self.was_unread, not transport.is_quiet()
+        if was_unread or self.was_unread:
+            # It is the reader's turn, not the server's, whose window may be shut meanwhile.
+            self.moved_at = now
+        elif received == self.received and sent == self.sent:
+            return False
+        elif info is None:
+            self.moved_at = now
+        elif info.unacked:
+            return True  # the look that finds them acknowledged can tell when it was
+        elif received != self.received:
+            self.moved_at = max(self.moved_at, now - info.last_received)
+        else:
+            # What is sent is acknowledged a round trip later.
+            self.moved_at = max(self.moved_at, now - info.last_received - info.rtt)
+        self.received, self.sent = received, sent
+        return False
+
     def _check_backstop(self, now: Instant) -> None:
         """Alive, and no byte either way for `backstop` seconds: not dead, but long enough."""
-        moved = self.transport.bytes_received + self.transport.bytes_sent
-        if moved != self.moved:
-            if self.moved >= 0:
-                self.moved_at = now
-            self.moved = moved
+        if self.is_overdue:
+            return
         due_at = self.moved_at + self.backstop
-        if now >= due_at and not self.is_overdue:
-            self.is_overdue = True
-            self.transport.interrupt()
-        if not self.is_overdue:
+        if now < due_at:
             self.look_at = min(self.look_at, due_at)
+            return
+        self.overdue_count = self.transport.bytes_received + self.transport.bytes_sent
+        self.transport.interrupt()
 
 
 class Watch:
@@ -147,7 +191,9 @@ class Watch:
         """From now on `entry` is looked after. No checkpoint."""
         self._outstanding[entry] = None
         if entry.look_at < self._wake_at:
-            self._wake_at = self._scope.deadline = entry.look_at
+            self._wake_at = entry.look_at
+            # What rides along may be due before that.
+            self._scope.deadline = min(self._scope.deadline, entry.look_at)
 
     def remove(self, entry: Outstanding) -> None:
         """The request was answered or given up: no probe leaves for it any more."""
@@ -162,7 +208,7 @@ class Watch:
                 pool's idle limit rides along). Infinity means "with the next wake-up": every
                 exchange causes one.
         """
-        next_also = -math.inf
+        next_also = math.inf
         while True:
             now = trio.current_time()
             self._look_at_all(now)

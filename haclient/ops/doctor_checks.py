@@ -103,7 +103,7 @@ def _tcp_info() -> Check:
     )
 
 
-def _tries(
+def refusal(
     option: Callable[[socket.socket], None], family: socket.AddressFamily = socket.AF_INET
 ) -> str:
     """Sets an option on a fresh socket; returns why that failed, or nothing."""
@@ -116,7 +116,7 @@ def _tries(
 
 
 def _keepalive() -> Check:
-    if not (reason := _tries(start_keepalive)):
+    if not (reason := refusal(start_keepalive)):
         return Check("keep-alive", Grade.OK, "SO_KEEPALIVE and TCP_KEEPIDLE can be set")
     advice = "a server that dies while it thinks is not noticed; allow setsockopt for TCP sockets"
     return Check("keep-alive", Grade.FAIL, f"cannot be set: {reason}", advice)
@@ -128,7 +128,7 @@ def _set_rto_max(sock: socket.socket) -> None:
 
 def caps_window_probes() -> bool:
     """Whether the kernel has TCP_RTO_MAX_MS (Linux 6.15)."""
-    return IS_LINUX and not _tries(_set_rto_max)
+    return IS_LINUX and not refusal(_set_rto_max)
 
 
 def _rto_max() -> Check:
@@ -151,7 +151,7 @@ def _set_recverr(sock: socket.socket) -> None:
 
 
 def _recverr() -> Check:
-    if IS_LINUX and not (reason := _tries(_set_recverr)):
+    if IS_LINUX and not (reason := refusal(_set_recverr)):
         return Check("IP_RECVERR", Grade.OK, "ICMP unreachable is an error at once")
     reason = reason if IS_LINUX else "not on this system"
     advice = 'a router\'s "unreachable" counts only once a time-out has passed'
@@ -159,14 +159,14 @@ def _recverr() -> Check:
 
 
 def _socket_filter() -> Check:
-    if not (reason := _tries(blackhole)):
+    if not (reason := refusal(blackhole)):
         return Check("socket filter", Grade.OK, "a socket can be blackholed")
     advice = "only 'haclient demo' and the bound below need it (SO_ATTACH_FILTER)"
     return Check("socket filter", Grade.WARN, f"not allowed: {reason}", advice)
 
 
 def _ipv6() -> Check:
-    reason = _tries(lambda sock: sock.bind(("::1", 0)), socket.AF_INET6)
+    reason = refusal(lambda sock: sock.bind(("::1", 0)), socket.AF_INET6)
     if not reason:
         return Check("IPv6", Grade.OK, "::1 is this machine")
     advice = "AAAA addresses are raced and fail at once; nothing is lost but their servers"

@@ -21,6 +21,7 @@ import trio
 from haclient.core.balance import Candidate
 from haclient.core.race import (
     Abandon,
+    Action,
     AllFailed,
     Entrant,
     Race,
@@ -36,9 +37,17 @@ from haclient.net import Resolution, Resolver, Transport
 from haclient.net.dialer import SocketDialer
 from haclient.net.racer import race
 from haclient.net.tls import describe_tls, start_tls
-from haclient.types import ConnectFailure, ConnectionAttempt, Endpoint, Origin
+from haclient.types import ConnectFailure, ConnectionAttempt, Endpoint, Instant, Origin
 
-__all__ = ["Certificate", "Name", "Tried", "connect_to_all", "resolve_all", "who_wins"]
+__all__ = [
+    "Certificate",
+    "Name",
+    "Tried",
+    "connect_to_all",
+    "read_certificate",
+    "resolve_all",
+    "who_wins",
+]
 
 
 class Name(msgspec.Struct, frozen=True):
@@ -185,21 +194,32 @@ def _certificate(stream: trio.abc.Stream) -> Certificate | None:
     shown: dict[str, Any] = stream.getpeercert() or {}
     if "notAfter" not in shown:
         return None
+    return read_certificate(shown)
+
+
+Attributes = Sequence[Sequence[tuple[str, str]]]
+"""A distinguished name, as SSLSocket.getpeercert has it."""
+
+
+def read_certificate(shown: Mapping[str, Any]) -> Certificate:
+    """What a person asks for, from what SSLSocket.getpeercert gives.
+
+    The subject may be empty (RFC 5280, section 4.1.2.6); the names that count are in
+    subjectAltName then.
+    """
+    subject = _attributes(shown.get("subject", ()))
+    issuer = _attributes(shown.get("issuer", ()))
+    names = [name for _, name in shown.get("subjectAltName", ())]
     seconds = ssl.cert_time_to_seconds(shown["notAfter"])
     return Certificate(
-        _common_name(shown.get("subject", ())),
-        _common_name(shown.get("issuer", ())),
+        subject.get("commonName") or ", ".join(names) or "no name",
+        issuer.get("commonName") or issuer.get("organizationName") or "no name",
         datetime.fromtimestamp(seconds, UTC),
     )
 
 
-def _common_name(name: Sequence[Sequence[tuple[str, str]]]) -> str:
-    """CN of a distinguished name, or O, or whatever comes last."""
-    attributes = {key: value for part in name for key, value in part}
-    for key in ("commonName", "organizationName"):
-        if key in attributes:
-            return attributes[key]
-    return next(reversed(attributes.values()), "no name")
+def _attributes(name: Attributes) -> dict[str, str]:
+    return {key: value for part in name for key, value in part}
 
 
 def who_wins(tried: Sequence[Tried], settings: RaceSettings) -> Tried | None:
@@ -211,7 +231,6 @@ def who_wins(tried: Sequence[Tried], settings: RaceSettings) -> Tried | None:
     machine = Race([Entrant(one.origin.is_secure) for one in tried], settings)
     due: list[tuple[float, int, bool]] = []
     """When, who, and whether it is the handshake that ends then."""
-    abandoned: set[int] = set()
     now, wake_at = 0.0, math.inf
     actions = machine.begin(now)
     while True:
@@ -221,8 +240,8 @@ def who_wins(tried: Sequence[Tried], settings: RaceSettings) -> Tried | None:
                     heapq.heappush(due, (now + _connects_in(tried[index]), index, False))
                 case StartHandshake(index):
                     heapq.heappush(due, (now + _shakes_hands_in(tried[index]), index, True))
-                case Abandon(index):
-                    abandoned.add(index)
+                case Abandon():
+                    pass  # the machine takes no news of it any more
                 case Won(index):
                     return tried[index]
                 case AllFailed():
@@ -233,21 +252,15 @@ def who_wins(tried: Sequence[Tried], settings: RaceSettings) -> Tried | None:
                     assert_never(action)
         if due and due[0][0] <= wake_at:
             now, index, is_handshake = heapq.heappop(due)
-            actions = (
-                ()
-                if index in abandoned
-                else _report(machine, tried[index], index, is_handshake, now)
-            )
-        elif wake_at < math.inf:
-            now, wake_at = wake_at, math.inf
-            actions = machine.woke(now)
+            actions = _report(machine, index, tried[index], is_handshake, now)
         else:
-            return None  # nobody entered
+            now = wake_at
+            actions = machine.woke(now)
 
 
 def _report(
-    machine: Race, one: Tried, index: int, is_handshake: bool, now: float
-) -> tuple[Any, ...]:
+    machine: Race, index: int, one: Tried, is_handshake: bool, now: Instant
+) -> tuple[Action, ...]:
     if is_handshake:
         ended = machine.handshake_done if one.is_usable else machine.handshake_failed
     else:

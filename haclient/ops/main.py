@@ -20,19 +20,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "request": ("haclient.ops.request", "one highly available request, with curl's options"),
-    "serve": ("haclient.ops.serve", "the daemon"),
-    "check": (
-        "haclient.ops.check",
-        "validates the daemon's file, and prints the timers that it means",
-    ),
     "explain": ("haclient.ops.explain", "a dry run: addresses, a connect race, the plan"),
-    "status": ("haclient.ops.status", "asks the daemon how its targets are"),
-    "ready": ("haclient.ops.status", "whether the daemon serves, for a probe"),
-    "drain": (
-        "haclient.ops.status",
-        "orders the daemon to finish what it has and to take nothing new",
-    ),
-    "reload": ("haclient.ops.status", "orders the daemon to read its file again"),
     "doctor": (
         "haclient.ops.doctor",
         "what this machine gives, and how fast it notices a dead server",

@@ -57,6 +57,7 @@ class SimKernel:
         self.unacked = self.retransmits = self.probes = self.notsent = 0
         self.segs_in = 7
         self.last_in = -idle_for
+        self.last_sent = 0.0
         self.transmissions = 0
         self.keepalives_sent: list[float] = []
         self._keepalive_answered_at = -math.inf
@@ -92,14 +93,19 @@ class SimKernel:
         self.unacked += 1
         if self.unacked > 1:
             return  # rides on the timers of what is out already
+        self.last_sent = self.now
         flight, start = self._flight, self.now
         self._transmit(lambda: self._acknowledged(flight))
         self.at(start + self.rto, lambda: self._tail_loss_probe(flight))
         self.at(start + 2 * self.rto, lambda: self._time_out(flight, start, 2))
 
     def shut_window(self) -> None:
-        """The peer has told us that it takes no more; bytes wait to be sent."""
+        """The peer tells us, if it is there, that it takes no more; bytes wait to be sent."""
+        if self.now >= self.dies_at:
+            return
+        self._heard()
         self.notsent = 65536
+        self._shut += 1
         shut = self._shut
         self.at(self.now + WINDOW_PROBE_EVERY, lambda: self._window_probe(shut))
 
@@ -114,7 +120,7 @@ class SimKernel:
 
     def keepalive(self) -> None:
         """TCP_KEEPIDLE is set to a second once more."""
-        if self.unacked or self.notsent or self.now - self.last_in < 1 - 1e-9:
+        if self.unacked or self.notsent or round(self.now - self.last_in, 6) < 1:
             return
         self.keepalives_sent.append(self.now)
         self._transmit(self._keepalive_answered)

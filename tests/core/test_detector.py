@@ -29,6 +29,8 @@ FAR = (0.2, 0.05)
 """Settled after 0.4 s."""
 FARTHEST = (0.3, 0.1)
 """Settled after 0.7 s, which is more than the least gap between probes."""
+SATELLITE = (0.6, 0.14)
+"""Settled after 1.16 s, which is more than the kernel's window probes are apart."""
 
 
 def silent(segs_in: int, last_received: float, path: tuple[float, float] = LAN) -> TcpInfo:
@@ -233,6 +235,18 @@ SCENARIOS = [
     ),
     pytest.param(
         [
+            Look(0.45, shut(9, 0, 0.4, SATELLITE), (), 0.55),
+            Look(1.05, shut(9, 1, 1.0, SATELLITE), (), 1.15),
+            Look(2.05, shut(9, 2, 2.0, SATELLITE), (), 2.15),
+            Look(2.25, shut(9, 2, 2.2, SATELLITE), (suspect(WINDOW, 2, 2.2),), 2.35),
+            Look(3.15, shut(9, 3, 3.1, SATELLITE), (), 3.25),
+            Look(4.25, shut(9, 4, 4.2, SATELLITE), (), 4.35),
+            Look(4.35, shut(9, 4, 4.3, SATELLITE), (dead(WINDOW, 4, 4.3),), math.inf),
+        ],
+        id="window shut, answers take longer than probes are apart: suspect once one is settled",
+    ),
+    pytest.param(
+        [
             Look(0.45, shut(9, 0, 0.4), (), 0.55),
             Look(3.05, shut(9, 3, 3.0), (), 3.15),
             Look(3.15, shut(9, 3, 3.1), (dead(WINDOW, 3, 3.1),), math.inf),
@@ -320,7 +334,9 @@ def test_each_look_is_answered_exactly(looks: list[Look]) -> None:
     detector = Detector(0.0)
     assert detector.look_at == 0.45
     for look in looks:
-        answer = detector.look(look.at, look.info)
+        # The sums of the table and of the detector may differ in their last bit.
+        is_due = look.at == pytest.approx(detector.look_at, abs=1e-9)
+        answer = detector.look(detector.look_at if is_due else look.at, look.info)
         expected = tuple(rounded(action) for action in look.actions)
         assert tuple(rounded(action) for action in answer) == expected, f"at {look.at}"
         assert detector.look_at == pytest.approx(look.look_at, abs=1e-9), f"at {look.at}"
@@ -424,12 +440,12 @@ def test_a_server_that_dies(kernel: SimKernel, course: list[tuple[float, str]]) 
     [
         pytest.param(
             (1, 2),
-            [(0.45, "Suspect"), (0.55, "Clear"), (1.411, "Probe"), (2.412, "Probe")],
-            id="the request and its tail loss probe",
+            [(1.403, "Probe"), (2.404, "Probe")],
+            id="the request and its tail loss probe: over before the first look",
         ),
         pytest.param(
             (1, 2, 3),
-            [(0.45, "Suspect"), (0.85, "Clear"), (1.811, "Probe")],
+            [(0.45, "Suspect"), (0.85, "Clear"), (1.805, "Probe")],
             id="the first retransmission too",
         ),
     ],

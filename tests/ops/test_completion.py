@@ -79,7 +79,7 @@ def completed(*words: str, script: str) -> set[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["haclient", "re"], {"request", "ready", "reload"}),
+        (["haclient", "re"], {"request"}),
         (["haclient", "--v"], {"--version"}),
         (["haclient", "request", "--max"], {"--max-time", "--max-redirs"}),
         (["haclient", "request", "--order", ""], {"fastest", "listed", "shuffled"}),

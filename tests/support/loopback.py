@@ -24,6 +24,7 @@ __all__ = [
     "clog",
     "endpoint_at",
     "eventually",
+    "has_ipv6",
     "has_option",
     "listening",
     "needs_ipv6",
@@ -35,7 +36,8 @@ __all__ = [
 ]
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
+    """Whether there is ::1."""
     try:
         with socket.socket(socket.AF_INET6) as sock:
             sock.bind(("::1", 0))
@@ -44,7 +46,7 @@ def _has_ipv6() -> bool:
     return True
 
 
-needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this kernel has no address ::1")
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this kernel has no address ::1")
 
 
 @contextmanager

@@ -5,7 +5,7 @@
         recorder.requests[0].head
 
 Threads and plain sockets, because curl is a process of its own and no clock is mocked. Every wait is
-bounded by 5 seconds.
+bounded by 5 seconds. With `tls` it speaks HTTPS, on a Unix socket where `listener` is one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import re
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -23,9 +24,20 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["OK", "Recorded", "Recorder", "abort", "curl", "needs_curl", "recording", "unchunked"]
+__all__ = [
+    "CONTINUE",
+    "OK",
+    "Recorded",
+    "Recorder",
+    "abort",
+    "curl",
+    "needs_curl",
+    "recording",
+    "unchunked",
+]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 CURL = shutil.which("curl")
 
@@ -47,13 +59,22 @@ class Recorded:
 Answer = Callable[[int, socket.socket, bytes], bytes | None]
 """Gets the request's number, from 1, the connection, and the head; None closes the connection."""
 
+OnExpect = Callable[[bytes], bytes]
+"""Gets the head of a request that expects "100-continue"; what it returns is sent: CONTINUE, nothing
+(the client is left to wait), or a final response, after which no content is read."""
+
 
 @dataclass
 class Recorder:
     """What came in, and where to send it."""
 
-    port: int
+    address: tuple[str, int] | str
     requests: list[Recorded] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        """0 on a Unix socket."""
+        return 0 if isinstance(self.address, str) else self.address[1]
 
     @property
     def url(self) -> str:
@@ -62,26 +83,32 @@ class Recorder:
 
 
 @contextlib.contextmanager
-def recording(answer: bytes | Answer = OK) -> Iterator[Recorder]:
+def recording(
+    answer: bytes | Answer = OK,
+    *,
+    listener: socket.socket | None = None,
+    tls: ssl.SSLContext | None = None,
+    on_expect: OnExpect = lambda head: CONTINUE,
+) -> Iterator[Recorder]:
     """Serves until the block ends; `answer` is the same for every request, or made for each."""
     make = (lambda number, connection, head: answer) if isinstance(answer, bytes) else answer
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        recorder = Recorder(listener.getsockname()[1])
+    with listener or socket.create_server(("127.0.0.1", 0)) as listener:
+        recorder = Recorder(listener.getsockname())
         is_over = threading.Event()
-        thread = threading.Thread(target=_accept, args=(listener, recorder, make, is_over))
+        serving = _Serving(recorder, make, tls, on_expect)
+        thread = threading.Thread(target=_accept, args=(listener, serving, is_over))
         thread.start()
         try:
             yield recorder
         finally:
             is_over.set()
             # Wakes the accept; a closed listener would not.
-            socket.create_connection(("127.0.0.1", recorder.port), 5).close()
+            with socket.socket(listener.family) as waker:
+                waker.connect(recorder.address)
             thread.join(10)
 
 
-def _accept(
-    listener: socket.socket, recorder: Recorder, answer: Answer, is_over: threading.Event
-) -> None:
+def _accept(listener: socket.socket, serving: _Serving, is_over: threading.Event) -> None:
     """A thread for each connection: a client that is redirected may keep its first one."""
     threads: list[threading.Thread] = []
     while True:
@@ -89,44 +116,67 @@ def _accept(
         if is_over.is_set():
             connection.close()
             break
-        threads.append(threading.Thread(target=_converse, args=(connection, recorder, answer)))
+        threads.append(threading.Thread(target=serving.converse, args=(connection,)))
         threads[-1].start()
     for thread in threads:
         thread.join(10)
 
 
-def _converse(connection: socket.socket, recorder: Recorder, answer: Answer) -> None:
-    with connection, contextlib.suppress(OSError):
-        connection.settimeout(5)
-        _serve(connection, recorder, answer)
+@dataclass(frozen=True)
+class _Serving:
+    """What is done with each connection."""
 
+    recorder: Recorder
+    answer: Answer
+    tls: ssl.SSLContext | None
+    on_expect: OnExpect
 
-def _serve(connection: socket.socket, recorder: Recorder, answer: Answer) -> None:
-    """One connection, one request after another."""
-    data = b""
-    while True:
-        while b"\r\n\r\n" not in data:
-            received = connection.recv(65536)
-            if not received:
+    def converse(self, connection: socket.socket) -> None:
+        """One connection, from its first byte to its end."""
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(5)
+            if self.tls is None:
+                self.serve(connection)
                 return
-            data += received
-        head, _, data = data.partition(b"\r\n\r\n")
-        if _EXPECT.search(head):
-            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        length = int(found[1]) if (found := _LENGTH.search(head)) else 0
-        is_chunked = _CHUNKED.search(head) is not None
-        while not data.endswith(b"0\r\n\r\n") if is_chunked else len(data) < length:
-            received = connection.recv(65536)
-            if not received:
-                break
-            data += received
-        size = len(data) if is_chunked else length
-        recorder.requests.append(Recorded(head + b"\r\n\r\n", data[:size]))
-        data = data[size:]
-        response = answer(len(recorder.requests), connection, head)
-        if response is None:
-            return
-        connection.sendall(response)
+            with self.tls.wrap_socket(connection, server_side=True) as encrypted:
+                self.serve(encrypted)
+
+    def serve(self, connection: socket.socket) -> None:
+        """One request after another."""
+        data = b""
+        while True:
+            while b"\r\n\r\n" not in data:
+                received = connection.recv(65536)
+                if not received:
+                    return
+                data += received
+            head, _, data = data.partition(b"\r\n\r\n")
+            verdict = self.on_expect(head) if _EXPECT.search(head) else b""
+            if verdict:
+                connection.sendall(verdict)
+            if verdict and verdict != CONTINUE:
+                self.recorder.requests.append(Recorded(head + b"\r\n\r\n", b""))
+                connection.recv(65536)  # until the client has left
+                return
+            body, data = _content(connection, head, data)
+            self.recorder.requests.append(Recorded(head + b"\r\n\r\n", body))
+            response = self.answer(len(self.recorder.requests), connection, head)
+            if response is None:
+                return
+            connection.sendall(response)
+
+
+def _content(connection: socket.socket, head: bytes, data: bytes) -> tuple[bytes, bytes]:
+    """Reads a request's content as it is framed; returns it and what came behind it."""
+    length = int(found[1]) if (found := _LENGTH.search(head)) else 0
+    is_chunked = _CHUNKED.search(head) is not None
+    while not data.endswith(b"0\r\n\r\n") if is_chunked else len(data) < length:
+        received = connection.recv(65536)
+        if not received:
+            break
+        data += received
+    size = len(data) if is_chunked else length
+    return data[:size], data[size:]
 
 
 def unchunked(body: bytes) -> bytes:
