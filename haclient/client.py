@@ -32,9 +32,7 @@ from haclient.engine.outcome import Request
 from haclient.engine.replay import as_content
 from haclient.errors import BadRequestError, UrlError
 from haclient.net import Dialer, Resolver
-from haclient.net.connection import Connection
 from haclient.net.dialer import SocketDialer
-from haclient.net.pool import Pool
 from haclient.net.proxy_tunnel import proxy_fields
 from haclient.response import Headers, Response
 from haclient.types import Fields, Order
@@ -136,11 +134,7 @@ class Client:
             from haclient.net.resolver import SystemResolver
 
             resolver = SystemResolver()
-        spec = self._default or Target(urls=(ANYWHERE,), **self._settings)
-        pool: Pool[Connection] = Pool(
-            max_connections=spec.max_connections, idle_timeout=spec.pool_idle_timeout
-        )
-        self._engine = Engine(nursery, resolver, self._dialer or SocketDialer(), pool)
+        self._engine = Engine(nursery, resolver, self._dialer or SocketDialer())
         self._engine.start()
         return self
 
@@ -153,7 +147,7 @@ class Client:
         engine, self._engine = self._engine, None
         assert engine is not None
         self._live.clear()
-        engine.pool.close_all()
+        engine.close()
         engine.nursery.cancel_scope.cancel()
         if exc is None or not _bears_cancelled(exc):
             # The body's own error is not for the nursery: it would wrap it in a group.

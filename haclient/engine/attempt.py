@@ -157,7 +157,7 @@ class Attempt:
             # Connections to a server in trouble stay in the pool until it is proved dead.
             avoid = avoid | target.in_trouble(self.started_at)
         for key in target.first_keys:
-            connection = engine.pool.try_lease(key, avoid, max_idle)
+            connection = self.target.pool.try_lease(key, avoid, max_idle)
             if connection is not None:
                 break
         if connection is None:
@@ -365,7 +365,7 @@ class Attempt:
         try:
             is_reusable = is_reusable and await connection.make_ready_again()
         finally:
-            engine.pool.release(connection, is_reusable)
+            self.target.pool.release(connection, is_reusable)
 
     def abandon(self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None) -> None:
         """The attempt is over and its connection with it. Harmless when it was over already."""
@@ -383,8 +383,8 @@ class Attempt:
             # is idle there would cost the next requests the same second.
             is_lost = verdict is Verdict.DEAD or (verdict is Verdict.SUPERSEDED and evidence)
             if is_lost:
-                engine.pool.retire_endpoint(connection.key, connection.endpoint, connection)
-            engine.pool.release(connection, False)
+                self.target.pool.retire_endpoint(connection.key, connection.endpoint, connection)
+            self.target.pool.release(connection, False)
             if is_lost or (verdict is Verdict.CLOSED and not self.reused):
                 # A reused connection may have been closed for its age; that is no fault.
                 engine.health.report_failure(connection.endpoint, now, self._generation)

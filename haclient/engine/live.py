@@ -1,11 +1,12 @@
 """A target in use, and what all targets of a process share.
 
-`Engine` is the process: one resolver, one pool, one watch, one memory of failed addresses.
+`Engine` is the process: one resolver, one watch, its pools, one memory of failed addresses.
 `LiveTarget` is one target on it: its retry budget, its TLS context, what its names last answered.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import ssl
 import weakref
@@ -54,10 +55,10 @@ class Engine(msgspec.Struct, eq=False):
     nursery: trio.Nursery
     resolver: Resolver
     dialer: Dialer
-    pool: Pool[Connection]
     watch: Watch = msgspec.field(default_factory=Watch)
     health: Health = msgspec.field(default_factory=Health)
     chance: Callable[[], float] = random.random
+    pools: dict[tuple[int, float], Pool[Connection]] = msgspec.field(default_factory=dict)
     keys: weakref.WeakValueDictionary[object, PoolKey] = msgspec.field(
         default_factory=weakref.WeakValueDictionary
     )
@@ -65,7 +66,23 @@ class Engine(msgspec.Struct, eq=False):
 
     def start(self) -> None:
         """Starts the watch; the pool's idle limit rides along."""
-        self.nursery.start_soon(self.watch.run, self.pool.sweep)
+        self.nursery.start_soon(self.watch.run, self._sweep)
+
+    def pool_for(self, spec: Target) -> Pool[Connection]:
+        """The pool of those targets that have the same limits."""
+        limits = (spec.max_connections, spec.pool_idle_timeout)
+        pool = self.pools.get(limits)
+        if pool is None:
+            pool = self.pools[limits] = Pool(*limits)
+        return pool
+
+    def close(self) -> None:
+        """Closes every connection, leased or not."""
+        for pool in self.pools.values():
+            pool.close_all()
+
+    def _sweep(self, now: Instant) -> Instant:
+        return min((pool.sweep(now) for pool in self.pools.values()), default=math.inf)
 
 
 class LiveTarget:
@@ -74,6 +91,7 @@ class LiveTarget:
     def __init__(self, spec: Target, engine: Engine, proxy: Url | None = None) -> None:
         self.spec = spec
         self.engine = engine
+        self.pool = engine.pool_for(spec)
         self.proxy = proxy
         self.budget = Budget(ratio=spec.retry_budget)
         self.tiers: tuple[tuple[Url, ...], ...] = (

@@ -82,7 +82,7 @@ class Reach(msgspec.Struct, eq=False):
         """An idle connection to a backup; those to the URLs were asked for before this."""
         for url in tier:
             key = self.target.key(url.origin)
-            connection = self.target.engine.pool.try_lease(key, avoid, max_idle)
+            connection = self.target.pool.try_lease(key, avoid, max_idle)
             if connection is not None:
                 return connection
         return None
@@ -137,7 +137,7 @@ class Reach(msgspec.Struct, eq=False):
 
     async def _race(self, candidates: list[Candidate]) -> Connection | None:
         """One race among those whose addresses have room; waits where none has."""
-        pool, target = self.target.engine.pool, self.target
+        pool, target = self.target.pool, self.target
         if any(one.origin.is_secure for one in candidates):
             # Before anything is reserved: a file that cannot be used is not any address's fault.
             target.tls_context()
@@ -181,7 +181,7 @@ class Reach(msgspec.Struct, eq=False):
         by_origin: dict[Origin, list[Endpoint]] = {}
         for one in candidates:
             by_origin.setdefault(one.origin, []).append(one.endpoint)
-        pool, key = self.target.engine.pool, self.target.key
+        pool, key = self.target.pool, self.target.key
         reserved = {
             (origin, endpoint)
             for origin, endpoints in by_origin.items()
@@ -199,7 +199,7 @@ class Reach(msgspec.Struct, eq=False):
             opened.usable_at,
         )
         connection.is_absolute_form = self.target.proxy is not None and not opened.origin.is_secure
-        self.target.engine.pool.opened(connection.key, connection)
+        self.target.pool.opened(connection.key, connection)
         return connection
 
     def _settings(self) -> RaceSettings:

@@ -36,7 +36,8 @@ async def open_tunnel(transport: Transport, origin: Origin, proxy: Url) -> None:
         ProxyError: it answered with something other than 2xx, or not with HTTP.
         trio.BrokenResourceError: the connection broke.
     """
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    # A zone means something on this machine alone (RFC 6874, section 3).
+    host = f"[{origin.host.partition('%')[0]}]" if ":" in origin.host else origin.host
     authority = f"{host}:{origin.port}"
     fields = [(b"Host", authority.encode()), *proxy_fields(proxy)]
     wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_CONNECT_HEAD_BYTES)

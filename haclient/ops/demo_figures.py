@@ -17,19 +17,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from haclient.ops.demo_load import Sample, median
-from haclient.ops.demo_servers import Server
 from haclient.ops.trace import milliseconds
-from haclient.types import AttemptRecord, Instant, Verdict
+from haclient.types import AttemptRecord, Endpoint, Instant, Verdict
 
-__all__ = ["HEADINGS", "Figures", "Promise", "Row", "Scene", "reckon"]
+__all__ = ["HEADINGS", "Figures", "Promise", "Row", "Scene", "Witness", "reckon"]
 
 GIVEN_UP = frozenset({Verdict.DEAD, Verdict.SUPERSEDED, Verdict.SLOW, Verdict.CANCELLED})
 """Ends of an attempt that are haclient's decision; the others are the server's doing."""
+
+
+class Witness(Protocol):
+    """What is asked of a server (demo_servers.Server)."""
+
+    endpoint: Endpoint
+    ran: Counter[str]
+    """How often it executed each request ("POST 17")."""
+
+    def was_well(self, since: Instant, until: Instant) -> bool:
+        """Whether it had no fault at any time between two instants."""
+        ...
 
 
 class Scene(msgspec.Struct, frozen=True):
@@ -100,7 +111,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 def reckon(
-    scenes: Sequence[Scene], load: Sequence[Sample], doomed: Sample, servers: Sequence[Server]
+    scenes: Sequence[Scene], load: Sequence[Sample], doomed: Sample, servers: Sequence[Witness]
 ) -> Figures:
     """Counts.
 
@@ -122,7 +133,9 @@ def reckon(
     return Figures(rows, promises)
 
 
-def _row(scene: Scene, load: Sequence[Sample], ran: Counter[str], servers: Sequence[Server]) -> Row:
+def _row(
+    scene: Scene, load: Sequence[Sample], ran: Counter[str], servers: Sequence[Witness]
+) -> Row:
     during = [each for each in load if scene.began_at <= each.started_at < scene.ended_at]
     request = scene.request
     return Row(
@@ -136,7 +149,7 @@ def _row(scene: Scene, load: Sequence[Sample], ran: Counter[str], servers: Seque
     )
 
 
-def _abandoned(samples: Iterable[Sample], servers: Sequence[Server]) -> list[AttemptRecord]:
+def _abandoned(samples: Iterable[Sample], servers: Sequence[Witness]) -> list[AttemptRecord]:
     """The attempts that were given up on a server that was well."""
     by_endpoint = {server.endpoint: server for server in servers}
     return [
@@ -193,7 +206,7 @@ def _clear_error(doomed: Sample, ran: Counter[str]) -> Promise:
     )
 
 
-def _none_abandoned(samples: Sequence[Sample], servers: Sequence[Server]) -> Promise:
+def _none_abandoned(samples: Sequence[Sample], servers: Sequence[Witness]) -> Promise:
     abandoned = _abandoned(samples, servers)
     if abandoned:
         return Promise(

@@ -14,8 +14,6 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Iterable
 
-from msgspec.structs import replace
-
 from haclient.core.detector import (
     Action,
     Clear,
@@ -101,7 +99,7 @@ class SimKernel:
 
     def shut_window(self) -> None:
         """The peer tells us, if it is there, that it takes no more; bytes wait to be sent."""
-        if self.now >= self.dies_at:
+        if self.unacked or self.now >= self.dies_at:
             return
         self._heard()
         self.notsent = 65536
@@ -111,7 +109,7 @@ class SimKernel:
 
     def open_window(self) -> None:
         """The peer reads again, if it is there to say so; what waited goes out."""
-        if self.now >= self.dies_at:
+        if not self.notsent or self.now >= self.dies_at:
             return
         self._heard()
         self._shut += 1

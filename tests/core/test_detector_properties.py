@@ -76,9 +76,8 @@ def play(kernel: SimKernel, course: list[Step]) -> float:
                 for n in range(int(step.seconds / 0.05)):
                     kernel.at(at + n * 0.05, kernel.send)
             case "shut":
-                # Only once what was in flight is acknowledged; else the window was not shut.
-                kernel.at(at, lambda: None if kernel.unacked else kernel.shut_window())
-                kernel.at(at + step.seconds, lambda: kernel.notsent and kernel.open_window())
+                kernel.at(at, kernel.shut_window)
+                kernel.at(at + step.seconds, kernel.open_window)
             case "stream":
                 for n in range(int(step.seconds / 0.3)):
                     kernel.at(at + n * 0.3, kernel.peer_sends)

@@ -108,7 +108,7 @@ async def remove_leftovers() -> None:
     """Removes the namespaces of runs that were killed, known by a process that is no more."""
     listed = await _run("ip", "netns", "list")
     for name, pid in re.findall(rf"^({PREFIX}-(\d+)-\S+)", listed.decode(), re.MULTILINE):
-        if not Path("/proc", pid).exists():
+        if not os.path.exists(f"/proc/{pid}"):
             await _run("ip", "netns", "del", name, check=False)
 
 
@@ -143,9 +143,13 @@ class Namespace:
         """Carries out `ip` commands in there."""
         await _run("ip", "-n", self.name, "-batch", "-", script="\n".join(lines) + "\n")
 
-    async def nft(self, script: str) -> bytes:
-        """Carries out an nft script in there, as one transaction; returns what it lists, as JSON."""
-        return await _run(*self.entering("nft", "-j", "-f", "-"), script=script)
+    async def nft(self, script: str) -> None:
+        """Carries out an nft script in there, as one transaction."""
+        await _run(*self.entering("nft", "-f", "-"), script=script)
+
+    async def listing(self, what: str) -> bytes:
+        """What nft lists, as JSON."""
+        return await _run(*self.entering("nft", "-j", "list", *what.split()))
 
     def entering(self, *command: str) -> list[str]:
         """The command that runs `command` in there, under the same process id."""
@@ -229,7 +233,7 @@ class Server(Namespace):
     async def executes(self, requests: int = 1) -> None:
         """Waits until so many requests were read, and their acknowledgements are surely back."""
         with trio.fail_after(PATIENCE):
-            while await self.origin.executed() < requests:
+            while await self.origin.executed() < requests:  # noqa: ASYNC110 (a process is asked)
                 await trio.sleep(0.02)
         await trio.sleep(0.15)  # a delayed acknowledgement takes 40 ms
 
@@ -245,10 +249,10 @@ class Server(Namespace):
         return await self._spoil(rule, rule)
 
     async def reject(self) -> float:
-        """Answers what arrives at the server as a router does that has no way to it."""
-        v6 = "reject with icmpv6 type addr-unreachable"
-        v4 = "reject with icmp type host-unreachable"
-        return await self._spoil(v6 if ":" in self.address else v4, "")
+        """Answers what is sent to the server as a router does that has no way to it."""
+        how = "icmpv6 type addr-unreachable" if ":" in self.address else "icmp type host-unreachable"
+        # TCP alone: neighbour discovery (RFC 4861) is ICMPv6 itself, and goes no further than a router.
+        return await self._spoil(f"meta l4proto tcp reject with {how}", "")
 
     async def _spoil(self, at_server: str, at_client: str) -> float:
         at = time.perf_counter()
@@ -289,8 +293,8 @@ class Server(Namespace):
     async def lost_packets(self) -> int:
         """How many `lose` has taken, at both ends."""
         listings = (
-            await self.nft("list chain inet fault cable"),
-            await self._client.nft(f"list chain inet fault {self.port_name}"),
+            await self.listing("chain inet fault cable"),
+            await self._client.listing(f"chain inet fault {self.port_name}"),
         )
         return sum(int(n) for each in listings for n in re.findall(rb'"packets": (\d+)', each))
 
@@ -316,6 +320,7 @@ class Client(Namespace):
         self.events: list[dict[str, Any]] = []
         self._process: trio.Process | None = None
         self._replies = 0
+        self._has_ended = False
         self._news = trio.Event()
 
     async def boot(self, servers: int) -> None:
@@ -345,6 +350,8 @@ class Client(Namespace):
                 self._news.set()
                 self._news = trio.Event()
         finally:
+            self._has_ended = True
+            self._news.set()
             await _end(process)
 
     async def ask(self, method: str = "GET", *, times: int = 1) -> None:
@@ -364,6 +371,7 @@ class Client(Namespace):
         """Waits until the event came that often; returns that one."""
         with trio.fail_after(PATIENCE):
             while len(found := self.all(event)) < times:
+                assert not self._has_ended, "the client's process broke down: see its stderr"
                 await self._news.wait()
         return found[times - 1]
 
@@ -378,7 +386,7 @@ class Client(Namespace):
 
     async def packets(self) -> tuple[int, int]:
         """TCP segments sent and received so far, over all cables."""
-        listing = json.loads(await self.nft("list counters table inet seen"))
+        listing = json.loads(await self.listing("counters table inet seen"))
         counters = [each["counter"] for each in listing["nftables"] if "counter" in each]
         by_name = {counter["name"]: int(counter["packets"]) for counter in counters}
         return by_name["sent"], by_name["received"]

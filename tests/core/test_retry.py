@@ -1,0 +1,360 @@
+"""The decision after each turn of an exchange: by tables that are complete, and by whole courses."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haclient.core.retry import (
+    LAST_WORD,
+    Again,
+    Decision,
+    Failure,
+    GiveUp,
+    Relay,
+    RequestFacts,
+    Retry,
+    Wait,
+)
+from haclient.types import Evidence, EvidenceKind, Verdict
+from tests.core.counted_budget import CountedBudget
+
+CASES = Path(__file__).parent / "cases" / "retry"
+TABLES = {path.stem: tomllib.loads(path.read_text()) for path in sorted(CASES.glob("*.toml"))}
+
+WINDOW = 4.0
+STATUSES = frozenset({502, 503, 504})
+
+Combination = dict[str, Any]
+
+
+def facts_of(method: str) -> RequestFacts:
+    name, _, key = method.partition(" with ")
+    return RequestFacts(name, has_idempotency_key=bool(key))
+
+
+def make(
+    method: str = "GET", *, max_attempts: int = 3, copies: int = 9
+) -> tuple[Retry, CountedBudget]:
+    budget = CountedBudget(copies)
+    retry = Retry(
+        facts_of(method),
+        window=WINDOW,
+        max_attempts=max_attempts,
+        failover_statuses=STATUSES,
+        budget=budget,
+    )
+    return retry, budget
+
+
+def silence(seconds: float, count: int = 1) -> Evidence:
+    return Evidence(EvidenceKind.KEEPALIVE_PROBES, count, seconds)
+
+
+def failure(
+    verdict: Verdict, *, sent: int = 1, silent_for: float | None = None, elsewhere: bool = True
+) -> Failure:
+    return Failure(
+        verdict,
+        bytes_sent=sent,
+        is_replayable=True,
+        is_reused=False,
+        is_elsewhere=elsewhere,
+        evidence=None if silent_for is None else silence(silent_for, 3),
+    )
+
+
+# The tables
+
+
+def combinations(table: dict[str, Any]) -> Iterator[Combination]:
+    names = list(table["values"])
+    for values in itertools.product(*table["values"].values()):
+        yield dict(zip(names, values, strict=True))
+
+
+def is_meant(case: dict[str, Any], combination: Combination) -> bool:
+    return all(combination[key] in case[key] for key in combination if key in case)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_combination_is_decided_by_exactly_one_case(name: str) -> None:
+    table = TABLES[name]
+    outcomes = {"again", "withdrawn", "gives_up", "waits", "relays"}
+    for says, case in table["cases"].items():
+        unknown = set(case) - set(table["values"]) - outcomes
+        assert not unknown, f"{says}: {unknown}"
+        for key in set(case) - outcomes:
+            assert set(case[key]) <= set(table["values"][key]), f"{says}: {key}"
+    for combination in combinations(table):
+        says = [says for says, case in table["cases"].items() if is_meant(case, combination)]
+        assert len(says) == 1, f"{combination}: {says}"
+
+
+def decide_failed(retry: Retry, combination: Combination) -> tuple[int, Decision]:
+    attempt = retry.started()
+    failed = Failure(
+        Verdict(combination["verdict"]),
+        bytes_sent=combination["bytes_sent"],
+        is_replayable=combination["replayable"],
+        is_reused=combination["reused"],
+        is_elsewhere=combination["elsewhere"],
+    )
+    return attempt, retry.failed(attempt, failed, now=10.0)
+
+
+def decide_suspected(retry: Retry, combination: Combination) -> tuple[int, Decision]:
+    """The window opens at 20.0, 1.1 s before the suspicion, or 2.85 s earlier."""
+    attempt = retry.started()
+    now = 21.1 if combination["window"] == "open" else 23.95
+    if combination["beside"] != "nothing":
+        other = retry.started()
+        if combination["beside"] == "suspect":
+            retry.suspected(
+                other, silence(now - 20.0), now, is_replayable=False, is_elsewhere=False
+            )
+    evidence = silence(1.1 if combination["window"] == "open" else 3.95)
+    return attempt, retry.suspected(
+        attempt,
+        evidence,
+        now,
+        is_replayable=combination["replayable"],
+        is_elsewhere=combination["elsewhere"],
+    )
+
+
+def decide_answered(retry: Retry, combination: Combination) -> tuple[int, Decision]:
+    now = 10.0
+    if combination["earlier"] != "nothing":
+        first = retry.started()
+        unsent = failure(Verdict.DEAD, sent=0, silent_for=2.5)
+        assert isinstance(retry.failed(first, unsent, now), Again)
+        now += 30.0
+    attempt = retry.started()
+    if combination["beside"] != "nothing":
+        other = retry.started()
+        if combination["beside"] == "suspect":
+            retry.suspected(other, silence(1.1), now, is_replayable=False, is_elsewhere=False)
+    return attempt, retry.answered(
+        attempt,
+        combination["status"],
+        now,
+        is_replayable=combination["replayable"],
+        is_elsewhere=combination["elsewhere"],
+    )
+
+
+DECIDE = {"failed": decide_failed, "suspected": decide_suspected, "answered": decide_answered}
+
+
+def attempts_allowed(combination: Combination) -> int:
+    """So that none is left, or one, when the decision is due."""
+    started = 1 + (combination.get("beside", "nothing") != "nothing")
+    started += combination.get("earlier", "nothing") != "nothing"
+    if combination.get("attempts") == "none left":
+        return started
+    return 3 if "attempts" not in combination else started + 1
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        pytest.param(name, says, id=f"{name}: {says}")
+        for name, table in TABLES.items()
+        for says in table["cases"]
+    ],
+)
+def test_what_is_decided(table: str, says: str) -> None:
+    case = TABLES[table]["cases"][says]
+    asks_budget = bool(case.get("withdrawn")) or case.get("budget") == ["spent"]
+    for combination in combinations(TABLES[table]):
+        if not is_meant(case, combination):
+            continue
+        for method in TABLES[table]["methods"][combination["method"]]:
+            is_spent = combination["budget"] == "spent"
+            retry, budget = make(
+                method, max_attempts=attempts_allowed(combination), copies=0 if is_spent else 9
+            )
+            attempt, decision = DECIDE[table](retry, combination)
+            told = {**combination, "method": facts_of(method).method, "attempt": attempt}
+            assert decision == expected(case, told, retry), f"{method}: {combination}"
+            assert budget.asked == asks_budget, f"{method}: {combination}"
+
+
+def expected(case: dict[str, Any], told: dict[str, Any], retry: Retry) -> Decision:
+    if "again" in case:
+        return Again(case["again"].format(**told))
+    if "gives_up" in case:
+        return GiveUp(case["gives_up"].format(**told))
+    return Relay(told["attempt"]) if "relays" in case else Wait(retry.window_ends_at)
+
+
+# Whole courses
+
+
+def test_the_first_answer_is_relayed() -> None:
+    retry, budget = make()
+    assert retry.started() == 1
+    assert retry.window_ends_at == math.inf
+    assert retry.answered(1, 200, 0.1, is_replayable=True, is_elsewhere=True) == Relay(1)
+    assert budget.asked == 0
+
+
+def test_a_suspect_and_its_second_attempt_whoever_answers_first_is_relayed() -> None:
+    retry, _ = make()
+    retry.started()
+    decision = retry.suspected(1, silence(1.1), 11.1, is_replayable=True, is_elsewhere=True)
+    assert decision == Again(
+        "attempt 1 is suspect: 1 keep-alive probes unanswered, silent for 1.10 s"
+    )
+    assert retry.started() == 2
+    assert not retry.is_hopeless
+    assert retry.cleared(1) == Wait(math.inf)
+    assert retry.answered(1, 200, 11.4, is_replayable=True, is_elsewhere=True) == Relay(1)
+
+
+def test_the_window_counts_from_the_last_sign_of_life() -> None:
+    retry, _ = make("PUT")
+    retry.started()
+    decision = retry.suspected(1, silence(1.1), 11.1, is_replayable=True, is_elsewhere=True)
+    assert decision == Wait(10.0 + WINDOW - LAST_WORD)
+    assert retry.failed(1, failure(Verdict.DEAD, silent_for=2.5), 12.5) == Again(
+        "attempt 1 ended: 3 keep-alive probes unanswered, silent for 2.50 s"
+    )
+
+
+def test_the_second_death_may_come_too_late() -> None:
+    retry, _ = make("PUT")
+    retry.started()
+    retry.failed(1, failure(Verdict.DEAD, silent_for=2.5), 12.5)  # since 10.0
+    retry.started()
+    dead = failure(Verdict.DEAD, silent_for=2.5)
+    assert retry.failed(2, dead, 15.1) == GiveUp("the window is over")  # since 12.6
+
+
+@pytest.mark.parametrize(
+    ("dies_at", "decision"),
+    [
+        pytest.param(13.94, GiveUp("the window is over"), id="not within the first window"),
+        pytest.param(
+            13.96,
+            Again("attempt 2 ended: 3 keep-alive probes unanswered, silent for 2.50 s"),
+            id="right after it",
+        ),
+        pytest.param(
+            43.0,
+            Again("attempt 2 ended: 3 keep-alive probes unanswered, silent for 2.50 s"),
+            id="after half a minute of thinking",
+        ),
+    ],
+)
+def test_a_server_alive_past_the_window_opens_a_new_one(dies_at: float, decision: Decision) -> None:
+    retry, _ = make("PUT")
+    retry.started()
+    retry.failed(1, failure(Verdict.DEAD, silent_for=2.5), 12.5)  # the window ends at 13.95
+    retry.started()
+    dead = failure(Verdict.DEAD, silent_for=2.5)
+    assert retry.failed(2, dead, dies_at + 2.5) == decision
+
+
+def test_a_connection_closed_without_a_word_opens_the_window_now() -> None:
+    retry, _ = make()
+    retry.started()
+    assert isinstance(retry.failed(1, failure(Verdict.CLOSED), 10.0), Again)
+    assert retry.window_ends_at == 10.0 + WINDOW - LAST_WORD
+
+
+def test_refused_opens_no_window() -> None:
+    retry, _ = make()
+    retry.started()
+    retry.failed(1, failure(Verdict.REFUSED, sent=0), 10.0)
+    assert retry.window_ends_at == math.inf
+
+
+def test_the_window_s_end_ends_what_is_suspect_only() -> None:
+    retry, _ = make()
+    retry.started()
+    retry.suspected(1, silence(1.0), 11.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    assert retry.window_ended() == Wait(math.inf)  # the second one is not suspect: it is waited for
+    retry.suspected(2, silence(1.0), 21.0, is_replayable=True, is_elsewhere=False)
+    assert retry.is_hopeless
+    assert retry.window_ends_at == 20.0 + WINDOW - LAST_WORD
+    assert retry.window_ended() == GiveUp("the window is over")
+
+
+def test_a_suspect_dies_beside_a_healthy_attempt_which_is_waited_for() -> None:
+    retry, budget = make()
+    retry.started()
+    retry.suspected(1, silence(1.0), 11.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    dead = failure(Verdict.DEAD, silent_for=2.5)
+    assert retry.failed(1, dead, 12.5) == Wait(10.0 + WINDOW - LAST_WORD)
+    assert retry.answered(2, 200, 99.0, is_replayable=True, is_elsewhere=True) == Relay(2)
+    assert budget.asked == 1
+
+
+def test_the_second_attempt_fails_beside_a_suspect_and_a_third_is_made() -> None:
+    retry, budget = make()
+    retry.started()
+    retry.suspected(1, silence(1.0), 11.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    assert retry.failed(2, failure(Verdict.CLOSED), 11.2) == Again("attempt 2 ended: closed")
+    assert budget.asked == 1  # there are as many copies as before
+    retry.started()
+    # No attempt is left, and the suspect may still be alive.
+    assert retry.failed(3, failure(Verdict.CLOSED), 11.3) == Wait(10.0 + WINDOW - LAST_WORD)
+    dead = failure(Verdict.DEAD, silent_for=2.5)
+    assert retry.failed(1, dead, 12.5) == GiveUp("3 attempts were made")
+
+
+@pytest.mark.parametrize(
+    "verdict", [Verdict.REFUSED, Verdict.CLOSED, Verdict.DEAD, Verdict.SLOW, Verdict.FAILED]
+)
+def test_a_held_answer_is_relayed_when_what_follows_fails(verdict: Verdict) -> None:
+    retry, _ = make(max_attempts=2)
+    retry.started()
+    decision = retry.answered(1, 503, 10.0, is_replayable=True, is_elsewhere=True)
+    assert decision == Again("attempt 1 was answered with 503")
+    retry.started()
+    assert retry.failed(2, failure(verdict, elsewhere=False), 11.0) == Relay(1)
+
+
+def test_a_held_answer_is_relayed_at_the_window_s_end() -> None:
+    retry, _ = make()
+    retry.started()
+    retry.suspected(1, silence(1.0), 11.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    decision = retry.answered(2, 503, 11.2, is_replayable=True, is_elsewhere=True)
+    assert decision == Wait(10.0 + WINDOW - LAST_WORD)
+    assert retry.window_ended() == Relay(2)
+
+
+def test_of_two_held_answers_the_later_is_relayed() -> None:
+    retry, budget = make(copies=1)
+    retry.started()
+    retry.answered(1, 503, 10.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    assert retry.answered(2, 502, 11.0, is_replayable=True, is_elsewhere=True) == Relay(2)
+    assert budget.asked == 2
+
+
+def test_which_answers_call_for_another() -> None:
+    assert make("PUT")[0].calls_for_another(503)
+    assert not make("PUT")[0].calls_for_another(500)
+    assert not make("POST")[0].calls_for_another(503)
+    assert make("POST with Idempotency-Key")[0].calls_for_another(503)
+
+
+def test_repr_says_how_it_stands() -> None:
+    retry, _ = make()
+    retry.started()
+    retry.suspected(1, silence(1.0), 11.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    assert repr(retry) == "<Retry GET, attempt 2 of 3, outstanding [1, 2], suspect [1]>"
