@@ -33,7 +33,6 @@ from haclient.engine.replay import as_content
 from haclient.errors import BadRequestError, UrlError
 from haclient.net import Dialer, Resolver
 from haclient.net.dialer import SocketDialer
-from haclient.net.proxy_tunnel import proxy_fields
 from haclient.response import Headers, Response
 from haclient.types import Fields, Order
 
@@ -262,8 +261,6 @@ class Client:
             live = self._live_for(spec, spec)
             path, is_target_whole = url, False
         fields = _as_fields(headers)
-        if live.proxy is not None and not live.first_tier[0].origin.is_secure:
-            fields = (*fields, *proxy_fields(live.proxy))
         return live, Request(
             method,
             path,

@@ -145,6 +145,8 @@ class InterimReceived(msgspec.Struct, frozen=True):
     attempt: int
     status: int
     fields: Fields
+    reason: bytes = b""
+    http_version: bytes = b"1.1"
 
 
 class ResponseStarted(msgspec.Struct, frozen=True):

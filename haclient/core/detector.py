@@ -13,7 +13,7 @@ each state that an outstanding request can be in:
 
     state (from TCP_INFO)        sign of death                              suspect   dead
     in flight: unacked > 0       retransmissions unanswered                 1         2, settled
-    window shut: notsent > 0     window probes unanswered                   1, settled   3, settled
+    window shut: notsent > 0     window probes unanswered                   2, settled   3, settled
     silent: nothing under way    our keep-alive probes unanswered           1, settled   3, a gap each
 
 "Settled" means that since the sign was seen `srtt + 4 * rttvar` (at least 100 ms) went by without
@@ -41,6 +41,7 @@ from haclient.core.keepalive import (
     FIRST_LOOK,
     LOOK_EVERY,
     SILENCE_BEFORE_PROBE,
+    SUSPECT_AFTER_WINDOW_PROBES,
     probe_gap,
     settle_time,
 )
@@ -93,6 +94,11 @@ class DeclareDead(msgspec.Struct, frozen=True):
 Action = Probe | Suspect | Clear | DeclareDead
 
 NOTHING: tuple[Action, ...] = ()
+
+SUSPECT_AFTER = {
+    EvidenceKind.RETRANSMITS: 1,
+    EvidenceKind.WINDOW_PROBES: SUSPECT_AFTER_WINDOW_PROBES,
+}
 
 
 class Detector:
@@ -200,7 +206,7 @@ class Detector:
             return NOTHING
         if count > self._marked and self._marked < fatal:
             self._settled_at = now + settle_time(info.rtt, info.rttvar)
-            if not self._marked:
+            if self._marked < SUSPECT_AFTER[kind] <= count:
                 # A retransmission time-out is itself the settled absence of an acknowledgement
                 # (RFC 6298); a window probe may have left a moment ago.
                 is_settled = kind is EvidenceKind.RETRANSMITS
@@ -209,7 +215,8 @@ class Detector:
         evidence = Evidence(kind, count, now - self._heard_at)
         if self._marked >= fatal and now >= self._settled_at:
             return self._condemn(evidence)
-        return self._suspect(evidence) if now >= self._suspect_at else NOTHING
+        is_sign = self._marked >= SUSPECT_AFTER[kind] and now >= self._suspect_at
+        return self._suspect(evidence) if is_sign else NOTHING
 
     def _weigh_silence(self, now: Instant, info: TcpInfo) -> tuple[Action, ...]:
         """Nothing is under way: only a probe of our own can tell."""

@@ -39,6 +39,7 @@ __all__ = [
     "MIN_SETTLE",
     "RTO_MAX_MS",
     "SILENCE_BEFORE_PROBE",
+    "SUSPECT_AFTER_WINDOW_PROBES",
     "Bounds",
     "KernelFallback",
     "Plan",
@@ -80,6 +81,12 @@ one in a thousand."""
 
 DEAD_AFTER_RETRANSMITS = 2
 """Unanswered time-outs; by then the segment went out four times, the tail loss probe included."""
+
+SUSPECT_AFTER_WINDOW_PROBES = 2
+"""A living peer answers bare probes at most once in 500 ms (tcp_invalid_ratelimit), and the second
+window probe comes 0.4 s after the first: one unanswered is no sign of death (measured on loopback:
+tcpi_probes stands at 1 from 1.06 to 1.86 s with a server that is merely not reading, and never
+reaches 2)."""
 
 DEAD_AFTER_WINDOW_PROBES = 3
 """As DEAD_AFTER_PROBES: these are probes as well, only that the kernel sends them."""
@@ -187,7 +194,8 @@ def detection_bounds(
             SILENCE_BEFORE_PROBE + DEAD_AFTER_PROBES * probe_gap(srtt, rttvar),
         ),
         WatchPhase.WINDOW_SHUT: Bounds(
-            window_probe + settle + late, DEAD_AFTER_WINDOW_PROBES * window_probe + settle + late
+            SUSPECT_AFTER_WINDOW_PROBES * window_probe + settle + late,
+            DEAD_AFTER_WINDOW_PROBES * window_probe + settle + late,
         ),
     }
 

@@ -211,6 +211,7 @@ class Retry:
         if self._outstanding:
             self._held = attempt
             return Wait(self.window_ends_at)
+        self._alive_at(now)
         if is_replayable and is_elsewhere and self._may_start(now) and self._budget.withdraw(now):
             self._held = attempt
             return Again(f"attempt {attempt} was answered with {status}")
@@ -245,7 +246,7 @@ class Retry:
     def _why_not_again(self, failure: Failure, now: Instant) -> str:
         """Why the request may not be sent again; empty where it may."""
         verdict = failure.verdict
-        if verdict in (Verdict.REFUSED, Verdict.FAILED, Verdict.CANCELLED):
+        if verdict not in LOST:
             # Refused: every address of every tier was asked by this very attempt.
             return "every address was tried" if verdict is Verdict.REFUSED else verdict.value
         if failure.bytes_sent and not self._facts.is_idempotent:
@@ -271,11 +272,13 @@ class Retry:
         return self._started < self._max_attempts and now < self.window_ends_at
 
     def _in_trouble_since(self, last_sign_of_life: Instant) -> None:
-        if last_sign_of_life > self.window_ends_at:
-            # The trouble of then is over: a server has been alive since. This is a new one.
-            self._trouble_since = last_sign_of_life
-        else:
-            self._trouble_since = min(self._trouble_since, last_sign_of_life)
+        self._alive_at(last_sign_of_life)
+        self._trouble_since = min(self._trouble_since, last_sign_of_life)
+
+    def _alive_at(self, sign_of_life: Instant) -> None:
+        """A trouble whose window a living server has outlasted is over; the next is a new one."""
+        if sign_of_life >= self.window_ends_at:
+            self._trouble_since = math.inf
 
     def _end(self, attempt: int) -> None:
         self._outstanding.discard(attempt)

@@ -12,6 +12,8 @@ clean end state) or `abandon` (closed). Whoever creates an attempt calls one of 
 
 from __future__ import annotations
 
+import ssl
+
 import trio
 
 from haclient import events
@@ -32,7 +34,7 @@ from haclient.errors import ContentTooLargeError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
 from haclient.net.http1 import ConnectionLost, Garbled, Head
-from haclient.net.tls import describe_tls
+from haclient.net.tls import describe_tls, tls_words
 from haclient.net.watch import Outstanding
 from haclient.types import (
     AttemptRecord,
@@ -210,7 +212,14 @@ class Attempt:
     def _note_interim(self, head: Head) -> None:
         if self._observe is not None:
             self._observe(
-                events.InterimReceived(trio.current_time(), self.number, head.status, head.fields)
+                events.InterimReceived(
+                    trio.current_time(),
+                    self.number,
+                    head.status,
+                    head.fields,
+                    head.reason,
+                    head.http_version,
+                )
             )
 
     def _note_head(self, head: Head) -> None:
@@ -467,6 +476,10 @@ class Attempt:
 def _cause(exc: BaseException) -> str:
     """The system's own words, where trio wrapped them."""
     cause = exc.__cause__
+    if isinstance(cause, ssl.SSLEOFError):
+        return "the connection ended without TLS's close_notify"
+    if isinstance(cause, ssl.SSLError):
+        return tls_words(cause)
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
     return str(exc) or "the connection broke"
@@ -479,6 +492,6 @@ def _kernel_evidence(exc: BaseException) -> Evidence | None:
         return Evidence(EvidenceKind.TIMED_OUT, 0, 0.0)
     if isinstance(cause, ConnectionResetError | BrokenPipeError):
         return Evidence(EvidenceKind.RESET, 0, 0.0)
-    if isinstance(cause, OSError):
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
         return Evidence(EvidenceKind.UNREACHABLE, 0, 0.0)
     return None

@@ -198,7 +198,7 @@ class Reach(msgspec.Struct, eq=False):
             opened.connected_at,
             opened.usable_at,
         )
-        connection.is_absolute_form = self.target.proxy is not None and not opened.origin.is_secure
+        connection.proxy = self.target.proxy
         self.target.pool.opened(connection.key, connection)
         return connection
 

@@ -20,6 +20,7 @@ from haclient.errors import ContentError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
+from haclient.net.proxy_tunnel import fields_through
 
 __all__ = ["Sending"]
 
@@ -73,14 +74,16 @@ class Sending:
         self.is_short_of_content = False
         self.early_head: Head | None = None
         self.error: Exception | None = None
-        target = prefix + request.target
-        if connection.is_absolute_form:
+        target, fields = prefix + request.target, request.fields
+        if connection.proxy is not None:
+            is_tunnel = connection.origin.is_secure
+            fields = fields_through(connection.proxy, fields, is_tunnel=is_tunnel)
             # RFC 9112, section 3.2.2: a forward proxy is told the whole URL.
-            target = f"{connection.origin}{target}"
+            target = target if is_tunnel else f"{connection.origin}{target}"
         self.head = write_request_head(
             request.method,
             target,
-            request.fields,
+            fields,
             connection.origin.authority,
             request.content.length,
         )

@@ -11,6 +11,7 @@ from collections.abc import Hashable
 
 import trio
 
+from haclient.core.url import Url
 from haclient.net import Transport
 from haclient.net.http1 import Http1
 from haclient.types import Endpoint, Instant, Origin
@@ -26,7 +27,7 @@ class Connection:
         exchanges: how many it has carried.
         connected_at, usable_at: instants of its own making, for the record of its first exchange.
         is_plain: nothing stands between HTTP and the transport.
-        is_absolute_form: at the other end is a forward proxy, which is told whole URLs.
+        proxy: the forward proxy that it goes through, if any.
     """
 
     __slots__ = (
@@ -34,10 +35,10 @@ class Connection:
         "endpoint",
         "exchanges",
         "http",
-        "is_absolute_form",
         "is_plain",
         "key",
         "origin",
+        "proxy",
         "stream",
         "transport",
         "usable_at",
@@ -61,7 +62,7 @@ class Connection:
         self.connected_at = connected_at
         self.usable_at = usable_at
         self.exchanges = 0
-        self.is_absolute_form = False
+        self.proxy: Url | None = None
         self.is_plain = id(stream) == id(transport)
 
     def __repr__(self) -> str:

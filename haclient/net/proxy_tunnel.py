@@ -1,6 +1,8 @@
-"""A tunnel through a forward proxy: CONNECT, answered with 2xx (RFC 9110, section 9.3.6).
+"""A forward proxy: the tunnel to https origins, and the fields that are for the proxy alone.
 
-Nothing of the client's own is sent before the 2xx. The proxy's credentials go to the proxy only.
+A tunnel is CONNECT, answered with 2xx (RFC 9110, section 9.3.6); nothing of the client's own is sent
+before that. The proxy's credentials go to the proxy only, whatever the request bears: a target may
+have http and https URLs, and what is told the proxy of the one would reach the server of the other.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from haclient.errors import ProxyError
 from haclient.net import Transport
 from haclient.types import Fields, Origin
 
-__all__ = ["open_tunnel", "proxy_fields"]
+__all__ = ["fields_through", "open_tunnel", "proxy_fields"]
+
+FOR_THE_PROXY = frozenset({b"proxy-authorization", b"proxy-connection"})
 
 MAX_CONNECT_HEAD_BYTES = 16384
 
@@ -27,6 +31,18 @@ def proxy_fields(proxy: Url) -> Fields:
         return (keep,)
     token = base64.b64encode(b":".join(proxy.credentials))  # RFC 7617, section 2
     return ((b"Proxy-Authorization", b"Basic " + token), keep)
+
+
+def fields_through(proxy: Url, fields: Fields, *, is_tunnel: bool) -> Fields:
+    """Returns a request's fields as they go out on a connection through `proxy`.
+
+    To the proxy itself: with `proxy_fields` behind them, where they lack one. Through a tunnel: without
+    any of them.
+    """
+    if is_tunnel:
+        return tuple(field for field in fields if field[0].lower() not in FOR_THE_PROXY)
+    names = {name.lower() for name, _ in fields}
+    return (*fields, *(field for field in proxy_fields(proxy) if field[0].lower() not in names))
 
 
 async def open_tunnel(transport: Transport, origin: Origin, proxy: Url) -> None:

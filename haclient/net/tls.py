@@ -20,7 +20,7 @@ from haclient.core.spec import TlsSettings
 from haclient.errors import BadRequestError, CertificateError, TlsError
 from haclient.net import Transport
 
-__all__ = ["TlsFileError", "describe_tls", "make_context", "start_tls"]
+__all__ = ["TlsFileError", "describe_tls", "make_context", "start_tls", "tls_words"]
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 

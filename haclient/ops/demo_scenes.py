@@ -94,6 +94,7 @@ class Play:
         async with self._client() as reader, self._client(pool_idle_timeout=0.0) as writer:
             load = Load(self._url, reader, writer)
             self._screen.open(self._servers, load.samples)
+            await trio.sleep(self._pace.rest / 4)  # three processes have just started
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._show_lines)
                 async with trio.open_nursery() as loading:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from haclient.ops.demo_figures import HEADINGS, Figures
@@ -143,6 +144,9 @@ class RichScreen:
         from rich.console import Console
         from rich.live import Live
 
+        for module in ("box", "rule", "table", "text"):
+            # All that is drawn later, so that no import falls into the middle of a race.
+            import_module(f"rich.{module}")
         self._console = Console(file=stream, highlight=False)
         self._live = Live(
             console=self._console, auto_refresh=False, transient=True, redirect_stdout=False

@@ -81,6 +81,7 @@ async def measure(*, caps_window_probes: bool) -> tuple[Measured, ...]:
 async def _watch_dying(watch: Watch, result: Measured) -> None:
     """Blackholes a peer in the state that `result` is about, and waits for both verdicts."""
     async with _connected() as (transport, peer):
+        sent_at = trio.current_time()
         if result.phase is WatchPhase.IN_FLIGHT:
             blackhole(peer)
             await transport.send_all(b"?")
@@ -94,20 +95,22 @@ async def _watch_dying(watch: Watch, result: Measured) -> None:
                 pass
             await trio.sleep(FULL_AFTER)
             blackhole(peer)
-        await _look_after(watch, transport, result)
+        await _look_after(watch, transport, sent_at, result)
 
 
 async def _watch_living(watch: Watch, result: Measured) -> None:
     """A peer that has the request, acknowledges, and says nothing, for as long as it takes."""
     async with _connected() as (transport, peer):
+        sent_at = trio.current_time()
         await transport.send_all(b"?")
         peer.recv(1)
-        await _look_after(watch, transport, result)
+        await _look_after(watch, transport, sent_at, result)
 
 
-async def _look_after(watch: Watch, transport: SocketTransport, result: Measured) -> None:
+async def _look_after(
+    watch: Watch, transport: SocketTransport, sent_at: Instant, result: Measured
+) -> None:
     """Puts the connection under the watch until it is declared dead."""
-    began_at = trio.current_time()
     is_dead = trio.Event()
 
     def observe(event: events.Event) -> None:
@@ -115,14 +118,14 @@ async def _look_after(watch: Watch, transport: SocketTransport, result: Measured
             case events.Probed():
                 result.probes += 1
             case events.Suspected(evidence=evidence):
-                result.suspect = _since(result, began_at, event.at, evidence)
+                result.suspect = _since(result, sent_at, event.at, evidence)
             case events.DeclaredDead(evidence=evidence):
-                result.dead = _since(result, began_at, event.at, evidence)
+                result.dead = _since(result, sent_at, event.at, evidence)
                 is_dead.set()
             case _:
                 pass
 
-    entry = Outstanding(transport, began_at, NEVER, observe=observe)
+    entry = Outstanding(transport, sent_at, NEVER, observe=observe)
     watch.add(entry)
     try:
         await is_dead.wait()

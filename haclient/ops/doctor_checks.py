@@ -24,7 +24,6 @@ from haclient.net.blackhole import blackhole
 from haclient.net.resolver import SystemResolver
 from haclient.net.sockopts import (
     IP_RECVERR,
-    IPV6_RECVERR,
     TCP_RTO_MAX_MS,
     start_keepalive,
     tcp_info_works,
@@ -144,10 +143,7 @@ def _rto_max() -> Check:
 
 
 def _set_recverr(sock: socket.socket) -> None:
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
 
 
 def _recverr() -> Check:

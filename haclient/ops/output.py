@@ -1,4 +1,4 @@
-"""Where an answer goes: stdout or a file, whole or as it arrives, and the bar that shows it coming.
+"""Where an answer goes: stdout or a file, as it arrives.
 
 What is written is the content, and with -i and -I the heads before it, in curl's form; everything
 else belongs on stderr. Binary content is not written to a terminal, as in curl: a NUL in the first
@@ -8,17 +8,23 @@ leaves an old one as it was.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import BinaryIO, Self
-from urllib.parse import unquote
 
 from haclient.core.url import Url
 from haclient.ops.command_line import CommandError
 from haclient.ops.exit_codes import ExitCode
+from haclient.types import Fields
 
-__all__ = ["Output", "file_name_of"]
+__all__ = ["Output", "file_name_of", "head_lines"]
+
+LOOKED_AT_BYTES = 2000
+"""Of the first piece, for a NUL; as curl has it."""
 
 
 def file_name_of(url: Url) -> str:
@@ -27,6 +33,8 @@ def file_name_of(url: Url) -> str:
     Raises:
         CommandError: it has none (23, as curl).
     """
+    from urllib.parse import unquote  # 2 ms: for -O alone
+
     name = os.path.basename(unquote(url.path))
     if not name or name in {".", ".."} or "\0" in name:
         raise CommandError(
@@ -35,20 +43,29 @@ def file_name_of(url: Url) -> str:
     return name
 
 
+def head_lines(http_version: bytes, status: int, reason: bytes, fields: Fields) -> bytes:
+    """A response's head as it came, but for white space that has no meaning."""
+    lines = [b"HTTP/%b %d %b" % (http_version, status, reason)]
+    lines += [name + b": " + value if value else name + b":" for name, value in fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
 class Output:
     """One URL's output: stdout where `path` is None or "-".
 
     Attributes:
+        path: of the file; None is stdout.
         written: bytes of content so far.
         is_terminal: what is written is read by a person at once.
     """
 
-    def __init__(self, path: str | None, *, may_be_binary: bool = False) -> None:
+    def __init__(self, path: str | None) -> None:
         self.path = None if path == "-" else path
         self.written = 0
+        self.is_terminal = self.path is None and sys.stdout is not None and sys.stdout.isatty()
+        # Who says "-o -" wants it there, whatever it is.
+        self._is_checked = path == "-" or not self.is_terminal
         self._file: BinaryIO | None = None
-        self.is_terminal = self.path is None and sys.stdout.isatty()
-        self._is_checked = may_be_binary or not self.is_terminal
 
     def __enter__(self) -> Self:
         return self
@@ -59,11 +76,24 @@ class Output:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file is not None and self.path is not None:
-            self._file.close()
+        file, self._file = self._file, None
+        if file is None or self.path is None:
+            return
+        try:
+            with self._telling_why():
+                file.close()
+        except CommandError:
+            # What came first is what there is to tell.
+            if exc is None:
+                raise
 
     def write_head(self, data: bytes) -> None:
-        """A head among the output (-i, -I)."""
+        """A head among the output (-i, -I).
+
+        Raises:
+            CommandError: it cannot be written (23).
+            BrokenPipeError: whoever read stdout has left.
+        """
         self._write(data)
 
     def write(self, data: bytes) -> None:
@@ -71,10 +101,11 @@ class Output:
 
         Raises:
             CommandError: it is binary, and the output a terminal (23); or it cannot be written (23).
+            BrokenPipeError: whoever read stdout has left.
         """
         if not self._is_checked:
             self._is_checked = True
-            if b"\0" in data[:2000]:
+            if b"\0" in data[:LOOKED_AT_BYTES]:
                 raise CommandError(
                     "the content is binary and would mess up the terminal: "
                     "save it with -o FILE, or insist with -o -",
@@ -83,42 +114,50 @@ class Output:
         self._write(data)
         self.written += len(data)
 
-    def touch(self) -> None:
-        """An answer without content still makes its file, as curl's does."""
-        if self.path is not None:
-            self._open()
+    def finish(self) -> None:
+        """The content is whole: its file is there even without a byte, and nothing is held back.
 
-    def flush(self) -> None:
-        """What was written is with the operating system."""
-        if self._file is not None:
-            self._guarded(self._file.flush)
+        Raises:
+            As `write_head`.
+        """
+        if self.path is not None:
+            with self._telling_why():
+                self._opened().flush()
 
     def _write(self, data: bytes) -> None:
-        file = self._open()
-        self._guarded(lambda: file.write(data))
-        if self.path is None:
-            self._guarded(file.flush)
-
-    def _open(self) -> BinaryIO:
-        if self._file is None:
+        with self._telling_why():
+            file = self._opened()
+            file.write(data)
             if self.path is None:
-                self._file = sys.stdout.buffer
+                file.flush()
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            if self.path is not None:
+                self._file = open(self.path, "wb")  # noqa: SIM115  (closed by __exit__)
+            elif sys.stdout is None:
+                # Started with stdout closed ("haclient ... >&-").
+                raise ValueError("it is closed")
             else:
-                try:
-                    self._file = open(self.path, "wb")  # noqa: SIM115  (closed by __exit__)
-                except (OSError, ValueError) as exc:
-                    raise self._failed(exc) from exc
+                self._file = sys.stdout.buffer
         return self._file
 
-    def _guarded(self, do: object) -> None:
+    @contextmanager
+    def _telling_why(self) -> Iterator[None]:
         try:
-            do()  # type: ignore[operator]
+            yield
         except BrokenPipeError:
             raise
-        except OSError as exc:
-            raise self._failed(exc) from exc
+        except (OSError, ValueError) as exc:
+            why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+            where = f"the file {self.path!r}" if self.path is not None else "the output"
+            remedy = _REMEDIES.get(getattr(exc, "errno", None) or 0, "name another file with -o")
+            raise CommandError(
+                f"{where} cannot be written: {why}; {remedy}", ExitCode.WRITE_ERROR
+            ) from exc
 
-    def _failed(self, exc: Exception) -> CommandError:
-        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        where = f"the file {self.path!r}" if self.path is not None else "the output"
-        return CommandError(f"{where} cannot be written: {why}", ExitCode.WRITE_ERROR)
+
+_REMEDIES = {
+    errno.ENOSPC: "make room there, or name another file with -o",
+    errno.ENOENT: "make its directory first",
+}

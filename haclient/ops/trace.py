@@ -6,7 +6,7 @@ one step of the request's way (name, race, connection, sent, silence, verdict, n
 each with the seconds since the trace began and the number of its attempt in a colour of its own;
 the last line says what it cost.
 
-      0.001  1 + 10.0.0.1:8080 connected in 0.9 ms, first of 2
+      0.001  1 + 10.0.0.1:8080 connected in 0.9 ms, ahead of 10.0.0.2:8080
       0.001  1 > GET /orders/7 sent, 131 bytes
       1.002  1 . silent for 1.00 s: probe sent
       1.103  1 ? suspect: 1 keep-alive probe unanswered, silent for 1.10 s
@@ -85,6 +85,7 @@ class Timeline:
         self._connects: dict[tuple[int, Endpoint], Instant] = {}
         self._slower: list[Endpoint] = []
         self._sent_at: dict[int, Instant] = {}
+        self._probed_at: dict[int, Instant] = {}
         self._alive_until: tuple[Instant, Endpoint] | None = None
         self._declared_dead: set[int] = set()
         self._answer: events.ResponseStarted | None = None
@@ -115,8 +116,7 @@ class Timeline:
                 text = f"{method} {target} sent, {bytes_sent} bytes"
                 self._line(at, attempt, Sign.SENT, printable(text))
             case events.Probed(at, attempt, _, silent_for):
-                text = f"silent for {silent_for:.2f} s: probe sent"
-                self._line(at, attempt, Sign.SILENT, text, Colour.DIM)
+                self._probed(at, attempt, silent_for)
             case events.Suspected(at, attempt, endpoint, evidence):
                 self._note_trouble(at - evidence.silent_for, endpoint)
                 text = f"suspect: {evidence_words(evidence)}"
@@ -199,6 +199,15 @@ class Timeline:
         if slower:
             text += f", ahead of {', '.join(str(endpoint) for endpoint in slower)}"
         self._line(event.at, event.attempt, Sign.DONE, text, Colour.GREEN)
+
+    def _probed(self, at: Instant, attempt: int, silent_for: float) -> None:
+        """There is no event for an answered probe: that the silence began anew is its answer."""
+        last = self._probed_at.get(attempt, at)
+        self._probed_at[attempt] = at
+        text = f"silent for {silent_for:.2f} s: probe sent"
+        if at - silent_for > last:
+            text = f"alive, it answered the probe; silent for {silent_for:.2f} s again: probe sent"
+        self._line(at, attempt, Sign.SILENT, text, Colour.DIM)
 
     # --- ends ----------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ def rounded(bounds: Bounds) -> tuple[float, float]:
         pytest.param(WatchPhase.CONNECT, 1.0, 1.0, id="connecting: connect_timeout"),
         pytest.param(WatchPhase.IN_FLIGHT, 0.55, 1.2, id="in flight: two retransmissions"),
         pytest.param(WatchPhase.SILENT, 1.1, 2.5, id="silent: a second, and three probes"),
-        pytest.param(WatchPhase.WINDOW_SHUT, 1.32, 3.36, id="window shut: three window probes"),
+        pytest.param(WatchPhase.WINDOW_SHUT, 2.34, 3.36, id="window shut: three window probes"),
     ],
 )
 def test_bounds_without_a_round_trip(phase: WatchPhase, suspect: float, dead: float) -> None:
@@ -59,7 +59,7 @@ def test_bounds_without_a_round_trip(phase: WatchPhase, suspect: float, dead: fl
     [
         pytest.param(WatchPhase.IN_FLIGHT, 1.45, 3.5, id="in flight: the time-out is 0.6 s"),
         pytest.param(WatchPhase.SILENT, 1.6, 2.8, id="silent: probes 0.6 s apart"),
-        pytest.param(WatchPhase.WINDOW_SHUT, 1.82, 3.86, id="window shut: 0.6 s to settle"),
+        pytest.param(WatchPhase.WINDOW_SHUT, 2.84, 3.86, id="window shut: 0.6 s to settle"),
     ],
 )
 def test_bounds_at_200_ms_after_one_sample(phase: WatchPhase, suspect: float, dead: float) -> None:
@@ -193,7 +193,7 @@ def test_a_plan_explains_itself() -> None:
         "connecting: given up after 1 s, resent within 2 s",
         "data in flight: suspect within 0.55 s, dead within 1.2 s, resent within 2.2 s",
         "silent: suspect within 1.1 s, dead within 2.5 s, resent within 3.5 s",
-        "window shut: suspect within 1.32 s, dead within 3.36 s, resent within 4.36 s,"
+        "window shut: suspect within 2.34 s, dead within 3.36 s, resent within 4.36 s,"
         " 0.36 s beyond the window if a connect times out",
     )
 

@@ -155,8 +155,8 @@ DECIDE = {"failed": decide_failed, "suspected": decide_suspected, "answered": de
 
 def attempts_allowed(combination: Combination) -> int:
     """So that none is left, or one, when the decision is due."""
-    started = 1 + (combination.get("beside", "nothing") != "nothing")
-    started += combination.get("earlier", "nothing") != "nothing"
+    before = (combination.get("beside", "nothing"), combination.get("earlier", "nothing"))
+    started: int = 3 - before.count("nothing")
     if combination.get("attempts") == "none left":
         return started
     return 3 if "attempts" not in combination else started + 1

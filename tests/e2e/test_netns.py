@@ -43,16 +43,18 @@ from tests.support.origin import Behaviour
 
 pytestmark = pytest.mark.netns
 
-Times = dict[str, float]
-"""What was measured, in seconds, each by what it is."""
-
-Run = Callable[[World], Awaitable[Times]]
+Run = Callable[[World], Awaitable[str]]
+"""Returns what was measured, for a person."""
 
 PATIENCE = 40.0
 """Seconds, for a whole scenario."""
 
 BUILT_AT_ONCE = 4
 """Worlds. Each starts three or four Python processes."""
+
+APART = 0.05
+"""Seconds between the starts of two scenarios, so that they do not wait for the processor: one that
+cannot connect for 250 ms is off to the next address."""
 
 LONG = Behaviour(think=60.0)
 """Of a server that will not answer within any scenario."""
@@ -111,12 +113,13 @@ async def ask_of_a_thinker(world: World, method: str = "GET") -> None:
 
 
 async def warm_up(world: World, requests: int = 1) -> None:
-    """Leaves so many idle connections to the first server."""
+    """Leaves so many idle connections; where it is one, to the first server."""
     if requests > 1:
-        await world.servers[0].set(Behaviour(think=0.3))
+        await world.servers[0].set(Behaviour(think=0.5))  # so that none serves twice
     await world.client.ask(times=requests)
-    for _ in range(requests):
-        await answered(world.client, "a", 0.0, 5.0)
+    replies = [await world.client.reply() for _ in range(requests)]
+    assert {reply.status for reply in replies} == {200}
+    assert replies[0].by == "a" or requests > 1
     await trio.sleep(0.1)  # for acknowledgements that are late
     world.client.forget()
 
@@ -126,7 +129,7 @@ async def warm_up(world: World, requests: int = 1) -> None:
 Fault = Callable[[Server], Awaitable[float]]
 
 
-async def lost_while_thinking(world: World, fault: Fault) -> Times:
+async def lost_while_thinking(world: World, fault: Fault) -> str:
     """All was acknowledged; then the server is gone. Only a probe of our own can tell."""
     first, second = world.servers
     await ask_of_a_thinker(world)
@@ -135,7 +138,7 @@ async def lost_while_thinking(world: World, fault: Fault) -> Times:
     assert evidence_of(world.client, "suspected") == ("keepalive_probes", 1)
     assert verdicts(world.client) == [(at(first), "superseded"), (at(second), "answered")]
     assert await second.origin.executed() == 1
-    return {"from the request": reply.took, "from the fault": reply.at - fault_at}
+    return f"{reply.took:.2f} s after the request, {reply.at - fault_at:.2f} s after the fault"
 
 
 THINKING: dict[str, tuple[Fault, bool]] = {
@@ -165,7 +168,7 @@ for sentence, (fault, is_ipv6) in THINKING.items():
 
 
 @scenario("the command does as the library does, with the evidence in its trace")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     first, second = world.servers
     await first.set(LONG)
     words = f"--resolve {NAME}:{PORT}:{first.address},{second.address} --order listed"
@@ -194,11 +197,11 @@ async def _(world: World) -> Times:
     trace = [json.loads(line) for line in ran[0].stderr.splitlines()]
     (suspected,) = [line for line in trace if line["event"] == "suspected"]
     assert (suspected["address"], suspected["evidence"]["kind"]) == (at(first), "keepalive_probes")
-    return {"from the request": float(took)}
+    return f"{float(took):.2f} s after the request"
 
 
 @scenario("a server rebooted while it thinks resets the connection when it is next probed")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     first = world.servers[0]
     await ask_of_a_thinker(world)
     back_at = await first.reboot()
@@ -207,22 +210,22 @@ async def _(world: World) -> Times:
     ended = world.client.all("attempt_ended")[0]
     assert (ended["address"], ended["verdict"]) == (at(first), "closed")
     assert ended["evidence"]["kind"] == "reset"
-    return {"from the request": reply.took, "from being back": reply.at - back_at}
+    return f"{reply.took:.2f} s after the request, {reply.at - back_at:.2f} s after it was back"
 
 
 @scenario("a PUT is resent once its server is proved dead, by three probes")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     first, second = world.servers
     await ask_of_a_thinker(world, "PUT")
     fault_at = await first.drop()
     reply = await answered(world.client, "b", 2.3, 4.0)
     assert evidence_of(world.client, "declared_dead") == ("keepalive_probes", 3)
     assert verdicts(world.client) == [(at(first), "dead"), (at(second), "answered")]
-    return {"from the request": reply.took, "from the fault": reply.at - fault_at}
+    return f"{reply.took:.2f} s after the request, {reply.at - fault_at:.2f} s after the fault"
 
 
 @scenario("a POST is sent to nobody else, and its error says that it may have been processed")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     first, second = world.servers
     await ask_of_a_thinker(world, "POST")
     fault_at = await first.drop()
@@ -230,14 +233,14 @@ async def _(world: World) -> Times:
     assert (reply.error, reply.may_have_been_processed) == ("ServerDiedError", True)
     assert 2.3 <= reply.took <= 4.0
     assert await second.origin.log() == []
-    return {"from the request": reply.took, "from the fault": reply.at - fault_at}
+    return f"{reply.took:.2f} s after the request, {reply.at - fault_at:.2f} s after the fault"
 
 
 # --- Before the request is acknowledged ----------------------------------------------------------
 
 
 @scenario("lost before it is acknowledged, on a warm connection, a GET is answered by the other")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     first, second = world.servers
     await warm_up(world)
     await first.drop()
@@ -246,10 +249,10 @@ async def _(world: World) -> Times:
     assert evidence_of(world.client, "suspected") == ("retransmits", 1)
     assert verdicts(world.client) == [(at(first), "superseded"), (at(second), "answered")]
     assert await first.origin.executed() == 1  # the one that warmed up
-    return {"from the request": reply.took}
+    return f"{reply.took:.3f} s after the request"
 
 
-async def unreachable_in_flight(world: World) -> Times:
+async def unreachable_in_flight(world: World) -> str:
     """IP_RECVERR: what else would be a hint for the end of many retransmissions is an error."""
     first = world.servers[0]
     await warm_up(world)
@@ -259,17 +262,17 @@ async def unreachable_in_flight(world: World) -> Times:
     ended = world.client.all("attempt_ended")[0]
     assert (ended["address"], ended["verdict"]) == (at(first), "closed")
     assert ended["evidence"]["kind"] == "unreachable"
-    return {"from the request": reply.took}
+    return f"{reply.took:.3f} s after the request"
 
 
-async def unreachable_at_connect(world: World) -> Times:
+async def unreachable_at_connect(world: World) -> str:
     first, _ = world.servers
     await first.reject()
     await world.client.ask()
     reply = await answered(world.client, "b", 0.0, 0.5)
     failure = world.client.all("connection_attempt_ended")[0]
     assert (failure["address"], failure["failure"]) == (at(first), "unreachable")
-    return {"from the request": reply.took}
+    return f"{reply.took:.3f} s after the request"
 
 
 for version, is_ipv6 in {"": False, ", over IPv6": True}.items():
@@ -283,21 +286,21 @@ for version, is_ipv6 in {"": False, ", over IPv6": True}.items():
 
 
 @scenario("every SYN to one of three addresses is lost: no added time", servers=3, order="fastest")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     await world.servers[0].drop()
     await world.client.ask()
     reply = await world.client.reply()
     assert reply.status == 200
     assert reply.by in {"b", "c"}
     assert reply.took < 0.3
-    return {"from the request": reply.took}
+    return f"{reply.took:.3f} s after the request"
 
 
 # --- Alive ---------------------------------------------------------------------------------------
 
 
 @scenario("alive and slow for 6 s: waited for, with a probe each second from the first one on")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     client, (first, second) = world.client, world.servers
     await warm_up(world)
     await first.set(Behaviour(think=6.0))
@@ -319,11 +322,11 @@ async def _(world: World) -> Times:
     assert probed[1] - acknowledged[1] == probed[0] - acknowledged[0]  # each one answered
     assert client.all("suspected") == []
     assert await second.origin.log() == []
-    return {"from the request": reply.took, "probes": probes}
+    return f"{reply.took:.2f} s after the request, {probes} probes"
 
 
 @scenario("an idle connection costs no packet, not even one that was probed a moment ago")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     client, first = world.client, world.servers[0]
     await first.set(Behaviour(think=1.5))
     await client.ask()
@@ -337,11 +340,11 @@ async def _(world: World) -> Times:
     await client.ask()
     await answered(client, "a", 0.0, 1.0)
     assert client.all("connected")[-1]["reused"]  # so it was there all the time
-    return {"of silence": 3.0}
+    return "0 packets in 3 s"
 
 
 @scenario("one packet in twenty is lost each way: of 30 slow requests none is, and nobody is dead")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     client, (first, _) = world.client, world.servers
     requests = 30
     await warm_up(world, requests)
@@ -356,12 +359,10 @@ async def _(world: World) -> Times:
     assert len(waited_for) > requests / 2
     assert min(reply.took for reply in waited_for) >= 3.0
     assert max(reply.took for reply in replies) < 6.0
-    assert await first.lost_packets() > 0
-    return {
-        "the longest": max(reply.took for reply in replies),
-        "hedged": requests - len(waited_for),
-        "packets lost": await first.lost_packets(),
-    }
+    lost, hedged = await first.lost_packets(), requests - len(waited_for)
+    assert lost > 0
+    longest = max(reply.took for reply in replies)
+    return f"{longest:.2f} s the longest, {hedged} of {requests} hedged, {lost} packets lost"
 
 
 async def cut_off_until_suspected(world: World) -> float:
@@ -376,7 +377,7 @@ async def cut_off_until_suspected(world: World) -> float:
 
 
 @scenario("healed 0.3 s after suspicion: the suspect is cleared, and answers first")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     client, (first, second) = world.client, world.servers
     await first.set(Behaviour(think=2.5))
     await second.set(LONG)
@@ -386,11 +387,11 @@ async def _(world: World) -> Times:
     reply = await answered(client, "a", 2.5, 4.0)
     assert verdicts(client) == [(at(second), "superseded"), (at(first), "answered")]
     assert client.all("declared_dead") == []
-    return {"from the request": reply.took, "under suspicion": suspect_for}
+    return f"{reply.took:.2f} s after the request, {suspect_for:.2f} s under suspicion"
 
 
 @scenario("healed 0.3 s after suspicion: the suspect is cleared, and the second answers first")
-async def _(world: World) -> Times:
+async def _(world: World) -> str:
     client, (first, second) = world.client, world.servers
     await second.set(Behaviour(think=1.0))
     await ask_of_a_thinker(world)
@@ -398,12 +399,12 @@ async def _(world: World) -> Times:
     reply = await answered(client, "b", 1.9, 3.5)
     assert verdicts(client) == [(at(first), "superseded"), (at(second), "answered")]
     assert client.all("declared_dead") == []
-    return {"from the request": reply.took, "under suspicion": suspect_for}
+    return f"{reply.took:.2f} s after the request, {suspect_for:.2f} s under suspicion"
 
 
 # --- All at once, and one by one -----------------------------------------------------------------
 
-Outcome = Times | Exception
+Outcome = str | Exception
 
 
 @pytest.fixture(scope="module")
@@ -423,11 +424,11 @@ def test_network(
     sentence: str, outcomes: dict[str, Outcome], request: pytest.FixtureRequest
 ) -> None:
     if sentence not in outcomes:
-        outcomes |= trio.run(run_all, to_run_with(sentence, request.session))
+        outcomes |= run_now(to_run_with(sentence, request.session))
     outcome = outcomes[sentence]
     if isinstance(outcome, Exception):
         raise outcome
-    print(*[f"{value:.3g} s {what}" for what, value in outcome.items()], sep=", ")
+    print(outcome)
 
 
 def to_run_with(sentence: str, session: pytest.Session) -> list[str]:
@@ -442,27 +443,44 @@ def to_run_with(sentence: str, session: pytest.Session) -> list[str]:
     return [call.params["sentence"] for call in calls]
 
 
+def run_now(sentences: list[str]) -> dict[str, Outcome]:
+    """Runs these; Ctrl-C ends the session, as in any other test."""
+    try:
+        return trio.run(run_all, sentences)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt):
+            raise KeyboardInterrupt from group
+        raise
+
+
 async def run_all(sentences: list[str]) -> dict[str, Outcome]:
     """Builds a world for each scenario, and once all stand, lets them run side by side."""
     found: dict[str, Outcome] = {}
-    all_built, room = trio.Event(), trio.CapacityLimiter(BUILT_AT_ONCE)
+    to_build, all_built = set(sentences), trio.Event()
+    room = trio.CapacityLimiter(BUILT_AT_ONCE)
 
-    async def run_one(sentence: str, task_status: trio.TaskStatus[None]) -> None:
+    def tick_off(sentence: str) -> None:
+        to_build.discard(sentence)
+        if not to_build:
+            all_built.set()
+
+    async def run_one(turn: int, sentence: str) -> None:
         scenario = SCENARIOS[sentence]
         async with AsyncExitStack() as stack:
-            async with room:
-                its = await stack.enter_async_context(world(**scenario.world))
-            task_status.started()
-            await all_built.wait()
             try:
+                async with room:
+                    its = await stack.enter_async_context(world(**scenario.world))
+                tick_off(sentence)
+                await all_built.wait()
+                await trio.sleep(turn * APART)
                 with trio.fail_after(PATIENCE):
                     found[sentence] = await scenario.run(its)
             except Exception as failure:
                 found[sentence] = failure
+            finally:
+                tick_off(sentence)
 
-    async with trio.open_nursery() as running:
-        async with trio.open_nursery() as building:
-            for sentence in sentences:
-                building.start_soon(partial(running.start, run_one, sentence))
-        all_built.set()
+    async with trio.open_nursery() as nursery:
+        for turn, sentence in enumerate(sentences):
+            nursery.start_soon(run_one, turn, sentence)
     return found

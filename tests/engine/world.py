@@ -14,7 +14,7 @@ end of the block checks that nothing was left behind. a.test is served at 10.0.0
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Unpack
@@ -22,20 +22,20 @@ from typing import Unpack
 import trio
 import trio.testing
 
-from haclient import events
 from haclient.client import Client, RequestOptions, Settings
+from haclient.core.retry import IDEMPOTENT_METHODS
 from haclient.core.spec import Target
 from haclient.engine.live import Engine
 from haclient.errors import Error
 from haclient.events import Event
 from haclient.response import Response
-from haclient.types import AttemptRecord, Endpoint
+from haclient.types import Endpoint
 from tests.engine.oracle import Outcome, check_events, check_outcome
 from tests.sim.dns import Answer, ScriptedResolver
 from tests.sim.effects import Fault
 from tests.sim.journal import Journal
 from tests.sim.network import SimNetwork
-from tests.sim.origin import ReceivedRequest, SimOrigin
+from tests.sim.origin import SimOrigin
 from tests.sim.stream import SimStream
 
 __all__ = ["A", "B", "BACKED_UP", "BOTH", "C", "ONE", "TWO", "World", "world"]
@@ -89,17 +89,34 @@ class World:
     async def ask(
         self, method: str, url: str = "/", *, whole: bool = True, **options: Unpack[RequestOptions]
     ) -> Outcome:
+        """As `request`, with nobody else asking meanwhile: events and bytes are held to it too."""
+        told_before = len(self.events)
+        received_before = [server.end.rcv_nxt for _, server in self.network.connections]
+        outcome = await self.request(method, url, whole=whole, **options)
+        check_events(self.events[told_before:], outcome)
+        received = [server.end.rcv_nxt for _, server in self.network.connections]
+        received_before += [0] * (len(received) - len(received_before))
+        reached = sum(now > before for now, before in zip(received, received_before, strict=True))
+        assert reached <= 1 or outcome.is_repeatable
+        if outcome.error is not None and not outcome.error.may_have_been_processed:
+            assert reached == 0
+        return outcome
+
+    async def request(
+        self, method: str, url: str = "/", *, whole: bool = True, **options: Unpack[RequestOptions]
+    ) -> Outcome:
         """Makes one request, reads its answer to the end, and holds both against the promises.
 
         The request bears a number of its own, in a field that the origins give back.
         """
         number = next(self.numbers)
-        headers = {**dict(options.pop("headers", None) or {}), "X-Request-Id": f"{number}"}
-        began_at, told_before = trio.current_time(), len(self.events)
+        given = options.pop("headers", None)
+        assert given is None or isinstance(given, Mapping)
+        headers = {**(given or {}), "X-Request-Id": f"{number}"}
+        began_at, head_at = trio.current_time(), None
         response: Response | None = None
         error: Error | None = None
         content = b""
-        head_at: float | None = None
         try:
             if whole:
                 response = await self.client.request(method, url, headers=headers, **options)
@@ -111,11 +128,11 @@ class World:
                         content += chunk
         except Error as exc:
             error = exc
+        is_repeatable = method in IDEMPOTENT_METHODS or "Idempotency-Key" in headers
         outcome = Outcome(
-            number, method, whole, response, content, error, began_at, head_at, trio.current_time()
+            number, is_repeatable, response, content, error, began_at, head_at, trio.current_time()
         )
         check_outcome(outcome, self.origins)
-        check_events(self.events[told_before:], outcome)
         return outcome
 
     async def settle(self) -> None:

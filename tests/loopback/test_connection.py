@@ -158,6 +158,13 @@ class TestPlain:
                 nursery.start_soon(compare)
             assert connection.transport.bytes_sent == len(data)
 
+    async def test_send_now_says_how_much_the_kernel_took(self) -> None:
+        with over_plain() as (connection, server):
+            assert connection.send_now(b"whole") == 5
+            assert server.recv(100) == b"whole"
+            while taken := connection.send_now(bytes(1 << 20)):
+                assert taken <= 1 << 20
+
     async def test_closed_is_closed(self) -> None:
         with over_plain() as (connection, server):
             connection.close()
@@ -180,6 +187,13 @@ class TestTls:
                 assert await connection.make_ready_again()
                 assert connection.is_reusable_now()
             assert not connection.is_plain
+
+    async def test_nothing_is_sent_now_and_all_is_sent_in_time(self) -> None:
+        """A record handed over in part could not be taken up again."""
+        async with over_tls() as (connection, peer, _tickets):
+            assert connection.send_now(b"x") == 0
+            await connection.send(b"request")
+            assert await peer.read() == b"request"
 
     async def test_session_tickets_do_not_forbid_reuse(self) -> None:
         """TLS 1.3 servers send them after the handshake, whenever they like."""

@@ -379,6 +379,14 @@ class TestIsQuiet:
                     peer.shutdown(socket.SHUT_WR)
             assert not transport.is_quiet()
 
+    async def test_it_is_not_after_its_descriptor_became_anothers(self) -> None:
+        with connected() as (transport, _peer):
+            number = transport._sock.fileno()
+            transport.close()
+            with tcp_pair() as (client, server):
+                assert number in (client.fileno(), server.fileno())
+                assert not transport.is_quiet()
+
     async def test_a_full_send_buffer_is_no_reason(self) -> None:
         with connected() as (transport, _peer):
             await clog(transport._sock)

@@ -274,10 +274,6 @@ async def test_who_is_dead_and_who_is_only_slow() -> None:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.xfail(
-    reason="core.detector takes the second window probe, which comes 0.4 s after the first and is"
-    " for that not answered, for a sign of death"
-)
 async def test_an_upload_that_is_not_read_raises_no_suspicion() -> None:
     watch = Watch()
     async with trio.open_nursery() as nursery:

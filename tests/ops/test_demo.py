@@ -34,7 +34,7 @@ def test_the_quick_show_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -
     figures = json.loads(out)
     assert figures["held"] is True
     killed, blackholed, slow = figures["faults"]
-    assert killed["time_to_answer"] < 0.5
+    assert killed["time_to_answer"] < 1.0
     assert 0.9 < blackholed["time_to_answer"] < 2.5
     assert 2.6 <= slow["time_to_answer"] < 4.0
     for fault in figures["faults"]:

@@ -161,6 +161,19 @@ COURSES: dict[str, tuple[list[events.Event], list[str]]] = {
             "1.11 s from the last sign of life of 10.0.0.1:80, 2 attempts",
         ],
     ),
+    "a slow server that answers each probe, and one that does not": (
+        [
+            started(0),
+            events.Probed(T0 + 1.0, 1, A, 1.0),
+            events.Probed(T0 + 2.02, 1, A, 1.0),
+            events.Probed(T0 + 2.52, 1, A, 1.5),
+        ],
+        [
+            "    1.000  1 … silent for 1.00 s: probe sent",
+            "    2.020  1 … alive, it answered the probe; silent for 1.00 s again: probe sent",
+            "    2.520  1 … silent for 1.50 s: probe sent",
+        ],
+    ),
     "a suspect that is alive after all": (
         [
             started(0),

@@ -26,12 +26,12 @@ needs_command = pytest.mark.skipif(
     not COMMAND.exists(), reason="the command is not installed beside this Python"
 )
 
-COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE")
+KEPT = ("PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The command's: nothing of ours but the path, and what coverage of a child needs."""
-    kept = {name: os.environ[name] for name in COVERAGE if name in os.environ}
+    """The command's: nothing of ours but where modules are, and what coverage of a child needs."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": "/nonexistent",

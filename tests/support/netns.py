@@ -108,8 +108,12 @@ async def remove_leftovers() -> None:
     """Removes the namespaces of runs that were killed, known by a process that is no more."""
     listed = await _run("ip", "netns", "list")
     for name, pid in re.findall(rf"^({PREFIX}-(\d+)-\S+)", listed.decode(), re.MULTILINE):
-        if not os.path.exists(f"/proc/{pid}"):
+        if not _is_running(pid):
             await _run("ip", "netns", "del", name, check=False)
+
+
+def _is_running(pid: str) -> bool:
+    return Path("/proc", pid).exists()
 
 
 async def _run(*command: str, script: str = "", check: bool = True) -> bytes:
@@ -250,7 +254,9 @@ class Server(Namespace):
 
     async def reject(self) -> float:
         """Answers what is sent to the server as a router does that has no way to it."""
-        how = "icmpv6 type addr-unreachable" if ":" in self.address else "icmp type host-unreachable"
+        how = (
+            "icmpv6 type addr-unreachable" if ":" in self.address else "icmp type host-unreachable"
+        )
         # TCP alone: neighbour discovery (RFC 4861) is ICMPv6 itself, and goes no further than a router.
         return await self._spoil(f"meta l4proto tcp reject with {how}", "")
 

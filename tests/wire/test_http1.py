@@ -278,6 +278,9 @@ BROKEN = {
     ),
     "cut in the end of the chunks": Broken(CHUNKED[:-2], LOST, b"hello world", (200,)),
     "cut after an interim head": Broken(b"HTTP/1.1 100 Continue\r\n\r\n", LOST, statuses=(100,)),
+    "cut in the first word": Broken(b"HTT", LOST),
+    "another protocol, and the end": Broken(b"SSH-2.0-OpenSSH_9.2\r\n", GARBLED),
+    "one byte of another protocol, and the end": Broken(b"\x15", GARBLED),
     "another protocol": Broken(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", GARBLED),
     "HTTP of a version that there is not": Broken(b"HTTP/2 200 OK\r\n\r\n", GARBLED),
     "a status that is no number": Broken(b"HTTP/1.1 abc OK\r\n\r\n", GARBLED),
@@ -407,6 +410,7 @@ class TestNextExchange:
                 pass
             assert reading.trailers == expected
             assert http1.start_next()
+            assert http1.trailers == ()
 
     def test_not_before_an_exchange_began(self) -> None:
         assert not Http1(Pieces([])).start_next()
@@ -494,6 +498,24 @@ class TestRequests:
         http1.content_bytes(b"hell")
         with pytest.raises(ValueError, match="1 bytes less"):
             http1.end_of_request()
+
+    @pytest.mark.parametrize(
+        ("length", "pieces", "is_complete"),
+        [
+            pytest.param(5, [b"hel"], False, id="part of it"),
+            pytest.param(5, [b"hel", b"lo"], True, id="all of it"),
+            pytest.param(0, [], True, id="announced as empty"),
+            pytest.param(None, [b"hello"], False, id="chunked: nobody knows"),
+        ],
+    )
+    def test_whether_all_that_was_announced_has_gone_through(
+        self, length: int | None, pieces: list[bytes], is_complete: bool
+    ) -> None:
+        http1 = Http1(Pieces([]))
+        http1.begin(write_request_head("POST", "/", (), "orders.test", length))
+        for piece in pieces:
+            http1.content_bytes(piece)
+        assert http1.is_content_complete is is_complete
 
 
 class FakeSocket:
