@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import trio
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -18,6 +20,7 @@ SHOWN_AFTER = 1.0
 """Seconds; what takes longer shows a bar."""
 
 UPDATED_EVERY = 0.1
+"""Seconds; rich draws ten times a second."""
 
 
 class Bar:
@@ -25,7 +28,7 @@ class Bar:
 
     Args:
         label: what is transferred, for a person.
-        started_at: an instant on the clock that `move` is told of.
+        started_at: an instant on trio's clock.
         is_eager: show it from the start (-#).
     """
 
@@ -39,42 +42,55 @@ class Bar:
     @staticmethod
     def fits(*, to_terminal: bool) -> bool:
         """Whether there is somebody to see it, and nothing that it would mix with."""
-        return sys.stderr.isatty() and not to_terminal
+        return sys.stderr is not None and sys.stderr.isatty() and not to_terminal
+
+    async def show_in_time(self) -> None:
+        """Shows it when it is due, also where the server has said nothing yet."""
+        await trio.sleep_until(self._show_at)
+        self._show(None)
 
     def move(self, now: float, done: int, total: int | None) -> None:
         """So many bytes of so many (None: nobody knows) are there."""
-        if now < self._update_at:
+        if now < self._update_at and done != total:
+            return
+        if now < self._show_at:
             return
         self._update_at = now + UPDATED_EVERY
-        if self._progress is None:
-            self._progress = self._start()
-            self._task = self._progress.add_task(self._label, total=total)
+        self._show(total)
+        assert self._progress is not None
         assert self._task is not None
         self._progress.update(self._task, completed=done, total=total)
 
-    def _start(self) -> Progress:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        progress.start()
-        return progress
+    def _show(self, total: int | None) -> None:
+        if self._progress is None:
+            self._progress = _started()
+            self._task = self._progress.add_task(self._label, total=total)
 
     def close(self) -> None:
         """Leaves the last state on the screen."""
         if self._progress is not None:
             self._progress.stop()
+
+
+def _started() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    progress = Progress(
+        # A file's name is not markup.
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    progress.start()
+    return progress

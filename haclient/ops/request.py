@@ -1,41 +1,42 @@
 """`haclient request`: one highly available request, with curl's options.
 
 Nothing is decided here: the options become requests (request_plan), the engine answers them
-(haclient.client), and this puts both together and writes what there is to write.
+(haclient.client), and this puts both together and tells how it went. Several URLs are asked one
+after another, on shared connections and with shared cookies; each has its own error line, its own -w
+and its own exit code, and the last one's is the command's, as in curl. A wrong option ends the row.
+
+Most requests need no cookies, trace, proxy or time-out of their own, so the modules for these are
+imported where they are first needed: the start is most of what a quick request costs.
 """
 
 from __future__ import annotations
 
-import functools
-import getpass
 import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from typing import TextIO
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TextIO
 
 import trio
 
 from haclient import events
 from haclient.client import Client, Settings
 from haclient.core.spec import RESPONSE_TIMEOUT, Target, TlsSettings
+from haclient.core.url import Url
+from haclient.errors import Error
 from haclient.net import Resolver
 from haclient.net.resolver import SystemResolver
-from haclient.net.static_resolver import StaticResolver
 from haclient.ops.command_line import CommandError
-from haclient.ops.cookies import open_jar, save_jar, wall_clock
-from haclient.ops.exit_codes import ExitCode
+from haclient.ops.exit_codes import ExitCode, error_line, exit_code_for, leaf_of
+from haclient.ops.meter import Meter
 from haclient.ops.options import RequestOptions, parse_options
-from haclient.ops.request_plan import read_intent
-from haclient.ops.rerouting import Rerouting
+from haclient.ops.output import Output, file_name_of
+from haclient.ops.request_plan import Intent, read_intent
 from haclient.ops.routes import parse_connect_to, parse_resolve, proxy_for
-from haclient.ops.style import Style
-from haclient.ops.trace import Timeline
-from haclient.ops.trace_json import JsonLines
-from haclient.ops.transfer import Meter, Transferring, target_for
-from haclient.ops.verbose import Verbose
-from haclient.ops.write_out import Stream, Transfer, read_format, render
+from haclient.ops.transfer import Transferring
 from haclient.types import Order
+
+if TYPE_CHECKING:
+    from haclient.ops.cookies import CookieJar
 
 __all__ = ["run"]
 
@@ -44,63 +45,219 @@ def run(argv: list[str]) -> int:
     """Carries out every URL of the command line; returns the last one's exit code."""
     options = parse_options(argv)
     with ExitStack() as stack:
-        return trio.run(_run, options, stack, restrict_keyboard_interrupt_to_checkpoints=True)
+        # An interrupt takes hold at once, also while stdin or a slow reader of stdout blocks all.
+        return trio.run(_Row(options, stack).run)
 
 
-async def _run(options: RequestOptions, stack: ExitStack) -> int:
-    meter = Meter()
-    observers: list[events.Observer] = [meter]
+class _Observers:
+    """The client's one observer: the meter of the present transfer, and whoever else reads along."""
+
+    def __init__(self, readers: list[events.Observer]) -> None:
+        self.meter: Meter | None = None
+        self._readers = readers
+
+    def __call__(self, event: events.Event) -> None:
+        if self.meter is not None:
+            self.meter(event)
+        for reader in self._readers:
+            reader(event)
+
+
+class _Row:
+    """The transfers of one command line, and what they share."""
+
+    def __init__(self, options: RequestOptions, stack: ExitStack) -> None:
+        self._options = options
+        self._stdin: bytes | None = None
+        self._jar: CookieJar | None = None
+        self._observers = _Observers(_readers(options, stack))
+        self._target = _configured_target(options)
+        self._client = Client(
+            observe=self._observers,
+            proxy=self._proxy_for,
+            resolver=_resolver(options),
+            **_settings(options),
+        )
+
+    async def run(self) -> int:
+        """Asks them one after another."""
+        code = 0
+        try:
+            async with self._client:
+                for number in range(len(self._options.urls)):
+                    code, may_go_on = await self._one(number)
+                    if not may_go_on:
+                        break
+        finally:
+            self._save_cookies()
+        return code
+
+    async def _one(self, number: int) -> tuple[int, bool]:
+        """One URL, from its words to what is told of it.
+
+        Returns its exit code, and whether another URL can fare better.
+        """
+        meter = self._observers.meter = Meter(trio.current_time())
+        failure: BaseException | None = None
+        is_planned = False
+        try:
+            intent, url, path = self._plan(number, meter)
+            is_planned = True
+            await self._transfer(intent, url, path, meter)
+        except (Error, CommandError, BaseExceptionGroup) as exc:
+            failure = leaf_of(exc)
+            if not isinstance(failure, Error | CommandError):
+                raise
+        code, message = 0, ""
+        if failure is not None:
+            is_proxied = meter.url is not None and self._proxy_for(meter.url) is not None
+            code = int(exit_code_for(failure, is_proxied=is_proxied))
+            message = error_line(failure, is_proxied=is_proxied)
+            self._complain(message)
+        if self._options.write_out is not None:
+            self._write_out(self._options.write_out, meter, number, code, message)
+        return code, is_planned or isinstance(failure, Error)
+
+    def _plan(self, number: int, meter: Meter) -> tuple[Intent, Url, str | None]:
+        """What is asked for, where, and the file that the answer goes to.
+
+        Raises:
+            haclient.errors.UrlError: this URL is malformed.
+            CommandError: an option cannot be carried out, for no URL.
+        """
+        intent, url = read_intent(
+            self._options,
+            number,
+            base=self._target.urls[0] if self._target is not None else None,
+            read_stdin=self._read_stdin,
+            ask_password=_ask_password,
+        )
+        meter.url, meter.method, meter.referer = url, intent.method, intent.referer
+        self._proxy_for(url)  # to refuse a malformed one before anything is done
+        path = _path_for(self._options, number, url)
+        meter.file_name = path or ""
+        return intent, url, path
+
+    async def _transfer(self, intent: Intent, url: Url, path: str | None, meter: Meter) -> None:
+        options = self._options
+        with Output(path) as output:
+            transfer = Transferring(
+                self._client,
+                options,
+                self._target or _target_with_backups(url, options),
+                self._proxy_for,
+                meter,
+                self._cookies_for(url),
+                output,
+            )
+            try:
+                await transfer.run(intent, url)
+            finally:
+                meter.bytes_written = output.written
+
+    def _proxy_for(self, url: Url) -> Url | None:
+        return proxy_for(url, self._options.proxy, self._options.noproxy, os.environ)
+
+    def _read_stdin(self) -> bytes:
+        """All of stdin; read once, however often it is named."""
+        if self._stdin is None:
+            if sys.stdin is None:
+                raise CommandError("stdin is closed, and cannot be read", ExitCode.READ_ERROR)
+            self._stdin = sys.stdin.buffer.read()
+        return self._stdin
+
+    def _cookies_for(self, url: Url) -> CookieJar | None:
+        """The jar of all URLs; its files are read with the first of them."""
+        options = self._options
+        if self._jar is None and (options.cookies or options.cookie_jar is not None):
+            from haclient.ops.cookies import open_jar, wall_clock
+
+            files, jar_file = options.cookies, options.cookie_jar
+            self._jar = open_jar(files, jar_file, url, wall_clock(), self._read_stdin)
+        return self._jar
+
+    def _save_cookies(self) -> None:
+        path = self._options.cookie_jar
+        if path is None or self._jar is None:
+            return
+        from haclient.ops.cookies import save_jar, wall_clock
+
+        text = self._jar.dump(wall_clock())
+        try:
+            if path == "-":
+                _print(text)
+            else:
+                save_jar(path, text)
+        except OSError as exc:
+            # As curl: a warning, for the answer is there.
+            self._complain(f"haclient: -c: the cookies cannot be saved in {path!r}: {exc.strerror}")
+
+    def _complain(self, line: str) -> None:
+        if self._options.show_error or not self._options.silent:
+            sys.stderr.write(line + "\n")
+
+    def _write_out(self, template: str, meter: Meter, number: int, code: int, message: str) -> None:
+        from haclient.ops.summary import summarize
+        from haclient.ops.write_out import Stream, read_format, render
+
+        transfer = summarize(
+            meter,
+            self._options.urls[number],
+            number,
+            trio.current_time(),
+            exit_code=code,
+            error_message=message.partition(") ")[2],
+        )
+        for piece in render(read_format(template, self._read_stdin), transfer):
+            if piece.stream is Stream.STDOUT:
+                _print(piece.text)
+            else:
+                sys.stderr.write(piece.text)
+
+
+def _print(text: str) -> None:
+    """To stdout, among content; what was not UTF-8 on its way in is itself again."""
+    if sys.stdout is not None:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+
+
+# --- from the options to what a client is made of ------------------------------------------------
+
+
+def _readers(options: RequestOptions, stack: ExitStack) -> list[events.Observer]:
+    """Who is told what happens, besides the meter."""
+    readers: list[events.Observer] = []
     if options.verbose:
-        observers.append(Verbose(sys.stderr))
+        from haclient.ops.verbose import Verbose
+
+        readers.append(Verbose(sys.stderr))
     if options.trace:
-        observers.append(Timeline(sys.stderr, Style.of(sys.stderr, os.environ)))
+        from haclient.ops.style import Style
+        from haclient.ops.trace import Timeline
+
+        readers.append(Timeline(sys.stderr, Style.of(sys.stderr, os.environ)))
     if options.trace_json is not None:
-        observers.append(JsonLines(_open_trace(options.trace_json, stack)))
+        from haclient.ops.trace_json import JsonLines
 
-    def observe(event: events.Event) -> None:
-        for each in observers:
-            each(event)
-
-    client = Client(
-        observe=observe,
-        proxy=lambda url: proxy_for(url, options.proxy, options.noproxy, os.environ),
-        resolver=_resolver(options),
-        **_settings(options),
-    )
-    code = 0
-    async with client:
-        for number in range(len(options.urls)):
-            meter.__init__()  # type: ignore[misc]
-            code = await _one(client, options, meter, number)
-    return code
+        readers.append(JsonLines(_trace_file(options.trace_json, stack)))
+    return readers
 
 
-async def _one(client: Client, options: RequestOptions, meter: Meter, number: int) -> int:
-    """One URL: from the words to what is written."""
-    configured = _configured_target(options)
-    base = configured.urls[0] if configured is not None else None
-    intent, url = read_intent(
-        options, number, base=base, read_stdin=_read_stdin, ask_password=_ask_password
-    )
-    settings: Callable[..., Target] = functools.partial(Target, **_settings(options))
-    target = configured or target_for(url, options, settings)
-    jar = open_jar(options.cookies, options.cookie_jar, url, wall_clock(), _read_stdin)
-    path: str | None = None
-    if number < len(options.outputs):
-        path = options.outputs[number] if options.outputs[number] is not None else ""
-    transfer = Transferring(client, options, target, meter, jar, number)
-    result = await transfer.run(intent, url, path)
-    if result.exit_code and (options.show_error or not options.silent):
-        sys.stderr.write(f"haclient: ({result.exit_code}) {result.error_message}\n")
-    if jar is not None and options.cookie_jar is not None:
-        _save(options.cookie_jar, jar.dump(wall_clock()))
-    if options.write_out is not None:
-        _write_out(read_format(options.write_out, _read_stdin), result)
-    return result.exit_code
+def _trace_file(path: str, stack: ExitStack) -> TextIO:
+    if path == "-":
+        return sys.stderr
+    try:
+        return stack.enter_context(open(path, "w", encoding="utf-8"))
+    except OSError as exc:
+        raise CommandError(
+            f"--trace-json: the file {path!r} cannot be written: {exc.strerror}; name another one",
+            ExitCode.WRITE_ERROR,
+        ) from None
 
 
 def _settings(options: RequestOptions) -> Settings:
-    """What the options say of the target."""
+    """What the options say of a target."""
     settings = Settings(
         tls=TlsSettings(
             ca_file=options.cacert,
@@ -127,16 +284,28 @@ def _configured_target(options: RequestOptions) -> Target | None:
     """--target: the daemon's own settings for it."""
     if options.target is None:
         return None
+    from haclient.ops.options import DEFAULT_CONFIG
     from haclient.ops.settings import read_target
 
-    return read_target(options.config or "/etc/haclient/haclient.toml", options.target)
+    return read_target(options.config or DEFAULT_CONFIG, options.target)
+
+
+def _target_with_backups(url: Url, options: RequestOptions) -> Target | None:
+    """--backup: the target whose first choice is the URL's own origin."""
+    if not options.backups:
+        return None
+    return Target(urls=(Url(url.origin, "/"),), backups=options.backups, **_settings(options))
 
 
 def _resolver(options: RequestOptions) -> Resolver:
     resolver: Resolver = SystemResolver()
     if options.resolve:
+        from haclient.net.static_resolver import StaticResolver
+
         resolver = StaticResolver(parse_resolve(options.resolve), resolver)
     if options.connect_to or options.unix_socket or options.ipv4 or options.ipv6:
+        from haclient.ops.rerouting import Rerouting
+
         resolver = Rerouting(
             resolver,
             parse_connect_to(options.connect_to),
@@ -147,44 +316,17 @@ def _resolver(options: RequestOptions) -> Resolver:
     return resolver
 
 
-def _open_trace(path: str, stack: ExitStack) -> TextIO:
-    if path == "-":
-        return sys.stderr
-    try:
-        return stack.enter_context(open(path, "w", encoding="utf-8"))
-    except OSError as exc:
-        raise CommandError(
-            f"--trace-json: the file {path!r} cannot be written: {exc.strerror}",
-            ExitCode.WRITE_ERROR,
-        ) from None
-
-
-@functools.cache
-def _read_stdin() -> bytes:
-    """All of stdin; read once, however often it is named."""
-    return sys.stdin.buffer.read()
+def _path_for(options: RequestOptions, number: int, url: Url) -> str | None:
+    """The file that -o or -O names for a URL; None is stdout."""
+    if number >= len(options.outputs):
+        return None
+    path = options.outputs[number]
+    return file_name_of(url) if path is None else path
 
 
 def _ask_password(user: str) -> str:
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise CommandError(f"-u {user}: no password; write USER:PASSWORD")
-    return getpass.getpass(f"Password of {user}: ")
+    from getpass import getpass
 
-
-def _save(path: str, text: str) -> None:
-    try:
-        if path == "-":
-            sys.stdout.write(text)
-        else:
-            save_jar(path, text)
-    except OSError as exc:
-        # As curl: a warning, for the answer is there.
-        sys.stderr.write(f"haclient: -c: the cookies cannot be saved in {path!r}: {exc.strerror}\n")
-
-
-def _write_out(template: str, result: Transfer) -> None:
-    for piece in render(template, result):
-        stream = sys.stdout if piece.stream is Stream.STDOUT else sys.stderr
-        with suppress(UnicodeEncodeError):
-            stream.write(piece.text)
-        stream.flush()
+    return getpass(f"Password of {user}: ")

@@ -4,8 +4,9 @@
 heads, and mocks match bytes. So the order of the fields and their letter case are those that curl
 7.88 was seen to send (tests/ops/test_request_plan.py asks it again wherever it is installed):
 
-    Host · Authorization · Range or Content-Range · User-Agent · Accept · Referer ·
-    Transfer-Encoding · Cookie · the user's own, in their order · Content-Length · Content-Type · Expect
+    Host · Proxy-Authorization · Authorization · Range or Content-Range · User-Agent · Accept ·
+    Referer · Proxy-Connection · Transfer-Encoding · Cookie · the user's own, in their order ·
+    Content-Length · Content-Type · Expect
 
 where a field of the user's takes the place of the one that would be sent by itself, and stands
 among the user's own (Host alone keeps its place).
@@ -295,8 +296,17 @@ def _with_length(intent: Intent, value: bytes | None) -> Intent:
 # --- the request for one URL ---------------------------------------------------------------------
 
 
-def compose(intent: Intent, url: Url, jar_cookies: bytes = b"") -> RequestPlan:
-    """Returns the request for `url`; `jar_cookies` is what the cookie jar has for it."""
+def compose(
+    intent: Intent, url: Url, jar_cookies: bytes = b"", proxy: Url | None = None
+) -> RequestPlan:
+    """Returns the request for `url`.
+
+    Args:
+        intent: what the user asked for.
+        url: without userinfo.
+        jar_cookies: what the cookie jar has for it.
+        proxy: the forward proxy that is told the whole request; none where it is a tunnel.
+    """
     fields: list[tuple[bytes, bytes]] = []
 
     def add(name: bytes, value: bytes) -> None:
@@ -305,8 +315,10 @@ def compose(intent: Intent, url: Url, jar_cookies: bytes = b"") -> RequestPlan:
 
     own = [(line.name, line.value) for line in intent.lines if line.value is not None]
     fields += [(b"Host", value) for name, value in own if name.lower() == b"host"][:1]
+    if proxy is not None and proxy.credentials is not None:
+        add(b"Proxy-Authorization", _basic(proxy.credentials))
     if intent.credentials is not None:
-        add(b"Authorization", b"Basic " + base64.b64encode(b":".join(intent.credentials)))
+        add(b"Authorization", _basic(intent.credentials))
     if intent.range and intent.content is None:
         add(b"Range", b"bytes=" + intent.range)
     elif intent.range:
@@ -314,6 +326,8 @@ def compose(intent: Intent, url: Url, jar_cookies: bytes = b"") -> RequestPlan:
     add(b"User-Agent", intent.user_agent)
     add(b"Accept", b"*/*")
     add(b"Referer", intent.referer)
+    if proxy is not None:
+        add(b"Proxy-Connection", b"Keep-Alive")
     is_unmeasured = intent.content is not None and intent.content.length is None
     if is_unmeasured:
         add(b"Transfer-Encoding", b"chunked")
@@ -334,6 +348,11 @@ def compose(intent: Intent, url: Url, jar_cookies: bytes = b"") -> RequestPlan:
     if _asks_first(intent):
         add(b"Expect", b"100-continue")
     return RequestPlan(url, intent.method, tuple(fields), intent.content)
+
+
+def _basic(credentials: tuple[bytes, bytes]) -> bytes:
+    """RFC 7617, section 2."""
+    return b"Basic " + base64.b64encode(b":".join(credentials))
 
 
 def _length(content: Content | None) -> bytes:

@@ -2,7 +2,8 @@
 
     * what happens, > what is sent, < what comes in
 
-Unlike curl, credentials are masked: this ends up in logs and tickets.
+Unlike curl, credentials are masked: this ends up in logs and tickets. A stream that cannot be
+written to any more is given up in silence: whoever watches must not harm what is watched.
 """
 
 from __future__ import annotations
@@ -11,34 +12,31 @@ import re
 from typing import TextIO
 
 from haclient import events
+from haclient.ops.output import head_lines
 from haclient.ops.style import printable
-from haclient.types import ConnectFailure, Fields
+from haclient.types import ConnectFailure
 
-__all__ = ["Verbose", "head_lines"]
+__all__ = ["Verbose"]
 
 _SECRET = re.compile(
-    r"^(authorization|proxy-authorization|cookie|set-cookie): .*$", re.IGNORECASE | re.MULTILINE
+    r"^((?:proxy-)?authorization|(?:set-)?cookie|[^:\n]*(?:token|secret|passw|api-?key)[^:\n]*):.+$",
+    re.IGNORECASE | re.MULTILINE,
 )
-
-
-def head_lines(http_version: bytes, status: int, reason: bytes, fields: Fields) -> bytes:
-    """A response's head as it came, but for white space that has no meaning."""
-    lines = [b"HTTP/%b %d %b" % (http_version, status, reason)]
-    lines += [name + b": " + value if value else name + b":" for name, value in fields]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+"""The fields that are credentials by their definition, and those that say so in their name."""
 
 
 class Verbose:
     """Writes to `stream` what passes; of an event that curl knows nothing of, one "*" line."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream: TextIO | None = stream
 
     def __call__(self, event: events.Event) -> None:
         """Reads one event."""
         match event:
             case events.NameResolved(_, _, host, endpoints, source, _):
-                self._note(f"{host}: {', '.join(map(str, endpoints))} ({source})")
+                if source != "literal":
+                    self._note(f"{host}: {', '.join(map(str, endpoints))} ({source})")
             case events.ConnectionAttemptStarted(_, _, endpoint):
                 self._note(f"Trying {endpoint}...")
             case events.ConnectionAttemptEnded(_, _, endpoint, failure, detail):
@@ -49,13 +47,10 @@ class Verbose:
                 self._note(f"{how} to {origin} ({endpoint}){f', {tls}' if tls else ''}")
             case events.RequestSent(_, _, _, head, _):
                 self._lines(">", head)
-            case events.InterimReceived(_, _, status, fields):
-                self._lines("<", head_lines(b"1.1", status, b"", fields))
-            case events.ResponseStarted():
-                self._lines(
-                    "<",
-                    head_lines(event.http_version, event.status, event.reason, event.fields),
-                )
+            case events.InterimReceived(_, _, status, fields, reason, http_version):
+                self._lines("<", head_lines(http_version, status, reason, fields))
+            case events.ResponseStarted(_, _, _, status, reason, http_version, fields):
+                self._lines("<", head_lines(http_version, status, reason, fields))
             case events.Probed(_, _, endpoint, silent_for):
                 self._note(f"{endpoint} silent for {silent_for:.2f} s: TCP keep-alive probe sent")
             case events.Suspected(_, _, endpoint, evidence):
@@ -71,10 +66,18 @@ class Verbose:
                 pass
 
     def _note(self, text: str) -> None:
-        self._stream.write(f"* {printable(text)}\n")
+        self._write(f"* {printable(text)}\n")
 
     def _lines(self, sign: str, head: bytes) -> None:
         text = head.decode("latin-1").removesuffix("\r\n\r\n").replace("\r\n", "\n")
         text = _SECRET.sub(r"\1: (masked)", text)
-        for line in (*text.split("\n"), ""):
-            self._stream.write(f"{sign} {printable(line)}\n")
+        lines = [f"{sign} {printable(line)}\n" for line in (*text.split("\n"), "")]
+        self._write("".join(lines))
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):
+            self._stream = None

@@ -119,9 +119,7 @@ ROWS = {
     "a HEAD is redirected": "-IL URL/redirect/301",
     "every head with -i": "-iL URL/redirect/302",
     "credentials stay with the same origin": "-L -u u:p URL/redirect/301",
-    "credentials do not go to another": (
-        "-L -u u:p --resolve other.test:PORT:127.0.0.1 URL/away"
-    ),
+    "credentials do not go to another": ("-L -u u:p --resolve other.test:PORT:127.0.0.1 URL/away"),
     "the cookie of a redirect is sent": "-iL -b '' URL/redirect/303",
     "to a relative path": "-L URL/deep/down/relative",
     "without a Location": "-L URL/status/302",
@@ -257,7 +255,9 @@ class Stage:
 
     def sent(self) -> list[list[tuple[bytes, bytes]]]:
         """The requests at each door since the last time."""
-        found = [[(canonical(one.head), content(one)) for one in door.requests] for door in self.doors]
+        found = [
+            [(canonical(one.head), content(one)) for one in door.requests] for door in self.doors
+        ]
         for door in self.doors:
             door.requests.clear()
         return found
@@ -312,20 +312,23 @@ def closed_port() -> Iterator[int]:
 
 # --- what the servers answer ---------------------------------------------------------------------
 
-OK = b"HTTP/1.1 200 OK\r\nX-Served-By: one\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\n"
+OK = (
+    b"HTTP/1.1 200 OK\r\nX-Served-By: one\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\n"
+)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 PLAYS = {
     b"chunked": CHUNKED + b"5\r\nsome \r\n7;a=b\r\ncontent\r\n0\r\n\r\n",
     b"trailer": CHUNKED + b"4\r\nsome\r\n0\r\nX-Sum: 1\r\n\r\n",
     b"204": b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n",
-    b"304": b"HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 5\r\n\r\n",
+    b"304": b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\nContent-Length: 5\r\n\r\n',
     b"range": b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-11/12\r\n"
     b"Content-Length: 7\r\n\r\ncontent",
     b"hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + OK + b"some content",
     b"no-reason": b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok",
     b"folded": b"HTTP/1.1 200 OK\r\nX-A: one\r\nX-Wide:    two  \r\nContent-Length: 2\r\n\r\nok",
     b"latin": b"HTTP/1.1 200 \xc9tat\r\nX-A: \xe9\xff\r\nContent-Length: 2\r\n\r\nok",
-    b"mebibyte": b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + b"0123456789abcdef" * 65536,
+    b"mebibyte": b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n"
+    + b"0123456789abcdef" * 65536,
     b"loop": b"HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 4\r\n\r\nloop",
     b"to-404": b"HTTP/1.1 302 Found\r\nLocation: /status/404\r\nContent-Length: 0\r\n\r\n",
     b"to-ftp": b"HTTP/1.1 302 Found\r\nLocation: foo://h.test/\r\nContent-Length: 0\r\n\r\n",

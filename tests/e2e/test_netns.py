@@ -177,15 +177,16 @@ async def _(world: World) -> str:
     ran: list[subprocess.CompletedProcess[bytes]] = []
 
     async def run() -> None:
-        ran.append(
-            await trio.run_process(
-                world.client.entering(*command),
-                capture_stdout=True,
-                capture_stderr=True,
-                cwd=ROOT,
-                env={"PATH": os.environ["PATH"]},
-            )
+        process = await trio.run_process(
+            world.client.entering(*command),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"]},
         )
+        assert process.returncode == 0, process.stderr.decode()
+        ran.append(process)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)

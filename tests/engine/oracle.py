@@ -21,6 +21,7 @@ from tests.sim.origin import SimOrigin
 
 __all__ = ["Outcome", "check_events", "check_outcome", "check_records"]
 
+
 @dataclass
 class Outcome:
     """What the caller got, and when: instants on trio's clock.

@@ -52,8 +52,6 @@ from tests.sim.effects import (
 )
 from tests.sim.origin import Framing, Reply
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 NEAR = 0.01
 """Seconds: the round trips to b, and nothing else that takes time."""
 
@@ -183,9 +181,7 @@ def unconnected(case: Case, error: type[Error], after: float) -> Expected:
 
 def blackholed(case: Case) -> Expected:
     suspect, dead = (
-        (SUSPECT_IN_FLIGHT, DEAD_IN_FLIGHT)
-        if case.is_in_flight
-        else (SUSPECT_SILENT, DEAD_SILENT)
+        (SUSPECT_IN_FLIGHT, DEAD_IN_FLIGHT) if case.is_in_flight else (SUSPECT_SILENT, DEAD_SILENT)
     )
     if case.is_streamed and case.is_after_head:
         return Expected(error=ResponseIncompleteError, after=dead, verdict=Verdict.DEAD)
@@ -216,7 +212,7 @@ def broken(case: Case, error: type[Error], after: float, verdict: Verdict) -> Ex
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
-async def test_an_effect_in_the_exchange(case: Case) -> None:
+async def test_an_effect_in_the_exchange(autojump_clock: MockClock, case: Case) -> None:
     async with world() as w:
         if case.is_reused:
             await w.ask("GET", target=case.target)
@@ -302,7 +298,7 @@ def expected_after_idle(case: IdleCase) -> Expected:
 
 
 @pytest.mark.parametrize("case", idle_cases(), ids=str)
-async def test_an_effect_on_an_idle_connection(case: IdleCase) -> None:
+async def test_an_effect_on_an_idle_connection(autojump_clock: MockClock, case: IdleCase) -> None:
     """The classic trap: the connection is dead, and the request is not to run twice for it."""
     row = Case(case.effect, AfterResponse(), case.method, case.around)
     async with world(Fault(case.effect, AfterResponse())) as w:
@@ -314,7 +310,9 @@ async def test_an_effect_on_an_idle_connection(case: IdleCase) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "POST with a key"])
 @pytest.mark.parametrize("around", AROUND)
-async def test_a_request_that_crosses_the_servers_fin(method: str, around: str) -> None:
+async def test_a_request_that_crosses_the_servers_fin(
+    autojump_clock: MockClock, method: str, around: str
+) -> None:
     row = Case(Fin(), AfterResponse(), method, around)
     async with world() as w:
         w.network.path(w.a.endpoint).delay = 0.1
@@ -351,7 +349,7 @@ HALFWAY = AfterRequestBytes(150_000)
     ids=describe,
 )
 async def test_an_effect_in_the_midst_of_a_long_upload(
-    effect: Effect, method: str, around: str, is_stream: bool
+    autojump_clock: MockClock, effect: Effect, method: str, around: str, is_stream: bool
 ) -> None:
     row = Case(effect, HALFWAY, method, around)
 
@@ -386,7 +384,7 @@ async def test_an_effect_in_the_midst_of_a_long_upload(
 @pytest.mark.parametrize("framing", Framing, ids=lambda framing: framing.value)
 @pytest.mark.parametrize("effect", [Reset(), Fin(), Kill(), HalfOpen(), Blackhole()], ids=describe)
 async def test_a_response_that_breaks_off_is_not_made_to_look_complete(
-    effect: Effect, framing: Framing, count: int, is_streamed: bool
+    autojump_clock: MockClock, effect: Effect, framing: Framing, count: int, is_streamed: bool
 ) -> None:
     is_end = isinstance(effect, Fin | Kill)
     is_complete = (

@@ -197,9 +197,7 @@ async def world(*faults: Fault, **settings: Unpack[Settings]) -> AsyncIterator[W
         for origin in (a, b, c):
             nursery.start_soon(origin.serve)
         observe = journal.observer()
-        async with Client(
-            resolver=resolver, dialer=network, observe=observe, **settings
-        ) as client:
+        async with Client(resolver=resolver, dialer=network, observe=observe, **settings) as client:
             w = World(client, network, resolver, journal, nursery, a, b, c)
             yield w
             await w.check_clean()
