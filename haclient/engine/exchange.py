@@ -13,6 +13,7 @@ request's content is the caller's: an answer may come, and be read, while it is 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import msgspec
 import trio
@@ -162,9 +163,11 @@ class Course:
     async def _next_decision(
         self, receive: trio.MemoryReceiveChannel[tuple[Attempt, Outcome]], until: float
     ) -> Decision:
+        # The window may be over already: what has come in until now is heard first all the same.
+        with suppress(trio.WouldBlock):
+            return self._decide(*receive.receive_nowait())
         with trio.move_on_at(until):
-            attempt, outcome = await receive.receive()
-            return self._decide(attempt, outcome)
+            return self._decide(*await receive.receive())
         return self._retry.window_ended()
 
     def _decide(self, attempt: Attempt, outcome: Outcome) -> Decision:

@@ -96,6 +96,12 @@ def evidence_of(client: Client, event: str) -> tuple[str, int]:
     return line["evidence"]["kind"], line["evidence"]["count"]
 
 
+def end_of_first(client: Client) -> tuple[str, str, str]:
+    """Address, verdict and kind of evidence of the attempt that ended first."""
+    line = client.all("attempt_ended")[0]
+    return line["address"], line["verdict"], line["evidence"]["kind"]
+
+
 def verdicts(client: Client) -> list[tuple[str, str]]:
     """Address and verdict of each attempt that ended, in the order in which they did."""
     return [(line["address"], line["verdict"]) for line in client.all("attempt_ended")]
@@ -146,7 +152,7 @@ THINKING: dict[str, tuple[Fault, bool]] = {
         Server.drop,
         False,
     ),
-    "the same over IPv6": (Server.drop, True),
+    "lost both ways while its server thinks, over IPv6": (Server.drop, True),
     "half-open: only what the thinking server sends is lost": (
         partial(Server.drop, to_server=False),
         False,
@@ -208,9 +214,7 @@ async def _(world: World) -> str:
     back_at = await first.reboot()
     reply = await answered(world.client, "b", 0.9, 2.5)
     assert world.client.all("suspected") == []
-    ended = world.client.all("attempt_ended")[0]
-    assert (ended["address"], ended["verdict"]) == (at(first), "closed")
-    assert ended["evidence"]["kind"] == "reset"
+    assert end_of_first(world.client) == (at(first), "closed", "reset")
     return f"{reply.took:.2f} s after the request, {reply.at - back_at:.2f} s after it was back"
 
 
@@ -247,7 +251,7 @@ async def _(world: World) -> str:
     await first.drop()
     await world.client.ask()
     reply = await answered(world.client, "b", 0.3, 1.8)
-    assert evidence_of(world.client, "suspected") == ("retransmits", 1)
+    assert evidence_of(world.client, "suspected")[0] == "retransmits"
     assert verdicts(world.client) == [(at(first), "superseded"), (at(second), "answered")]
     assert await first.origin.executed() == 1  # the one that warmed up
     return f"{reply.took:.3f} s after the request"
@@ -260,9 +264,7 @@ async def unreachable_in_flight(world: World) -> str:
     await first.reject()
     await world.client.ask()
     reply = await answered(world.client, "b", 0.0, 1.0)
-    ended = world.client.all("attempt_ended")[0]
-    assert (ended["address"], ended["verdict"]) == (at(first), "closed")
-    assert ended["evidence"]["kind"] == "unreachable"
+    assert end_of_first(world.client) == (at(first), "closed", "unreachable")
     return f"{reply.took:.3f} s after the request"
 
 
@@ -317,10 +319,11 @@ async def _(world: World) -> str:
     reply = await answered(client, "a", 6.0, 8.0)
     if read_at < sent_at + 1.0:
         assert unprobed == acknowledged
-    probes = len(client.all("probed"))
-    assert 4 <= probes <= 6
-    assert probed[0] - acknowledged[0] in {probes - 1, probes}
-    assert probed[1] - acknowledged[1] == probed[0] - acknowledged[0]  # each one answered
+    # Told by packets, not by events: where the client is kept from running, the kernel, once asked,
+    # probes by itself, and there is nothing left to ask for.
+    probes, answers = (after - before for before, after in zip(acknowledged, probed, strict=True))
+    assert 4 <= probes == answers <= 6
+    assert client.all("probed") != []
     assert client.all("suspected") == []
     assert await second.origin.log() == []
     return f"{reply.took:.2f} s after the request, {probes} probes"
@@ -332,7 +335,7 @@ async def _(world: World) -> str:
     await first.set(Behaviour(think=1.5))
     await client.ask()
     await answered(client, "a", 1.5, 3.0)
-    assert len(client.all("probed")) == 1
+    assert client.all("probed") != []
     await trio.sleep(0.3)  # for acknowledgements that are late
     before = await client.packets()
     await trio.sleep(3.0)
@@ -380,12 +383,12 @@ async def cut_off_until_suspected(world: World) -> float:
 @scenario("healed 0.3 s after suspicion: the suspect is cleared, and answers first")
 async def _(world: World) -> str:
     client, (first, second) = world.client, world.servers
-    await first.set(Behaviour(think=2.5))
+    await first.set(Behaviour(think=3.5))
     await second.set(LONG)
     await client.ask()
     await first.executes()
     suspect_for = await cut_off_until_suspected(world)
-    reply = await answered(client, "a", 2.5, 4.0)
+    reply = await answered(client, "a", 3.5, 5.0)
     assert verdicts(client) == [(at(second), "superseded"), (at(first), "answered")]
     assert client.all("declared_dead") == []
     return f"{reply.took:.2f} s after the request, {suspect_for:.2f} s under suspicion"
@@ -394,10 +397,10 @@ async def _(world: World) -> str:
 @scenario("healed 0.3 s after suspicion: the suspect is cleared, and the second answers first")
 async def _(world: World) -> str:
     client, (first, second) = world.client, world.servers
-    await second.set(Behaviour(think=1.0))
+    await second.set(Behaviour(think=2.0))
     await ask_of_a_thinker(world)
     suspect_for = await cut_off_until_suspected(world)
-    reply = await answered(client, "b", 1.9, 3.5)
+    reply = await answered(client, "b", 2.9, 4.5)
     assert verdicts(client) == [(at(first), "superseded"), (at(second), "answered")]
     assert client.all("declared_dead") == []
     return f"{reply.took:.2f} s after the request, {suspect_for:.2f} s under suspicion"

@@ -38,7 +38,7 @@ from tests.sim.network import SimNetwork
 from tests.sim.origin import SimOrigin
 from tests.sim.stream import SimStream
 
-__all__ = ["A", "B", "BACKED_UP", "BOTH", "C", "ONE", "TWO", "World", "world"]
+__all__ = ["BACKED_UP", "BOTH", "ONE", "TWO", "A", "B", "C", "World", "world"]
 
 A = Endpoint("10.0.0.1", 80)
 B = Endpoint("10.0.0.2", 80)
@@ -91,16 +91,21 @@ class World:
     ) -> Outcome:
         """As `request`, with nobody else asking meanwhile: events and bytes are held to it too."""
         told_before = len(self.events)
-        received_before = [server.end.rcv_nxt for _, server in self.network.connections]
+        received_before = self.received()
         outcome = await self.request(method, url, whole=whole, **options)
         check_events(self.events[told_before:], outcome)
-        received = [server.end.rcv_nxt for _, server in self.network.connections]
+        received = self.received()
         received_before += [0] * (len(received) - len(received_before))
         reached = sum(now > before for now, before in zip(received, received_before, strict=True))
         assert reached <= 1 or outcome.is_repeatable
         if outcome.error is not None and not outcome.error.may_have_been_processed:
             assert reached == 0
         return outcome
+
+    def received(self) -> list[int]:
+        """The bytes that have come in at the server's end of each connection ever made."""
+        ends = [server.end for _, server in self.network.connections]
+        return [end.rcv_nxt - end.has_fin_arrived for end in ends]
 
     async def request(
         self, method: str, url: str = "/", *, whole: bool = True, **options: Unpack[RequestOptions]
@@ -110,19 +115,20 @@ class World:
         The request bears a number of its own, in a field that the origins give back.
         """
         number = next(self.numbers)
-        given = options.pop("headers", None)
+        given = options.get("headers")
         assert given is None or isinstance(given, Mapping)
         headers = {**(given or {}), "X-Request-Id": f"{number}"}
+        options["headers"] = headers
         began_at, head_at = trio.current_time(), None
         response: Response | None = None
         error: Error | None = None
         content = b""
         try:
             if whole:
-                response = await self.client.request(method, url, headers=headers, **options)
+                response = await self.client.request(method, url, **options)
                 content = await response.read()
             else:
-                async with self.client.stream(method, url, headers=headers, **options) as response:
+                async with self.client.stream(method, url, **options) as response:
                     head_at = trio.current_time()
                     async for chunk in response:
                         content += chunk

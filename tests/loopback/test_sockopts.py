@@ -157,7 +157,7 @@ class TestTcpInfo:
                 assert now is not None
                 return now.retransmits
 
-            await eventually(lambda: retransmits() == 1, 1.5)
+            await eventually(lambda: retransmits() >= 1, 5)
             still = tcp_info(client)
             assert still is not None
             assert still.unacked >= 1  # a retransmission may join two small ones
@@ -172,7 +172,7 @@ class TestTcpInfo:
             assert info.notsent_bytes > 65536
             assert info.last_received < 1
             # It lives: it answers the kernel's window probes, and each answer is counted.
-            await eventually(lambda: segments_in(client) > info.segs_in, 1.5)
+            await eventually(lambda: segments_in(client) > info.segs_in, 5)
 
     async def test_silence_is_counted_from_the_last_segment(self) -> None:
         with tcp_pair() as (client, server):
@@ -183,7 +183,7 @@ class TestTcpInfo:
             heard = tcp_info(client)
             assert silent is not None
             assert heard is not None
-            assert 0.28 <= silent.last_received < 0.6
+            assert 0.28 <= silent.last_received < 1.5
             assert heard.last_received < 0.1
 
     async def test_an_acknowledgement_ends_the_silence_too(self) -> None:
@@ -191,7 +191,13 @@ class TestTcpInfo:
             await trio.sleep(0.2)
             client.send(b"?")
             server.recv(1)
-            await eventually(lambda: silence(client) < 0.1, 0.2, "the delayed acknowledgement")
+            await eventually(lambda: silence(client) < 0.1, 1, "the delayed acknowledgement")
+
+
+def unanswered(sock: socket.socket) -> int:
+    info = tcp_info(sock)
+    assert info is not None
+    return info.probes
 
 
 def silence(sock: socket.socket) -> float:
@@ -265,42 +271,42 @@ class TestProbes:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.probe_leaves_at_once_after_a_second_of_silence)
             nursery.start_soon(self.no_probe_leaves_before_a_second_of_silence)
-            nursery.start_soon(self.a_dead_peer_does_not_answer_it)
+            nursery.start_soon(self.a_dead_peer_answers_none)
             nursery.start_soon(self.without_keepalive_an_idle_connection_costs_no_packet)
 
     async def probe_leaves_at_once_after_a_second_of_silence(self) -> None:
         with tcp_pair() as (client, _server):
-            await eventually(lambda: silence(client) >= 1.0, 1.5)
+            await eventually(lambda: silence(client) >= 1.0, 10)
             before = segments_in(client)
             start_keepalive(client)
-            await eventually(lambda: segments_in(client) == before + 1, 0.3, "the answer")
-            # Set again it sends another: this is how the watch goes on asking.
-            await eventually(lambda: silence(client) >= 1.0, 1.5)
-            before = segments_in(client)
-            start_keepalive(client)
-            await eventually(lambda: segments_in(client) > before, 0.3, "the second answer")
+            await eventually(lambda: segments_in(client) > before, 0.3, "the answer")
+            stop_keepalive(client)
 
     async def no_probe_leaves_before_a_second_of_silence(self) -> None:
         with tcp_pair() as (client, server):
             await trio.sleep(0.5)
             server.send(b"!")
+            silent_since = trio.current_time()
             before = segments_in(client)
             await trio.sleep(0.2)
             start_keepalive(client)
-            waited = await eventually(lambda: segments_in(client) > before, 1.5)
-            assert 0.7 <= waited <= 1.2
+            await eventually(lambda: segments_in(client) > before, 10)
+            assert 0.95 <= trio.current_time() - silent_since <= 2.0
             stop_keepalive(client)
 
-    async def a_dead_peer_does_not_answer_it(self) -> None:
+    async def a_dead_peer_answers_none(self) -> None:
         with tcp_pair() as (client, server):
             blackhole(server)
-            await eventually(lambda: silence(client) >= 1.0, 1.5)
+            await eventually(lambda: silence(client) >= 1.0, 10)
             before = segments_in(client)
             start_keepalive(client)
-            await trio.sleep(0.3)
-            info = tcp_info(client)
-            assert info is not None
-            assert (info.segs_in, info.probes) == (before, 1)
+            await eventually(lambda: unanswered(client) == 1, 0.3, "the first probe")
+            await trio.sleep(0.5)
+            # The kernel's own would come a second after the first. Set again it sends one at once:
+            # this is how the watch goes on asking.
+            start_keepalive(client)
+            await eventually(lambda: unanswered(client) == 2, 0.3, "the second probe")
+            assert segments_in(client) == before
 
     async def without_keepalive_an_idle_connection_costs_no_packet(self) -> None:
         with tcp_pair() as (client, server):

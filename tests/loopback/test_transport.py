@@ -441,10 +441,10 @@ class TestSignsOfLife:
                 assert info is not None
                 return info.segs_in, info.last_received
 
-            await eventually(lambda: seen()[1] >= 1.0, 1.5)
+            await eventually(lambda: seen()[1] >= 1.0, 10)
             before = seen()[0]
             transport.probe()
-            await eventually(lambda: seen()[0] == before + 1, 0.3, "the answer to the probe")
+            await eventually(lambda: seen()[0] > before, 0.3, "the answer to the probe")
             transport.stop_probing()
 
 

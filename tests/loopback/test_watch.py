@@ -54,7 +54,7 @@ class Watched:
         """The server has read the request and its acknowledgement is here."""
         await trio.lowlevel.wait_readable(self.server)
         assert self.server.recv(len(data)) == data
-        await eventually(lambda: self.unacked() == 0, 0.3, "the delayed acknowledgement")
+        await eventually(lambda: self.unacked() == 0, 2, "the delayed acknowledgement")
 
     def unacked(self) -> int:
         info = self.transport.snapshot()
@@ -186,16 +186,17 @@ async def is_silent_and_lives(watch: Watch) -> None:
 
 
 async def does_not_read_an_upload(watch: Watch) -> None:
+    """Its window is shut. The kernel's second probe comes 0.4 s after the first, too soon for a
+    peer that answers one in 500 ms, so a single unanswered one is no sign either."""
     with outstanding(watch, window=4096) as watched:
         await clog(watched.client)
         with trio.move_on_after(5.0):
-            while watched.death() is None:
-                await watched.news()
-            pytest.fail(f"a server that lives was declared dead: {watched.told}")
+            await watched.news()
+            pytest.fail(f"news of a server that lives: {watched.told}")
         info = watched.transport.snapshot()
         assert info is not None
         assert info.notsent_bytes > 0  # the window was shut all the while
-        assert not watched.is_suspect()
+        assert watched.told == []
 
 
 async def is_slow_beyond_the_backstop(watch: Watch) -> None:
@@ -272,18 +273,6 @@ async def test_who_is_dead_and_who_is_only_slow() -> None:
                 servers.start_soon(dies_thinking, watch, "::1")
         assert len(watch) == 0
         nursery.cancel_scope.cancel()
-
-
-async def test_an_upload_that_is_not_read_raises_no_suspicion() -> None:
-    watch = Watch()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch.run)
-        with outstanding(watch, window=4096) as watched:
-            await clog(watched.client)
-            await trio.sleep(1.4)
-            told = tuple(watched.told)
-        nursery.cancel_scope.cancel()
-    assert told == ()
 
 
 async def test_without_tcp_info_the_kernel_judges(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ import pytest
 
 import haclient
 from haclient import errors, events
+from haclient.core.keepalive import Plan, WatchPhase, detection_bounds
 from haclient.ops import demo, doctor, explain, options, write_out
 from haclient.ops.exit_codes import ExitCode
 from haclient.ops.main import COMMANDS
@@ -185,6 +186,20 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
         if not is_there or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
             wrong.append(link)
     assert not wrong
+
+
+def test_the_arithmetic_of_detection_is_that_of_the_code() -> None:
+    table = section(page("failure"), "The arithmetic").partition("| round trip ")[2]
+    rows = re.findall(r"^\| (\d+)(?: ms)?, (\d+)(?: ms)?\b.*? \| (.*) \|$", table, re.MULTILINE)
+
+    assert len(rows) == 5
+    for srtt, rttvar, cells in rows:
+        plan = Plan(4.0, 1.0, detection_bounds(int(srtt) / 1000, int(rttvar) / 1000))
+        phases = (WatchPhase.IN_FLIGHT, WatchPhase.SILENT, WatchPhase.WINDOW_SHUT)
+        expected = [f"{plan.bounds[p].suspect:.2f} / {plan.bounds[p].dead:.2f}" for p in phases]
+        *bounds, worst = cells.split(" | ")
+        assert bounds == expected
+        assert worst.partition(":")[0] == f"{plan.worst_case:.1f}"
 
 
 @pytest.mark.parametrize("name", ["run", "test"])

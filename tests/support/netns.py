@@ -44,7 +44,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from subprocess import PIPE, CalledProcessError
+from subprocess import PIPE
 from typing import Any
 
 import trio
@@ -82,6 +82,23 @@ table inet seen {{
 """
 """A chain for each cable, to be filled by a fault and flushed again; and what the client counts."""
 
+LOSS = "numgen random mod 100 < {percent} counter drop"
+REJECT = "meta l4proto tcp reject with {how}"
+"""TCP alone: neighbour discovery (RFC 4861) is ICMPv6 itself, and goes no further than a router."""
+
+HOW_IPV4, HOW_IPV6 = "icmp type host-unreachable", "icmpv6 type addr-unreachable"
+
+TRIAL = f"""
+table inet trial {{
+  chain input {{
+    type filter hook input priority 0;
+    {LOSS.format(percent=5)}
+    {REJECT.format(how=HOW_IPV4)}
+    {REJECT.format(how=HOW_IPV6)}
+  }}
+}}
+"""
+
 _numbers = count(1)
 
 
@@ -96,9 +113,10 @@ async def why_not() -> str:
     trial = Namespace("trial")
     try:
         await trial.add()
-        await trial.nft("add table inet trial")
-    except CalledProcessError as error:
-        return f"network namespaces do not work here: {error.stderr.decode().strip()}"
+        await trial.ip("link add c0 type veth peer name c1")
+        await trial.nft(TRIAL)
+    except CommandError as error:
+        return f"network namespaces do not work here: {error}"
     finally:
         await trial.remove()
     return ""
@@ -112,15 +130,25 @@ async def remove_leftovers() -> None:
             await _run("ip", "netns", "del", name, check=False)
 
 
+def _new_name(role: str) -> str:
+    return f"{PREFIX}-{os.getpid()}-{next(_numbers)}-{role}"
+
+
 def _is_running(pid: str) -> bool:
     return Path("/proc", pid).exists()
+
+
+class CommandError(Exception):
+    """`ip` or `nft` would not; the message is theirs."""
 
 
 async def _run(*command: str, script: str = "", check: bool = True) -> bytes:
     with trio.fail_after(PATIENCE):
         ran = await trio.run_process(
-            command, stdin=script.encode(), capture_stdout=True, capture_stderr=True, check=check
+            command, stdin=script.encode(), capture_stdout=True, capture_stderr=True, check=False
         )
+    if check and ran.returncode:
+        raise CommandError(f"{' '.join(command)}: {ran.stderr.decode().strip()}")
     return ran.stdout
 
 
@@ -128,7 +156,7 @@ class Namespace:
     """A network namespace of this process's own."""
 
     def __init__(self, role: str) -> None:
-        self.name = f"{PREFIX}-{os.getpid()}-{next(_numbers)}-{role}"
+        self.name = _new_name(role)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -192,14 +220,17 @@ class Server(Namespace):
         self._origin: OriginProcess | None = None
 
     async def boot(self) -> None:
-        """Host and cable come up, without any memory."""
+        """The host comes up, without any memory and without a cable."""
         await self.add()
+        await self.nft(FIREWALL.format(jumps="jump cable;", chains="chain cable { }", port=PORT))
+
+    async def plug_in(self) -> None:
+        """A new cable to the client."""
         client, port = self._client.name, self.port_name
         ends = f"{port} netns {client} type veth peer name eth0 netns {self.name}"
         await _run("ip", "link", "add", *ends.split())
         await self._client.ip(*self._addresses(port, 1))
         await self.ip(*self._addresses("eth0", 2))
-        await self.nft(FIREWALL.format(jumps="jump cable;", chains="chain cable { }", port=PORT))
 
     def _addresses(self, interface: str, host: int) -> tuple[str, ...]:
         number = self._number
@@ -249,16 +280,13 @@ class Server(Namespace):
 
     async def lose(self, percent: int) -> float:
         """Loses so much of what arrives at either end, at random."""
-        rule = f"numgen random mod 100 < {percent} counter drop"
+        rule = LOSS.format(percent=percent)
         return await self._spoil(rule, rule)
 
     async def reject(self) -> float:
         """Answers what is sent to the server as a router does that has no way to it."""
-        how = (
-            "icmpv6 type addr-unreachable" if ":" in self.address else "icmp type host-unreachable"
-        )
-        # TCP alone: neighbour discovery (RFC 4861) is ICMPv6 itself, and goes no further than a router.
-        return await self._spoil(f"meta l4proto tcp reject with {how}", "")
+        how = HOW_IPV6 if ":" in self.address else HOW_IPV4
+        return await self._spoil(REJECT.format(how=how), "")
 
     async def _spoil(self, at_server: str, at_client: str) -> float:
         at = time.perf_counter()
@@ -288,13 +316,21 @@ class Server(Namespace):
     async def reboot(self) -> float:
         """The host loses its memory and comes back; returns the instant after, no origin yet.
 
-        The cable goes first, so that the dying kernel's farewells (FIN, RST) reach nobody.
+        It is a new namespace, made beforehand, that takes the old one's place and address: so the host
+        is away for some 50 ms only. The old one has no cable by then, and its farewells (FIN, RST)
+        reach nobody.
         """
-        await self._client.ip(f"link del {self.port_name}")
-        await self.close()
-        await self.remove()
-        await self.boot()
-        return time.perf_counter()
+        old, self.name = self.name, _new_name(self.letter)
+        try:
+            await self.boot()
+            await self._client.ip(f"link del {self.port_name}")
+            await self.plug_in()
+            at = time.perf_counter()
+            await self.close()
+        finally:
+            with trio.CancelScope(shield=True):
+                await _run("ip", "netns", "del", old, check=False)
+        return at
 
     async def lost_packets(self) -> int:
         """How many `lose` has taken, at both ends."""
@@ -432,6 +468,7 @@ async def world(
 
 async def _boot_and_serve(server: Server) -> None:
     await server.boot()
+    await server.plug_in()
     await server.serve()
 
 

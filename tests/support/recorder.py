@@ -39,6 +39,9 @@ __all__ = [
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+TLS_HANDSHAKE = b"\x16\x03"
+"""A plain server takes it for a bad request, and says so (RFC 8446, section 5.1)."""
+
 CURL = shutil.which("curl")
 
 needs_curl = pytest.mark.skipif(CURL is None, reason="compares with curl, which is not installed")
@@ -150,14 +153,17 @@ class _Serving:
                 if not received:
                     return
                 data += received
+                if data.startswith(TLS_HANDSHAKE):
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+                    return
             head, _, data = data.partition(b"\r\n\r\n")
             verdict = self.on_expect(head) if _EXPECT.search(head) else b""
-            if verdict:
-                connection.sendall(verdict)
-            if verdict and verdict != CONTINUE:
+            if verdict not in {b"", CONTINUE}:
                 self.recorder.requests.append(Recorded(head + b"\r\n\r\n", b""))
+                connection.sendall(verdict)
                 connection.recv(65536)  # until the client has left
                 return
+            connection.sendall(verdict)
             body, data = _content(connection, head, data)
             self.recorder.requests.append(Recorded(head + b"\r\n\r\n", body))
             response = self.answer(len(self.recorder.requests), connection, head)
