@@ -74,6 +74,9 @@ class Error(Exception):
         may_have_been_processed: False only where no byte of the request reached any server's
             connection. True means that nobody can know (RFC 9110, section 9.2.2).
         attempts: every attempt, in order, each with its result.
+        message: what happened and where, without the remedy.
+        remedy: what a person could do about it, a sentence; empty where there is nothing to say. It
+            ends the text of the error.
         proxy_status: the error type of RFC 9209.
     """
 
@@ -86,11 +89,17 @@ class Error(Exception):
         stage: Phase | None = None,
         may_have_been_processed: bool = False,
         attempts: tuple[AttemptRecord, ...] = (),
+        remedy: str = "",
     ) -> None:
         super().__init__(message)
+        self.message = message
+        self.remedy = remedy
         self.stage = stage
         self.may_have_been_processed = may_have_been_processed
         self.attempts = attempts
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.remedy}" if self.remedy else self.message
 
 
 class BadRequestError(Error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,26 @@ settings.register_profile("nightly", max_examples=5000, deadline=None)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev")
 )
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def private_file() -> Iterator[Path]:
+    """A file that this process may not read, also where the tests run as root."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = Path(folder) / "private"
+        path.touch(0o000)
+        if os.geteuid() != 0:
+            yield path
+            return
+        os.setresuid(NOBODY, NOBODY, 0)
+        try:
+            yield path
+        finally:
+            os.setresuid(0, 0, 0)
+
 
 DESCRIPTORS = Path("/proc/self/fd")
 

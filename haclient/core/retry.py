@@ -253,6 +253,9 @@ class Retry:
             return f"{self._facts.method} is not idempotent"
         if not failure.is_replayable:
             return "its content cannot be sent again"
+        if self._held is not None and not failure.is_elsewhere:
+            # Who is left has answered already, and would be asked for the same answer again.
+            return "there is no other server"
         if self._started >= self._max_attempts:
             return f"{self._started} attempts were made"
         if now >= self.window_ends_at:

@@ -238,7 +238,7 @@ class Course:
         records = self.records()
         last = records[-1]
         return DeadlineError(
-            f"no answer within the {timeout:g} s allowed: {last.describe()}",
+            f"no answer within the {timeout:.3g} s allowed: {last.describe()}",
             stage=last.phase,
             may_have_been_processed=any(record.bytes_sent > 0 for record in records),
             attempts=records,

@@ -119,11 +119,18 @@ def _unconnected(
     kind, remedy = _connect_class(kinds)
     unresolved = "".join(f"; {error}" for error in (reach.errors if reach else ()))
     return kind(
-        f"cannot connect to {origin}: {lines}{unresolved}{remedy}",
+        f"cannot connect to {origin}{_through(reach)}: {lines}{unresolved}",
+        remedy=remedy,
         stage=stage,
         may_have_been_processed=may,
         attempts=records,
     )
+
+
+def _through(reach: Reach | None) -> str:
+    """The addresses are the proxy's, where there is one."""
+    proxy = reach.target.proxy if reach is not None else None
+    return f" through the proxy {proxy.origin}" if proxy is not None else ""
 
 
 def _connect_words(one: ConnectionAttempt) -> str:
@@ -138,11 +145,11 @@ def _connect_words(one: ConnectionAttempt) -> str:
 def _connect_class(kinds: set[ConnectFailure | None]) -> tuple[type[Error], str]:
     """The failure that came furthest names the class; each has its remedy."""
     if ConnectFailure.CERTIFICATE in kinds:
-        return CertificateError, ". Check the certificate's names and dates, or name its CA"
+        return CertificateError, "Check the certificate's names and dates, or name its CA"
     if ConnectFailure.TLS in kinds:
-        return TlsError, ". Check that the port speaks TLS"
+        return TlsError, "Check that the port speaks TLS"
     if ConnectFailure.PROXY in kinds:
-        return ProxyError, ". Check what the proxy allows"
+        return ProxyError, "Check what the proxy allows"
     if kinds == {ConnectFailure.TIMED_OUT}:
-        return ConnectTimeoutError, ". Check routes and firewalls, or that the host is up"
-    return ConnectError, ". Check that the server runs and listens there"
+        return ConnectTimeoutError, "Check routes and firewalls, or that the host is up"
+    return ConnectError, "Check that the server runs and listens there"

@@ -12,6 +12,7 @@ left behind before the connection serves again.
 from __future__ import annotations
 
 import functools
+import re
 
 import h11
 import msgspec
@@ -51,6 +52,9 @@ class Head(msgspec.Struct, frozen=True):
 
 
 END = h11.EndOfMessage()
+
+_BYTEARRAY = re.compile(r"bytearray\((.*)\)", re.DOTALL)
+"""How h11 shows what it could not read; the bytes alone say it to a person."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -168,7 +172,7 @@ class Http1:
             except h11.RemoteProtocolError as exc:
                 if self._has_eof and not (is_head_due and self._is_no_http()):
                     raise ConnectionLost("the server closed the connection") from exc
-                raise Garbled(str(exc)) from exc
+                raise Garbled(_BYTEARRAY.sub(r"\1", str(exc))) from exc
             if event is h11.NEED_DATA:
                 data = await self._stream.receive_some(RECEIVE_BYTES)
                 self._has_eof = not data

@@ -62,23 +62,23 @@ Exchange = Callable[[Ask], Awaitable[Reply]]
 _ERRORS: dict[Reason, tuple[type[errors.ResolveError], str]] = {
     Reason.NO_SUCH_NAME: (
         errors.NameNotFoundError,
-        "check the spelling; if the name is right, add it to DNS or to {hosts}",
+        "Check the spelling; if the name is right, add it to DNS or to {hosts}",
     ),
     Reason.NO_ADDRESS: (
         errors.NoAddressError,
-        "add an A or AAAA record, or ask for the host that offers the service",
+        "Add an A or AAAA record, or ask for the host that offers the service",
     ),
     Reason.SERVER_FAILURE: (
         errors.NameServerError,
-        "see what the name server logs, or name another one in {resolv_conf}",
+        "See what the name server logs, or name another one in {resolv_conf}",
     ),
     Reason.REFUSED: (
         errors.NameRefusedError,
-        "let the name server serve this machine, or name another one in {resolv_conf}",
+        "Let the name server serve this machine, or name another one in {resolv_conf}",
     ),
     Reason.TIMED_OUT: (
         errors.NameTimeoutError,
-        "check that the name server can be reached on UDP and TCP, or name another one in "
+        "Check that the name server can be reached on UDP and TCP, or name another one in "
         "{resolv_conf}",
     ),
 }
@@ -292,7 +292,7 @@ class SystemResolver:
         advice = advice.format(hosts=self._hosts.path, resolv_conf=self._resolv_conf.path)
         remembered = "" if left is None else f"; remembered for another {left:.0f} s"
         return kind(
-            f"cannot resolve {host}: {outcome}{remembered}; {advice}", stage=Phase.RESOLVING
+            f"cannot resolve {host}: {outcome}{remembered}", stage=Phase.RESOLVING, remedy=advice
         )
 
 

@@ -84,16 +84,30 @@ _CODES: tuple[tuple[type[errors.Error], ExitCode], ...] = (
 )
 
 # net.tls.TlsFileError says which file it was; its module would load ssl for a wrong option.
-_FILES = {"certificate": ExitCode.OWN_CERTIFICATE, "CA": ExitCode.CA_FILE}
-
-# What the command can offer beyond the remedy that a message of the engine bears already.
-_REMEDIES: dict[ExitCode, str] = {
-    ExitCode.HOST_NOT_RESOLVED: "or give its address with --resolve",
-    ExitCode.TIMED_OUT: "give it more time (-m, --connect-timeout) or another server (--backup)",
-    ExitCode.PEER_CERTIFICATE: "see --cacert and -k",
-    ExitCode.TOO_MANY_REDIRECTS: "look where it goes with -v, or allow more with --max-redirs",
-    ExitCode.EMPTY_REPLY: "try again, or name another server with --backup",
+_FILES = {
+    "certificate": ExitCode.OWN_CERTIFICATE,
+    "key": ExitCode.OWN_CERTIFICATE,
+    "CA": ExitCode.CA_FILE,
 }
+
+# The engine's errors say what could be done; where an option of the command does it, that is said in
+# its place: one remedy a line.
+_REMEDIES: dict[ExitCode, str] = {
+    ExitCode.UNSUPPORTED_PROTOCOL: "Check that a server of HTTP/1.1 listens there",
+    ExitCode.PROXY_NOT_RESOLVED: "Check the proxy's name (-x, http_proxy)",
+    ExitCode.HOST_NOT_RESOLVED: "Give its address with --resolve",
+    ExitCode.PARTIAL: "What was written is not the whole: ask again",
+    ExitCode.TIMED_OUT: "Allow more with -m, or name another server with --backup",
+    ExitCode.TOO_MANY_REDIRECTS: "See where it goes with -v",
+    ExitCode.EMPTY_REPLY: "Try again, or name another server with --backup",
+    ExitCode.SEND_ERROR: "Try again, or name another server with --backup",
+    ExitCode.RECEIVE_ERROR: "Try again, or name another server with --backup",
+    ExitCode.OWN_CERTIFICATE: "Name files in PEM with --cert and --key",
+    ExitCode.PEER_CERTIFICATE: "Check its names and dates, or name its authority with --cacert",
+    ExitCode.CA_FILE: "Name a file in PEM with --cacert",
+}
+
+_IN_DOUBT = "Find out before it is sent again; --idempotency-key lets haclient send it again"
 
 
 def exit_code_for(error: BaseException, *, is_proxied: bool = False) -> ExitCode:
@@ -146,21 +160,41 @@ def _for_broken_connection(error: errors.ServerDiedError) -> ExitCode:
     return ExitCode.PARTIAL if is_partial else ExitCode.EMPTY_REPLY
 
 
-def error_line(error: BaseException, *, is_proxied: bool = False) -> str:
+def error_line(
+    error: BaseException, *, is_proxied: bool = False, is_idempotent: bool = True
+) -> str:
     """Returns "haclient: (7) ..." for stderr, without a line end: what happened, and what to do.
 
     Several attempts are told on one line. A password never shows: errors do not hold one.
+
+    Args:
+        error: what was raised.
+        is_proxied: as for `exit_code_for`.
+        is_idempotent: whether the request may be sent twice without harm.
     """
     error = leaf_of(error)
     code = exit_code_for(error, is_proxied=is_proxied)
-    text = str(error) or type(error).__name__
+    text = error.message if isinstance(error, errors.Error) else str(error)
     if isinstance(error, OSError) and error.strerror:
         where = f" ({error.filename})" if error.filename else ""
         text = f"the output cannot be written: {error.strerror}{where}"
     if code is ExitCode.BUG:
-        text = f"haclient itself failed: {type(error).__name__}: {text}; please report it"
+        kind = type(error).__name__
+        text = f"haclient itself failed: {kind}: {text or kind}; please report it"
     if code is ExitCode.INTERRUPTED:
         text = "interrupted"
-    remedy = _REMEDIES.get(code, "") if isinstance(error, errors.Error) else ""
     line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
-    return f"haclient: ({int(code)}) {line}" + (f"; {remedy}" if remedy else "")
+    remedy = _remedy(error, code, is_idempotent) if isinstance(error, errors.Error) else ""
+    return f"haclient: ({int(code)}) {line}" + (f". {remedy}" if remedy else "")
+
+
+def _remedy(error: errors.Error, code: ExitCode, is_idempotent: bool) -> str:
+    match error:
+        case errors.UrlError() | errors.ConnectTimeoutError() | errors.ProxyError():
+            return error.remedy  # their own, or within their message
+        case errors.ServerDiedError() if error.may_have_been_processed and not is_idempotent:
+            return _IN_DOUBT
+        case errors.ResolveError() if error.remedy and code is ExitCode.HOST_NOT_RESOLVED:
+            return f"{error.remedy}, or give its address with --resolve"
+        case _:
+            return _REMEDIES.get(code, error.remedy)

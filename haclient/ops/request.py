@@ -112,7 +112,9 @@ class _Row:
         if failure is not None:
             is_proxied = meter.url is not None and self._proxy_for(meter.url) is not None
             code = int(exit_code_for(failure, is_proxied=is_proxied))
-            message = error_line(failure, is_proxied=is_proxied)
+            # A key of the user's own, given with -H, counts as one of --idempotency-key.
+            is_idempotent = intent is None or may_be_resent(intent)
+            message = error_line(failure, is_proxied=is_proxied, is_idempotent=is_idempotent)
             self._complain(message)
         if self._options.write_out is not None:
             self._write_out(self._options.write_out, meter, number, code, message)

@@ -33,7 +33,8 @@ class Rerouting(msgspec.Struct, frozen=True):
         if not kept:
             family, option = ("IPv6", "-6") if self.is_ipv6_only else ("IPv4", "-4")
             raise NoAddressError(
-                f"cannot resolve {to_host}: it has no {family} address; leave {option} out",
+                f"cannot resolve {to_host}: it has no {family} address",
                 stage=Phase.RESOLVING,
+                remedy=f"Leave {option} out",
             )
         return msgspec.structs.replace(found, endpoints=kept)

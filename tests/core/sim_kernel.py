@@ -1,10 +1,10 @@
 """One end of a TCP connection, as far as TCP_INFO shows it: what the detector's tests look at.
 
 It does what was measured of Linux (docs/failure.md): a tail loss probe and then time-outs that
-double while data is unacknowledged, one window probe a second while the peer's window is shut, a
-keep-alive probe when asked for one and nothing came in for a second. The peer answers everything
-within `rtt` until `dies_at`; from then on nothing comes in. Transmissions are numbered from 1, and
-those in `lost` get no answer.
+double while data is unacknowledged, window probes ever further and at last a second apart while
+the peer's window is shut, a keep-alive probe when asked for one and nothing came in for a second.
+The peer answers within `rtt` until `dies_at`, bare probes at most once in 500 ms; from then on
+nothing comes in. Transmissions are numbered from 1, and those in `lost` get no answer.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = ["Log", "SimKernel", "drive", "names", "rounded"]
 
 Log = list[tuple[float, Action]]
 
+FIRST_WINDOW_PROBE = 0.2
 WINDOW_PROBE_EVERY = 1.02
 ANSWERS_PROBES_EVERY = 0.5
 
@@ -58,7 +59,7 @@ class SimKernel:
         self.last_sent = 0.0
         self.transmissions = 0
         self.keepalives_sent: list[float] = []
-        self._keepalive_answered_at = -math.inf
+        self._probe_answered_at = -math.inf
         self._flight = self._shut = 0
         self._order = itertools.count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -105,7 +106,7 @@ class SimKernel:
         self.notsent = 65536
         self._shut += 1
         shut = self._shut
-        self.at(self.now + WINDOW_PROBE_EVERY, lambda: self._window_probe(shut))
+        self.at(self.now + FIRST_WINDOW_PROBE, lambda: self._window_probe(shut, 0.4))
 
     def open_window(self) -> None:
         """The peer reads again, if it is there to say so; what waited goes out."""
@@ -121,7 +122,7 @@ class SimKernel:
         if self.unacked or self.notsent or round(self.now - self.last_in, 6) < 1:
             return
         self.keepalives_sent.append(self.now)
-        self._transmit(self._keepalive_answered)
+        self._transmit(self._probe_arrived)
 
     # What the peer's side does
 
@@ -162,21 +163,19 @@ class SimKernel:
             due_at = start + 2 * factor * self.rto
             self.at(due_at, lambda: self._time_out(flight, start, 2 * factor))
 
-    def _window_probe(self, shut: int) -> None:
+    def _window_probe(self, shut: int, next_in: float) -> None:
         if shut == self._shut:
             self.probes += 1
-            self._transmit(self._window_probe_answered)
-            self.at(self.now + WINDOW_PROBE_EVERY, lambda: self._window_probe(shut))
+            self._transmit(self._probe_arrived)
+            later = min(2 * next_in, WINDOW_PROBE_EVERY)
+            self.at(self.now + next_in, lambda: self._window_probe(shut, later))
 
-    def _window_probe_answered(self) -> None:
-        self._heard()
-        self.probes = 0
-
-    def _keepalive_answered(self) -> None:
+    def _probe_arrived(self) -> None:
         # Linux answers bare probes at most once in 500 ms (tcp_invalid_ratelimit).
-        if self.now - self._keepalive_answered_at >= ANSWERS_PROBES_EVERY - 1e-9:
-            self._keepalive_answered_at = self.now
+        if self.now - self._probe_answered_at >= ANSWERS_PROBES_EVERY - 1e-9:
+            self._probe_answered_at = self.now
             self._heard()
+            self.probes = 0
 
 
 def drive(

@@ -1,11 +1,11 @@
 """What loopback cannot show: cables pulled, packets lost one way, routers that say no, reboots.
 
-Each scenario has a world of its own (tests.support.netns): a client, two or three servers, a kernel for
-each, and a fault in between. One test after another would take most of a minute, and nearly all of
-it is waiting. So the first test that needs an outcome builds the worlds of all that were selected,
-and lets them run at once, when every process has started and the machine is quiet; each test then
-has its own scenario's outcome, or its failure. Times are bounded so that they hold on a busy
-machine; what was measured is printed (`pytest -rP`).
+Each scenario has a world of its own (tests.support.netns): a client, two or three servers, a network
+stack for each, and a fault in between. One test after another would take most of a minute, and
+nearly all of it is waiting. So the first test that needs an outcome builds the worlds of all that
+were selected, and lets them run at once, when every process has started and the machine is quiet;
+each test then has its own scenario's outcome, or its failure. Times are bounded so that they hold
+on a busy machine; what was measured is printed (`pytest -rP`).
 
 Needs root, for the namespaces. Where they are not to be had the tests are skipped and say why;
 in CI (CI=true) that is a failure, for nobody would notice.
@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,6 @@ import trio
 from tests.support.netns import (
     NAME,
     PORT,
-    ROOT,
     Client,
     Reply,
     Server,
@@ -113,7 +113,7 @@ def at(server: Server) -> str:
 
 async def ask_of_a_thinker(world: World, method: str = "GET") -> None:
     """A request that the first server has acknowledged and will think about for long."""
-    await world.servers[0].set(LONG)
+    await world.servers[0].origin.set(LONG)
     await world.client.ask(method)
     await world.servers[0].executes()
 
@@ -121,7 +121,7 @@ async def ask_of_a_thinker(world: World, method: str = "GET") -> None:
 async def warm_up(world: World, requests: int = 1) -> None:
     """Leaves so many idle connections; where it is one, to the first server."""
     if requests > 1:
-        await world.servers[0].set(Behaviour(think=0.5))  # so that none serves twice
+        await world.servers[0].origin.set(Behaviour(think=0.5))  # so that none serves twice
     await world.client.ask(times=requests)
     replies = [await world.client.reply() for _ in range(requests)]
     assert {reply.status for reply in replies} == {200}
@@ -176,7 +176,7 @@ for sentence, (fault, is_ipv6) in THINKING.items():
 @scenario("the command does as the library does, with the evidence in its trace")
 async def _(world: World) -> str:
     first, second = world.servers
-    await first.set(LONG)
+    await first.origin.set(LONG)
     words = f"--resolve {NAME}:{PORT}:{first.address},{second.address} --order listed"
     words += f" -s -w %{{time_total}} --trace-json /dev/stderr http://{NAME}:{PORT}/orders/7"
     command = [sys.executable, "-m", "haclient.ops.main", "request", *words.split()]
@@ -188,7 +188,7 @@ async def _(world: World) -> str:
             capture_stdout=True,
             capture_stderr=True,
             check=False,
-            cwd=ROOT,
+            cwd=Path(__file__).parents[2],
             env={"PATH": os.environ["PATH"]},
         )
         assert process.returncode == 0, process.stderr.decode()
@@ -306,7 +306,7 @@ async def _(world: World) -> str:
 async def _(world: World) -> str:
     client, (first, second) = world.client, world.servers
     await warm_up(world)
-    await first.set(Behaviour(think=6.0))
+    await first.origin.set(Behaviour(think=6.0))
     await client.ask()
     await first.executes(2)
     sent_at = client.all("request_sent")[0]["t"]
@@ -332,7 +332,7 @@ async def _(world: World) -> str:
 @scenario("an idle connection costs no packet, not even one that was probed a moment ago")
 async def _(world: World) -> str:
     client, first = world.client, world.servers[0]
-    await first.set(Behaviour(think=1.5))
+    await first.origin.set(Behaviour(think=1.5))
     await client.ask()
     await answered(client, "a", 1.5, 3.0)
     assert client.all("probed") != []
@@ -340,7 +340,7 @@ async def _(world: World) -> str:
     before = await client.packets()
     await trio.sleep(3.0)
     assert await client.packets() == before
-    await first.set(Behaviour())
+    await first.origin.set(Behaviour())
     await client.ask()
     await answered(client, "a", 0.0, 1.0)
     assert client.all("connected")[-1]["reused"]  # so it was there all the time
@@ -352,7 +352,7 @@ async def _(world: World) -> str:
     client, (first, _) = world.client, world.servers
     requests = 30
     await warm_up(world, requests)
-    await first.set(Behaviour(think=3.0))
+    await first.origin.set(Behaviour(think=3.0))
     await first.lose(5)
     await client.ask(times=requests)
     replies = [await client.reply() for _ in range(requests)]
@@ -383,8 +383,8 @@ async def cut_off_until_suspected(world: World) -> float:
 @scenario("healed 0.3 s after suspicion: the suspect is cleared, and answers first")
 async def _(world: World) -> str:
     client, (first, second) = world.client, world.servers
-    await first.set(Behaviour(think=3.5))
-    await second.set(LONG)
+    await first.origin.set(Behaviour(think=3.5))
+    await second.origin.set(LONG)
     await client.ask()
     await first.executes()
     suspect_for = await cut_off_until_suspected(world)
@@ -397,7 +397,7 @@ async def _(world: World) -> str:
 @scenario("healed 0.3 s after suspicion: the suspect is cleared, and the second answers first")
 async def _(world: World) -> str:
     client, (first, second) = world.client, world.servers
-    await second.set(Behaviour(think=2.0))
+    await second.origin.set(Behaviour(think=2.0))
     await ask_of_a_thinker(world)
     suspect_for = await cut_off_until_suspected(world)
     reply = await answered(client, "b", 2.9, 4.5)

@@ -15,7 +15,7 @@ import trustme
 from haclient.core.spec import TlsSettings
 from haclient.core.url import parse_url
 from haclient.errors import ProxyError
-from haclient.net.proxy_tunnel import open_tunnel, proxy_fields
+from haclient.net.proxy_tunnel import fields_through, open_tunnel, proxy_fields
 from haclient.net.tls import make_context, start_tls
 from haclient.net.transport import SocketTransport
 from haclient.types import Origin
@@ -117,6 +117,23 @@ class TestRequest:
                 with pytest.raises(BlockingIOError):
                     proxy.recv(1)
                 proxy.send(ESTABLISHED)
+
+
+class TestFieldsOfARequest:
+    OWN = ((b"Accept", b"*/*"), (b"X-A", b"1"))
+
+    def test_to_the_proxy_itself_its_own_come_behind(self) -> None:
+        fields = fields_through(WITH_CREDENTIALS, self.OWN, is_tunnel=False)
+        assert fields == (*self.OWN, *proxy_fields(WITH_CREDENTIALS))
+
+    def test_what_the_caller_gave_stands(self) -> None:
+        given = (*self.OWN, (b"proxy-authorization", b"Bearer mine"))
+        fields = fields_through(WITH_CREDENTIALS, given, is_tunnel=False)
+        assert fields == (*given, (b"Proxy-Connection", b"Keep-Alive"))
+
+    def test_through_a_tunnel_the_origin_sees_none_of_them(self) -> None:
+        given = (*self.OWN, *proxy_fields(WITH_CREDENTIALS), (b"PROXY-AUTHORIZATION", b"x"))
+        assert fields_through(WITH_CREDENTIALS, given, is_tunnel=True) == self.OWN
 
 
 class TestAnswer:

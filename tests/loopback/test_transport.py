@@ -335,6 +335,32 @@ class TestErrors:
                 await transport.receive_some()
             assert isinstance(info.value.__cause__, ConnectionResetError)
 
+    @pytest.mark.parametrize("told_by", ["send_all", "send_now", "send_eof"])
+    async def test_a_reset_that_the_sender_was_told_of_is_no_end_for_the_receiver(
+        self, told_by: str
+    ) -> None:
+        """Linux tells it once; content that ends with the connection would then look whole."""
+        with connected() as (transport, peer):
+            peer.send(b"part of it")
+            assert await transport.receive_some() == b"part of it"
+            reset(peer)
+            with pytest.raises(trio.BrokenResourceError):
+                await self.sends(transport, told_by)
+            for _ in range(2):
+                with pytest.raises(trio.BrokenResourceError) as raised:
+                    await transport.receive_some()
+                assert isinstance(raised.value.__cause__, OSError)
+
+    @staticmethod
+    async def sends(transport: SocketTransport, by: str) -> None:
+        match by:
+            case "send_all":
+                await transport.send_all(b"more")
+            case "send_now":
+                transport.send_now(b"more")
+            case "send_eof":
+                await transport.send_eof()
+
     async def test_what_came_before_a_half_close_is_read_first(self) -> None:
         with connected() as (transport, peer):
             peer.send(b"last words")

@@ -85,10 +85,6 @@ def test_what_cannot_be_read_is_an_error(path: str) -> None:
     assert uploading.value.exit_code == reading.value.exit_code == 26
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    path.touch(0o000)
-
+def test_a_file_without_permission(private_file: Path) -> None:
     with pytest.raises(CommandError, match="permission denied"):
-        upload(str(path))
+        upload(str(private_file))

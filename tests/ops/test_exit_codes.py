@@ -61,6 +61,7 @@ CODES = {
     "no TLS": (errors.TlsError("x"), 35),
     "a certificate not accepted": (errors.CertificateError("x"), 60),
     "our certificate's file": (FileError("certificate"), 58),
+    "our key's file": (FileError("key"), 58),
     "the authorities' file": (FileError("CA"), 77),
     "closed before the response": (died(Phase.WAITING), 52),
     "closed before the response, without a record": (errors.ServerDiedError("x"), 52),
@@ -128,13 +129,29 @@ def test_the_proxys_name_has_a_code_of_its_own() -> None:
     ("error", "line"),
     [
         (
-            errors.NameNotFoundError("no such name: h.test (10.0.0.53 says so)"),
-            "haclient: (6) no such name: h.test (10.0.0.53 says so); "
-            "or give its address with --resolve",
+            errors.NameNotFoundError("no such name: h.test", remedy="Check the spelling"),
+            "haclient: (6) no such name: h.test. Check the spelling, or give its address with --resolve",
         ),
         (
-            errors.ConnectError("cannot connect to http://h.test: refused\n  attempt 1: also refused"),
-            "haclient: (7) cannot connect to http://h.test: refused; attempt 1: also refused",
+            errors.ResolveError("h..test is no name"),
+            "haclient: (6) h..test is no name. Give its address with --resolve",
+        ),
+        (
+            errors.ConnectError(
+                "cannot connect to http://h.test: refused\n  attempt 1: also refused",
+                remedy="Check that the server runs",
+            ),
+            "haclient: (7) cannot connect to http://h.test: refused; attempt 1: also refused. "
+            "Check that the server runs",
+        ),
+        (
+            errors.CertificateError("h.test: expired", remedy="Check its dates"),
+            "haclient: (60) h.test: expired. "
+            "Check its names and dates, or name its authority with --cacert",
+        ),
+        (
+            errors.UrlError("the URL 'a b' is malformed: a space; write %20"),
+            "haclient: (3) the URL 'a b' is malformed: a space; write %20",
         ),
         (
             OSError(28, "No space left on device", "/dev/full"),
@@ -155,6 +172,18 @@ def test_the_proxys_name_has_a_code_of_its_own() -> None:
 )  # fmt: skip
 def test_the_line(error: BaseException, line: str) -> None:
     assert error_line(error) == line
+
+
+def test_a_request_that_may_have_been_executed_is_not_to_be_sent_again_blindly() -> None:
+    error = errors.ServerDiedError("it broke off", may_have_been_processed=True)
+
+    assert error_line(error) == (
+        "haclient: (52) it broke off. Try again, or name another server with --backup"
+    )
+    assert error_line(error, is_idempotent=False) == (
+        "haclient: (52) it broke off. Find out before it is sent again; "
+        "--idempotency-key lets haclient send it again"
+    )
 
 
 @dataclass(frozen=True)

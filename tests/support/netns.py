@@ -1,10 +1,10 @@
 """A client and its servers in network namespaces of their own, with firewalls and cables to spoil.
 
-On loopback a server can be blackholed by a socket filter, and much is shown with that. Not so: a cable that
-is pulled, a loss in one direction only, a packet lost now and then, a router that says
-"unreachable", a host that comes back without its memory. For these both ends need a kernel of
-their own to talk to. Namespaces give them one, as root, on any Linux; a virtual machine for each
-would be slow, and netem is not in every kernel.
+On loopback a server can be blackholed by a socket filter, and much is shown with that. Not so: a
+cable that is pulled, a loss in one direction only, a packet lost now and then, a router that says
+"unreachable", a host that comes back without its memory. For these each end needs a network stack
+of its own. Namespaces give it one, as root, on any Linux; a virtual machine for each would be slow,
+and netem is not in every kernel.
 
 A world is one namespace for the client and one for each server, each server at the end of a cable
 (veth pair) of its own. No cable leaves the world, so nothing does, and all worlds may use the same
@@ -14,7 +14,7 @@ addresses side by side:
             c1 10.77.1.1 ────── 10.77.1.2 eth0  server b
 
     async with world(servers=2) as w:
-        await w.servers[0].set(Behaviour(think=30))
+        await w.servers[0].origin.set(Behaviour(think=30))
         await w.client.ask()
         await w.servers[0].executes()
         await w.servers[0].drop()
@@ -55,10 +55,20 @@ from haclient.net.resolver import SystemResolver
 from haclient.net.static_resolver import StaticResolver
 from haclient.ops.trace_json import as_json
 from haclient.types import Endpoint, Order
-from tests.support.origin import Behaviour, LineReader
+from tests.support.origin import LineReader
 from tests.support.origin_process import OriginProcess
 
-__all__ = ["NAME", "PORT", "Reply", "Server", "World", "remove_leftovers", "why_not", "world"]
+__all__ = [
+    "NAME",
+    "PORT",
+    "Client",
+    "Reply",
+    "Server",
+    "World",
+    "remove_leftovers",
+    "why_not",
+    "world",
+]
 
 NAME, PORT = "orders.test", 8080
 URL = f"http://{NAME}:{PORT}/orders/7"
@@ -83,23 +93,15 @@ table inet seen {{
 """A chain for each cable, to be filled by a fault and flushed again; and what the client counts."""
 
 LOSS = "numgen random mod 100 < {percent} counter drop"
-REJECT = "meta l4proto tcp reject with {how}"
+REJECT_IPV4 = "meta l4proto tcp reject with icmp type host-unreachable"
+REJECT_IPV6 = "meta l4proto tcp reject with icmpv6 type addr-unreachable"
 """TCP alone: neighbour discovery (RFC 4861) is ICMPv6 itself, and goes no further than a router."""
 
-HOW_IPV4, HOW_IPV6 = "icmp type host-unreachable", "icmpv6 type addr-unreachable"
-
-TRIAL = f"""
-table inet trial {{
-  chain input {{
-    type filter hook input priority 0;
-    {LOSS.format(percent=5)}
-    {REJECT.format(how=HOW_IPV4)}
-    {REJECT.format(how=HOW_IPV6)}
-  }}
-}}
-"""
-
 _numbers = count(1)
+
+
+class CommandError(Exception):
+    """`ip` or `nft` would not; the message is theirs."""
 
 
 async def why_not() -> str:
@@ -114,7 +116,9 @@ async def why_not() -> str:
     try:
         await trial.add()
         await trial.ip("link add c0 type veth peer name c1")
-        await trial.nft(TRIAL)
+        await trial.nft("add table inet trial; add chain inet trial input")
+        for rule in (LOSS.format(percent=5), REJECT_IPV4, REJECT_IPV6):
+            await trial.nft(f"add rule inet trial input {rule}")
     except CommandError as error:
         return f"network namespaces do not work here: {error}"
     finally:
@@ -127,7 +131,12 @@ async def remove_leftovers() -> None:
     listed = await _run("ip", "netns", "list")
     for name, pid in re.findall(rf"^({PREFIX}-(\d+)-\S+)", listed.decode(), re.MULTILINE):
         if not _is_running(pid):
-            await _run("ip", "netns", "del", name, check=False)
+            await _remove(name)
+
+
+async def _remove(name: str) -> None:
+    with trio.CancelScope(shield=True):
+        await _run("ip", "netns", "del", name, check=False)
 
 
 def _new_name(role: str) -> str:
@@ -138,17 +147,14 @@ def _is_running(pid: str) -> bool:
     return Path("/proc", pid).exists()
 
 
-class CommandError(Exception):
-    """`ip` or `nft` would not; the message is theirs."""
-
-
 async def _run(*command: str, script: str = "", check: bool = True) -> bytes:
     with trio.fail_after(PATIENCE):
         ran = await trio.run_process(
             command, stdin=script.encode(), capture_stdout=True, capture_stderr=True, check=False
         )
     if check and ran.returncode:
-        raise CommandError(f"{' '.join(command)}: {ran.stderr.decode().strip()}")
+        message = ran.stderr.decode().strip() or f"exit code {ran.returncode}"
+        raise CommandError(f"{' '.join(command)}: {message.splitlines()[0]}")
     return ran.stdout
 
 
@@ -168,8 +174,7 @@ class Namespace:
 
     async def remove(self) -> None:
         """Harmless where there is none."""
-        with trio.CancelScope(shield=True):
-            await _run("ip", "netns", "del", self.name, check=False)
+        await _remove(self.name)
 
     async def ip(self, *lines: str) -> None:
         """Carries out `ip` commands in there."""
@@ -217,7 +222,8 @@ class Server(Namespace):
         self._number = number
         self._client = client
         self._process: trio.Process | None = None
-        self._origin: OriginProcess | None = None
+        self.origin: OriginProcess
+        """For what has no short form below."""
 
     async def boot(self) -> None:
         """The host comes up, without any memory and without a cable."""
@@ -241,29 +247,21 @@ class Server(Namespace):
             f"link set {interface} up",
         )
 
-    async def serve(self) -> None:
-        """Starts the origin."""
+    async def start_up(self) -> None:
+        """The host boots, has its cable, and starts its origin."""
+        await self.boot()
+        await self.plug_in()
         host = f"[{self.address}]" if ":" in self.address else self.address
         words = ("tests.support.origin", "--bind", f"{host}:{PORT}", "--name", self.letter)
         self._process = await self.start(*words)
-        self._origin = OriginProcess(self._process)
+        self.origin = OriginProcess(self._process)
         with trio.fail_after(PATIENCE):
-            await self._origin.started()
+            await self.origin.started()
 
     async def close(self) -> None:
-        """Ends the origin."""
+        """Ends the origin, if one was started."""
         if self._process is not None:
             await _end(self._process)
-
-    @property
-    def origin(self) -> OriginProcess:
-        """The origin that runs there, for what has no short form below."""
-        assert self._origin is not None
-        return self._origin
-
-    async def set(self, behaviour: Behaviour) -> None:
-        """For every request from now on."""
-        await self.origin.set(behaviour)
 
     async def executes(self, requests: int = 1) -> None:
         """Waits until so many requests were read, and their acknowledgements are surely back."""
@@ -285,8 +283,7 @@ class Server(Namespace):
 
     async def reject(self) -> float:
         """Answers what is sent to the server as a router does that has no way to it."""
-        how = HOW_IPV6 if ":" in self.address else HOW_IPV4
-        return await self._spoil(REJECT.format(how=how), "")
+        return await self._spoil(REJECT_IPV6 if ":" in self.address else REJECT_IPV4, "")
 
     async def _spoil(self, at_server: str, at_client: str) -> float:
         at = time.perf_counter()
@@ -307,18 +304,16 @@ class Server(Namespace):
     async def unplug(self, *, at_client: bool = False) -> float:
         """The link goes down, as told to the server's end or to the client's."""
         at = time.perf_counter()
-        if at_client:
-            await self._client.ip(f"link set {self.port_name} down")
-        else:
-            await self.ip("link set eth0 down")
+        host, port = (self._client, self.port_name) if at_client else (self, "eth0")
+        await host.ip(f"link set {port} down")
         return at
 
     async def reboot(self) -> float:
         """The host loses its memory and comes back; returns the instant after, no origin yet.
 
-        It is a new namespace, made beforehand, that takes the old one's place and address: so the host
-        is away for some 50 ms only. The old one has no cable by then, and its farewells (FIN, RST)
-        reach nobody.
+        A new namespace, made beforehand, takes the old one's place and address: so the host is away
+        for some 50 ms only. The old one has no cable by then, and its farewells (FIN, RST) reach
+        nobody.
         """
         old, self.name = self.name, _new_name(self.letter)
         try:
@@ -327,18 +322,15 @@ class Server(Namespace):
             await self.plug_in()
             at = time.perf_counter()
             await self.close()
+            return at
         finally:
-            with trio.CancelScope(shield=True):
-                await _run("ip", "netns", "del", old, check=False)
-        return at
+            await _remove(old)
 
     async def lost_packets(self) -> int:
         """How many `lose` has taken, at both ends."""
-        listings = (
-            await self.listing("chain inet fault cable"),
-            await self._client.listing(f"chain inet fault {self.port_name}"),
-        )
-        return sum(int(n) for each in listings for n in re.findall(rb'"packets": (\d+)', each))
+        both = await self.listing("chain inet fault cable")
+        both += await self._client.listing(f"chain inet fault {self.port_name}")
+        return sum(map(int, re.findall(rb'"packets": (\d+)', both)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,7 +445,7 @@ async def world(
         await client.boot(servers)
         async with trio.open_nursery() as booting:
             for server in its:
-                booting.start_soon(_boot_and_serve, server)
+                booting.start_soon(server.start_up)
         async with trio.open_nursery() as nursery:
             await nursery.start(client.run, [server.address for server in its], order)
             yield World(client, its)
@@ -464,12 +456,6 @@ async def world(
                 await server.close()
                 await server.remove()
             await client.remove()
-
-
-async def _boot_and_serve(server: Server) -> None:
-    await server.boot()
-    await server.plug_in()
-    await server.serve()
 
 
 # -- The client's process ------------------------------------------------------------------------
@@ -501,18 +487,16 @@ async def main(addresses: list[str], order: str) -> None:
 async def _ask(client: haclient.Client, method: str) -> None:
     content = b"{}" if method in {"POST", "PUT"} else None
     began = time.perf_counter()
-    outcome: dict[str, object]
+    reply: dict[str, object] = {"event": "reply"}
     try:
         response = await client.request(method, URL, content=content)
     except haclient.Error as error:
-        outcome = {
-            "error": type(error).__name__,
-            "may_have_been_processed": error.may_have_been_processed,
-        }
+        reply["error"] = type(error).__name__
+        reply["may_have_been_processed"] = error.may_have_been_processed
     else:
-        outcome = {"by": response.headers["X-Origin"], "status": response.status}
+        reply["by"], reply["status"] = response.headers["X-Origin"], response.status
     now = time.perf_counter()
-    print(json.dumps({"event": "reply", "at": now, "took": now - began, **outcome}), flush=True)
+    print(json.dumps(reply | {"at": now, "took": now - began}), flush=True)
 
 
 if __name__ == "__main__":
