@@ -128,7 +128,7 @@ class Response:
                 self.attempts, "part of it was handed over already", None, own, self._attempt.record
             )
             self._tell_end(self._error)
-            raise self._error from broken.__cause__
+            raise self._error from (broken.__cause__ if own is None else own.__cause__)
         except BaseException:
             self.close()
             raise

@@ -39,6 +39,7 @@ from haclient.core.keepalive import (
     DEAD_AFTER_RETRANSMITS,
     DEAD_AFTER_WINDOW_PROBES,
     FIRST_LOOK,
+    KERNEL_RTO_MIN,
     LOOK_EVERY,
     SILENCE_BEFORE_PROBE,
     SUSPECT_AFTER_WINDOW_PROBES,
@@ -112,6 +113,7 @@ class Detector:
     __slots__ = (
         "_heard_at",
         "_kind",
+        "_looked_at",
         "_marked",
         "_next_probe_at",
         "_probes_sent",
@@ -131,7 +133,7 @@ class Detector:
         self.is_suspect = False
         self.is_dead = False
         self._segs_in = -1
-        self._heard_at = sent_at
+        self._heard_at = self._looked_at = sent_at
         self._stale_retransmits = self._stale_probes = 0
         self._forget_signs()
 
@@ -159,6 +161,7 @@ class Detector:
             self.look_at = float("inf")
             return NOTHING
         cleared = self._hear(now, info)
+        self._looked_at = now
         if info.unacked:
             fresh = info.retransmits - self._stale_retransmits
             return cleared or self._weigh_kernel_signs(
@@ -177,16 +180,15 @@ class Detector:
             return NOTHING
         is_first = self._segs_in < 0
         self._segs_in = info.segs_in
-        sent_at, self._heard_at = self._heard_at, max(self._heard_at, now - info.last_received)
-        if is_first:
-            # Nothing to compare with yet. If something came in since the request began to go out,
-            # one time-out counts: no more fit between an acknowledgement and a first look that is
-            # in time (0.2 s + 0.4 s), and what a late one finds beyond may be older than what
-            # came in. If nothing came in, all of them count.
-            if self._heard_at > sent_at:
-                self._stale_retransmits = max(0, info.retransmits - 1)
+        acknowledged_at = now - info.last_received
+        is_acknowledged = acknowledged_at > self._looked_at
+        self._heard_at = max(self._heard_at, acknowledged_at)
+        if is_first and not is_acknowledged:
+            # Nothing came in since the request began to go out: all that is counted is a sign.
             return NOTHING
-        self._stale_retransmits, self._stale_probes = info.retransmits, info.probes
+        self._stale_retransmits = stale_retransmits(info)
+        # Any acknowledgement makes the kernel count probes from 0, other segments do not.
+        self._stale_probes = 0 if is_acknowledged else info.probes
         self._forget_signs()
         self.look_at = now + LOOK_EVERY
         if self.is_suspect:
@@ -257,3 +259,16 @@ class Detector:
         self.is_dead = True
         self.look_at = float("inf")
         return (DeclareDead(evidence),)
+
+
+def stale_retransmits(info: TcpInfo) -> int:
+    """Of the time-outs that are counted, how many may be older than the segment that came in last.
+
+    An acknowledgement of something new makes the kernel count from 0, others do not, and which it
+    was nobody says. But time-outs double: so many take so long. If they cannot all have come since,
+    none is held for newer; if they can, one is, and the next one will tell.
+    """
+    count = info.retransmits
+    if info.last_received < KERNEL_RTO_MIN * (2**count - 1):
+        return count
+    return max(0, count - 1)

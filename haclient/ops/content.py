@@ -34,6 +34,8 @@ __all__ = [
 READ_ERROR = 26
 """CURLE_READ_ERROR."""
 
+REMEDY = "check its name and permissions"
+
 STDIN_NAMES = {"-", "."}
 """-T: "." is stdin without blocking in curl; here no read blocks."""
 
@@ -81,7 +83,7 @@ def read_local(path: str, option: str, read_stdin: Callable[[], bytes]) -> bytes
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise CommandError(
-            f"{option}: the file {path!r} cannot be read: {why}", READ_ERROR
+            f"{option}: the file {path!r} cannot be read: {why}; {REMEDY}", READ_ERROR
         ) from None
 
 
@@ -141,5 +143,7 @@ def upload(path: str) -> LocalFile | StandardInput:
             raise PermissionError(None, "permission denied")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise CommandError(f"-T: the file {path!r} cannot be read: {why}", READ_ERROR) from None
+        raise CommandError(
+            f"-T: the file {path!r} cannot be read: {why}; {REMEDY}", READ_ERROR
+        ) from None
     return LocalFile(path, state.st_size if stat.S_ISREG(state.st_mode) else None)

@@ -107,7 +107,8 @@ _REMEDIES: dict[ExitCode, str] = {
     ExitCode.CA_FILE: "Name a file in PEM with --cacert",
 }
 
-_IN_DOUBT = "Find out before it is sent again; --idempotency-key lets haclient send it again"
+_IN_DOUBT = "Find out whether the request was executed before it is sent again; "
+_RESENT = "--idempotency-key lets haclient do that"
 
 
 def exit_code_for(error: BaseException, *, is_proxied: bool = False) -> ExitCode:
@@ -192,8 +193,9 @@ def _remedy(error: errors.Error, code: ExitCode, is_idempotent: bool) -> str:
     match error:
         case errors.UrlError() | errors.ConnectTimeoutError() | errors.ProxyError():
             return error.remedy  # their own, or within their message
-        case errors.ServerDiedError() if error.may_have_been_processed and not is_idempotent:
-            return _IN_DOUBT
+        case errors.Error() if error.may_have_been_processed and not is_idempotent:
+            is_late = isinstance(error, errors.DeadlineError | errors.ResponseTimeoutError)
+            return _IN_DOUBT + ("allow it more with -m" if is_late else _RESENT)
         case errors.ResolveError() if error.remedy and code is ExitCode.HOST_NOT_RESOLVED:
             return f"{error.remedy}, or give its address with --resolve"
         case _:

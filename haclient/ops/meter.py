@@ -23,6 +23,7 @@ class Meter(msgspec.Struct, eq=False):
     Attributes:
         started_at: when the transfer began; the first request of a row of redirects.
         url, method: of the last request; None and empty before there is one.
+        referer, has_idempotency_key: of the first.
         response: the last answer.
         attempts: of every request that is over, redirects included.
         redirected_at: when the last request of a row of redirects began.
@@ -40,6 +41,7 @@ class Meter(msgspec.Struct, eq=False):
     url: Url | None = None
     method: str = ""
     referer: bytes = b""
+    has_idempotency_key: bool = False
     response: Response | None = None
     attempts: list[AttemptRecord] = msgspec.field(default_factory=list)
     redirects: int = 0

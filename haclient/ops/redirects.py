@@ -24,7 +24,7 @@ import os
 import msgspec
 
 from haclient.core.url import Url
-from haclient.errors import TooManyRedirectsError
+from haclient.errors import TooManyRedirectsError, UrlError
 from haclient.ops.command_line import CommandError
 from haclient.ops.content import StandardInput
 from haclient.ops.request_plan import Intent, Kind
@@ -83,7 +83,10 @@ def next_hop(
             f"{url} redirects to {location!r} after {followed} redirects, and {limit} is the most "
             "that --max-redirs allows"
         )
-    target = url.join(location)
+    try:
+        target = url.join(location)
+    except UrlError as error:
+        raise type(error)(f"{url} redirects to where nobody can go: {error}") from None
     is_same_origin = target.origin == url.origin
     changed = _with_kind(intent, _kind(intent.kind, status))
     if isinstance(changed.content, StandardInput):

@@ -20,6 +20,7 @@ import trio
 
 from haclient import events
 from haclient.client import Client, Settings
+from haclient.core.retry import RequestFacts
 from haclient.core.spec import RESPONSE_TIMEOUT, Target, TlsSettings
 from haclient.core.url import Url
 from haclient.errors import Error
@@ -112,9 +113,8 @@ class _Row:
         if failure is not None:
             is_proxied = meter.url is not None and self._proxy_for(meter.url) is not None
             code = int(exit_code_for(failure, is_proxied=is_proxied))
-            # A key of the user's own, given with -H, counts as one of --idempotency-key.
-            is_idempotent = intent is None or may_be_resent(intent)
-            message = error_line(failure, is_proxied=is_proxied, is_idempotent=is_idempotent)
+            facts = RequestFacts(meter.method, meter.has_idempotency_key)
+            message = error_line(failure, is_proxied=is_proxied, is_idempotent=facts.is_idempotent)
             self._complain(message)
         if self._options.write_out is not None:
             self._write_out(self._options.write_out, meter, number, code, message)
@@ -135,6 +135,7 @@ class _Row:
             ask_password=_ask_password,
         )
         meter.url, meter.method, meter.referer = url, intent.method, intent.referer
+        meter.has_idempotency_key = intent.sends_line(b"idempotency-key")
         self._proxy_for(url)  # to refuse a malformed one before anything is done
         path = _path_for(self._options, number, url)
         meter.file_name = path or ""
@@ -311,7 +312,8 @@ def _resolver(options: RequestOptions) -> Resolver:
         resolver = Rerouting(
             resolver,
             parse_connect_to(options.connect_to),
-            unix_socket=options.unix_socket,
+            # A relative one would be taken for an address.
+            unix_socket=os.path.abspath(options.unix_socket) if options.unix_socket else None,
             is_ipv4_only=options.ipv4,
             is_ipv6_only=options.ipv6,
         )

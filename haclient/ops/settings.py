@@ -125,9 +125,11 @@ def read_target(path: str, name: str) -> Target:
         with open(path, "rb") as file:
             tables = tomllib.load(file)
     except OSError as exc:
-        raise _bad(f"{path} cannot be read: {exc.strerror}") from None
+        raise _bad(f"{path} cannot be read: {exc.strerror}; name the file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise _bad(f"{path} is not TOML: {exc}") from None
+        raise _bad(
+            f"{path} is not TOML: {exc}; mend it there, or name another file with --config"
+        ) from None
     targets = tables.get("target", {})
     if not isinstance(targets, dict) or not isinstance(targets.get(name), dict):
         near = difflib.get_close_matches(name, targets, n=1)

@@ -129,7 +129,7 @@ class Transferring(msgspec.Struct, eq=False):
                 )
             except Error as error:
                 meter.attempts += error.attempts
-                raise
+                raise self._as_asked(error) from None
             try:
                 self._note_head(response, url)
                 yield response
@@ -144,6 +144,18 @@ class Transferring(msgspec.Struct, eq=False):
         # Through a tunnel the proxy sees nothing of the request.
         proxy = None if url.origin.is_secure else self.proxy_for(url)
         return compose(intent, url, cookies, proxy)
+
+    def _as_asked(self, error: Error) -> Error:
+        """An engine's deadline is what was left of -m; the user knows only the whole of it."""
+        if not isinstance(error, DeadlineError) or not error.attempts:
+            return error
+        return DeadlineError(
+            f"no answer within the {self.options.max_time:g} s of -m: "
+            f"{error.attempts[-1].describe()}",
+            stage=error.stage,
+            may_have_been_processed=error.may_have_been_processed,
+            attempts=error.attempts,
+        )
 
     def _time_left(self) -> float | None:
         """Seconds of -m that are left; never negative."""
@@ -198,9 +210,8 @@ class Transferring(msgspec.Struct, eq=False):
         if scope.cancelled_caught:
             response.close()
             raise DeadlineError(
-                f"{url.origin} ({self.meter.remote}): the response was not whole within the "
-                f"{self.options.max_time:g} s allowed, {self.output.written} bytes were written; "
-                "allow it more time",
+                f"the response was not whole within the {self.options.max_time:g} s of -m: "
+                f"{self.meter.remote or url.origin} sent {self.output.written} bytes of content",
                 stage=Phase.RECEIVING,
                 may_have_been_processed=True,
             )

@@ -209,11 +209,29 @@ SCENARIOS = [
     ),
     pytest.param(
         [
-            Look(10.0, in_flight(9, 4, 0.2), (suspect(RETRANSMITS, 1, 0.2),), 10.1),
+            Look(10.0, in_flight(9, 4, 0.2), (), 10.1),
             Look(10.1, in_flight(9, 4, 0.3), (), 10.2),
+            Look(13.2, in_flight(9, 5, 3.4), (suspect(RETRANSMITS, 1, 3.4),), 13.3),
+        ],
+        id="a first look 10 s late, something came in a moment ago: older time-outs do not count",
+    ),
+    pytest.param(
+        [
+            Look(10.0, in_flight(9, 4, 4.0), (suspect(RETRANSMITS, 1, 4.0),), 10.1),
+            Look(10.1, in_flight(9, 4, 4.1), (), 10.2),
             Look(10.2, in_flight(10, 4, 0.01), (Clear(),), 10.3),
         ],
-        id="a first look 10 s late, something came in meanwhile: no more than one time-out counts",
+        id="a first look 10 s late, something came in long ago: one time-out is surely newer",
+    ),
+    pytest.param(
+        [
+            Look(0.45, silent(8, 0.45), (), 1.0),
+            Look(1.0, in_flight(9, 2, 0.9), (suspect(RETRANSMITS, 1, 0.9),), 1.1),
+            Look(1.1, in_flight(9, 2, 1.0), (), 1.2),
+            Look(1.7, in_flight(9, 3, 1.6), (), 1.8),
+            Look(1.8, in_flight(9, 3, 1.7), (dead(RETRANSMITS, 2, 1.7),), math.inf),
+        ],
+        id="an upload goes on after a pause, and time-outs come before the next look",
     ),
     pytest.param(
         [

@@ -17,6 +17,7 @@ from haclient.core.keepalive import (
     FIRST_LOOK,
     LOOK_EVERY,
     RTO_MAX_MS,
+    SILENCE_BEFORE_PROBE,
     Bounds,
     WatchPhase,
     detection_bounds,
@@ -130,11 +131,18 @@ def test_a_living_server_is_not_declared_dead_for_what_it_cannot_take(
 
 
 def phase_bounds(kernel: SimKernel) -> Bounds:
-    """Of the phase that the dead kernel is in for good."""
+    """Of the phase that the dead kernel is in for good.
+
+    In flight there is one case more: an upload went on after a pause, and two time-outs came
+    before the look that was due a second after the last segment. Then the third has to tell.
+    """
     bounds = detection_bounds(kernel.rtt, kernel.rttvar)
-    if kernel.unacked:
-        return bounds[WatchPhase.IN_FLIGHT]
-    return bounds[WatchPhase.WINDOW_SHUT if kernel.notsent else WatchPhase.SILENT]
+    if not kernel.unacked:
+        return bounds[WatchPhase.WINDOW_SHUT if kernel.notsent else WatchPhase.SILENT]
+    suspect, dead = bounds[WatchPhase.IN_FLIGHT].suspect, bounds[WatchPhase.IN_FLIGHT].dead
+    if 4 * kernel.rto < SILENCE_BEFORE_PROBE:
+        return Bounds(SILENCE_BEFORE_PROBE, dead + 4 * kernel.rto)
+    return Bounds(max(suspect, SILENCE_BEFORE_PROBE), dead)
 
 
 def die(

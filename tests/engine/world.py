@@ -22,12 +22,13 @@ from typing import Unpack
 import trio
 import trio.testing
 
-from haclient.client import Client, RequestOptions, Settings
+from haclient.client import MAX_CONTENT, Client, ProxySource, RequestOptions, Settings
 from haclient.core.retry import IDEMPOTENT_METHODS
 from haclient.core.spec import Target
 from haclient.engine.live import Engine
 from haclient.errors import Error
 from haclient.events import Event
+from haclient.net import Dialer
 from haclient.response import Response
 from haclient.types import Endpoint
 from tests.engine.oracle import Outcome, check_events, check_outcome
@@ -181,8 +182,18 @@ class World:
 
 
 @asynccontextmanager
-async def world(*faults: Fault, **settings: Unpack[Settings]) -> AsyncIterator[World]:
-    """The faults are a's; the settings are those of every URL asked without a target."""
+async def world(
+    *faults: Fault,
+    target: Target | None = None,
+    proxy: ProxySource = None,
+    dialer: Callable[[SimNetwork], Dialer] = lambda network: network,
+    max_content: int = MAX_CONTENT,
+    **settings: Unpack[Settings],
+) -> AsyncIterator[World]:
+    """The faults are a's; the rest is the client's.
+
+    `dialer` may put something between the client and the network.
+    """
     journal = Journal()
     network = SimNetwork(journal)
     network.path(B.address).delay = 0.0005
@@ -202,8 +213,15 @@ async def world(*faults: Fault, **settings: Unpack[Settings]) -> AsyncIterator[W
     async with trio.open_nursery() as nursery:
         for origin in (a, b, c):
             nursery.start_soon(origin.serve)
-        observe = journal.observer()
-        async with Client(resolver=resolver, dialer=network, observe=observe, **settings) as client:
+        async with Client(
+            target,
+            observe=journal.observer(),
+            proxy=proxy,
+            resolver=resolver,
+            dialer=dialer(network),
+            max_content=max_content,
+            **settings,
+        ) as client:
             w = World(client, network, resolver, journal, nursery, a, b, c)
             yield w
             await w.check_clean()

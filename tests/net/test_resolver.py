@@ -197,7 +197,7 @@ class TestErrors:
                 (0.0, NXDOMAIN),
                 errors.NameNotFoundError,
                 "cannot resolve x: no such name (asked 10.0.0.1 for A and AAAA of "
-                "x.corp.example., x.); check the spelling; if the name is right, add it to DNS or "
+                "x.corp.example., x.). Check the spelling; if the name is right, add it to DNS or "
                 "to {hosts}",
                 id="no such name",
             ),
@@ -205,7 +205,7 @@ class TestErrors:
                 (0.0, NODATA),
                 errors.NoAddressError,
                 "cannot resolve x: the name has no address (asked 10.0.0.1 for A and AAAA of "
-                "x.corp.example., x.); add an A or AAAA record, or ask for the host that offers "
+                "x.corp.example., x.). Add an A or AAAA record, or ask for the host that offers "
                 "the service",
                 id="no address",
             ),
@@ -213,7 +213,7 @@ class TestErrors:
                 (0.0, Answer(2)),
                 errors.NameServerError,
                 "cannot resolve x: the name servers failed: 10.0.0.1: SERVFAIL; 10.0.0.2: SERVFAIL "
-                "(asked 10.0.0.1, 10.0.0.2 for A and AAAA of x.corp.example., x.); see what the "
+                "(asked 10.0.0.1, 10.0.0.2 for A and AAAA of x.corp.example., x.). See what the "
                 "name server logs, or name another one in {resolv_conf}",
                 id="server failure",
             ),
@@ -222,7 +222,7 @@ class TestErrors:
                 errors.NameServerError,
                 "cannot resolve x: the name servers failed: 10.0.0.1: connection refused; "
                 "10.0.0.2: connection refused (asked 10.0.0.1, 10.0.0.2 for A and AAAA of "
-                "x.corp.example.); see what the name server logs, or name another one in "
+                "x.corp.example.). See what the name server logs, or name another one in "
                 "{resolv_conf}",
                 id="nobody listens",
             ),
@@ -231,14 +231,14 @@ class TestErrors:
                 errors.NameRefusedError,
                 "cannot resolve x: the name servers refused to answer: 10.0.0.1: REFUSED; "
                 "10.0.0.2: REFUSED (asked 10.0.0.1, 10.0.0.2 for A and AAAA of x.corp.example., "
-                "x.); let the name server serve this machine, or name another one in {resolv_conf}",
+                "x.). Let the name server serve this machine, or name another one in {resolv_conf}",
                 id="refusal",
             ),
             pytest.param(
                 None,
                 errors.NameTimeoutError,
                 "cannot resolve x: no name server answered: 10.0.0.1: no answer; 10.0.0.2: no "
-                "answer (asked 10.0.0.1, 10.0.0.2 for A and AAAA of x.corp.example.); check that "
+                "answer (asked 10.0.0.1, 10.0.0.2 for A and AAAA of x.corp.example.). Check that "
                 "the name server can be reached on UDP and TCP, or name another one in "
                 "{resolv_conf}",
                 id="time-out",
@@ -268,7 +268,7 @@ class TestErrors:
         for remembered in (False, True):
             with pytest.raises(errors.NameNotFoundError) as caught:
                 await resolver.resolve("x", 80)
-            assert ("; remembered for another 15 s;" in str(caught.value)) is remembered
+            assert ("; remembered for another 15 s." in str(caught.value)) is remembered
             await trio.sleep(5)
         assert world.network.names == ["x."]
         await trio.sleep(10)

@@ -181,8 +181,13 @@ def test_a_request_that_may_have_been_executed_is_not_to_be_sent_again_blindly()
         "haclient: (52) it broke off. Try again, or name another server with --backup"
     )
     assert error_line(error, is_idempotent=False) == (
-        "haclient: (52) it broke off. Find out before it is sent again; "
-        "--idempotency-key lets haclient send it again"
+        "haclient: (52) it broke off. Find out whether the request was executed before it is sent "
+        "again; --idempotency-key lets haclient do that"
+    )
+    late = errors.DeadlineError("no answer", may_have_been_processed=True)
+    assert error_line(late, is_idempotent=False) == (
+        "haclient: (28) no answer. Find out whether the request was executed before it is sent "
+        "again; allow it more with -m"
     )
 
 

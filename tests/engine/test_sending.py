@@ -1,0 +1,530 @@
+"""A request's way out: in one piece, in many, held back, cut short, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from haclient import events
+from haclient.errors import (
+    BadRequestError,
+    ContentError,
+    ResponseIncompleteError,
+    ResponseTimeoutError,
+    ServerDiedError,
+)
+from haclient.types import Phase, Verdict
+from tests.engine.world import BOTH, ONE, A, B, World, world
+from tests.sim.effects import (
+    AfterRequestBytes,
+    Blackhole,
+    Fault,
+    Garbage,
+    OnConnect,
+    Reset,
+    Stall,
+)
+from tests.sim.origin import Reply
+from tests.sim.stream import SimStream
+
+UNACKNOWLEDGED = Fault(Blackhole(), OnConnect())
+"""The server is gone by the time that the request arrives."""
+
+LONG = bytes(range(256)) * 1024
+"""Four pieces; twice what the two kernels take of what nobody reads."""
+
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nX-Origin: a\r\n"
+
+
+EXPECT = {"Expect": "100-continue"}
+
+
+class Source:
+    """Content that comes piece by piece, and knows whether it was let go of."""
+
+    def __init__(self, *pieces: bytes, every: float = 0.0) -> None:
+        self.pieces = pieces
+        self.every = every
+        self.closed_at: float | None = None
+
+    async def __call__(self) -> AsyncIterator[bytes]:
+        try:
+            for piece in self.pieces:
+                await trio.sleep(self.every)
+                yield piece
+        finally:
+            self.closed_at = trio.current_time()
+
+
+class TestSmallContent:
+    async def test_it_goes_out_with_the_head(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            sizes: list[int] = []
+
+            async def count(stream: SimStream) -> None:
+                sizes.append(len(await stream.receive_some()))
+                await stream.send_all(TOO_LARGE + b"\r\n")
+                await stream.receive_some()
+
+            w.listen(A, count)
+            response = await w.client.put("http://a.test/", content=b"c" * 1000)
+            assert sizes == [response.attempts[0].bytes_sent]
+            [sent] = w.told(events.RequestSent)
+            assert isinstance(sent, events.RequestSent)
+            assert (sent.at, sent.bytes_sent) == (0.0, sizes[0])
+            assert len(sent.head) == sizes[0] - 1000
+
+    async def test_it_costs_no_task(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.a.reply = Reply(think=1.0)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(w.ask, "PUT", "http://a.test/")
+                await w.settle()
+                assert len(w.engine.nursery.child_tasks) == 1  # the watch
+
+    async def test_what_the_kernel_does_not_take_at_once_does_not_keep_the_verdict_away(
+        self, autojump_clock: MockClock
+    ) -> None:
+        """Content of 64 KiB fills the send buffer, and the rest waits for whoever died."""
+        async with world(UNACKNOWLEDGED) as w:
+            outcome = await w.ask("PUT", target=BOTH, content=bytes(65536))
+            assert outcome.verdicts == [Verdict.DEAD, Verdict.ANSWERED]
+            assert outcome.took == pytest.approx(1.0, abs=0.1)
+            assert w.b.executed[0].content == bytes(65536)
+
+    async def test_and_a_living_server_gets_all_of_it(self, autojump_clock: MockClock) -> None:
+        async with world(Fault(Stall(3.0), AfterRequestBytes(1))) as w:
+            outcome = await w.ask("PUT", target=BOTH, content=bytes(65536))
+            assert outcome.verdicts == [Verdict.ANSWERED]
+            assert w.a.executed[0].content == bytes(65536)
+            # The connection was made ready again once all of it had left.
+            assert (await w.ask("GET", target=BOTH)).records[0].reused
+
+    async def test_a_long_head_is_no_exception(self, autojump_clock: MockClock) -> None:
+        async with world(UNACKNOWLEDGED) as w:
+            cookies = {"Cookie": "c" * 70_000}
+            outcome = await w.ask("GET", target=BOTH, headers=cookies)
+            assert outcome.verdicts == [Verdict.SUPERSEDED, Verdict.ANSWERED]
+            assert outcome.took == pytest.approx(0.45, abs=0.01)
+
+
+class TestLongContent:
+    @pytest.mark.parametrize("length", [65537, 3 * 65536, 1_000_000])
+    async def test_it_arrives_whole(self, autojump_clock: MockClock, length: int) -> None:
+        content = bytes(range(251)) * (length // 251 + 1)
+        async with world() as w:
+            await w.ask("PUT", "http://a.test/", content=content[:length])
+            [request] = w.a.executed
+            assert request.content == content[:length]
+            assert request.value(b"content-length") == b"%d" % length
+
+    async def test_content_of_unknown_length_is_chunked(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            await w.ask("POST", "http://a.test/", content=[b"ab", b"", b"cd"])
+            [request] = w.a.executed
+            assert request.content == b"abcd"
+            assert request.value(b"transfer-encoding") == b"chunked"
+
+    async def test_a_server_that_does_not_read_is_waited_for(
+        self, autojump_clock: MockClock
+    ) -> None:
+        """Promise 4, with the window shut for half a minute."""
+        async with world(Fault(Stall(30.0), AfterRequestBytes(100))) as w:
+            outcome = await w.ask("PUT", target=BOTH, content=LONG)
+            assert outcome.verdicts == [Verdict.ANSWERED]
+            assert outcome.took == pytest.approx(30.0)
+            assert w.told(events.DeclaredDead) == []
+            assert w.a.executed[0].content == LONG
+
+    async def test_one_that_dies_with_its_window_shut_is_found_dead(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world(Fault(Stall(100.0), AfterRequestBytes(100))) as w:
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def strike() -> None:
+                    await trio.sleep(1.0)
+                    w.network.blackhole(A)
+
+                outcome = await w.ask("PUT", target=BOTH, content=LONG)
+            assert outcome.verdicts == [Verdict.DEAD, Verdict.ANSWERED]
+            assert outcome.records[0].phase is Phase.SENDING
+            assert outcome.took < 1.0 + 4.0
+            assert w.b.executed[0].content == LONG
+
+    async def test_a_slow_source_is_no_fault_of_the_servers(
+        self, autojump_clock: MockClock
+    ) -> None:
+        source = Source(b"a", b"b", every=30.0)
+        async with world(response_timeout=10.0) as w:
+            outcome = await w.ask("POST", "http://a.test/", content=source())
+            assert outcome.verdicts == [Verdict.ANSWERED]
+            assert outcome.took == pytest.approx(60.0)
+
+    async def test_but_a_server_that_does_not_answer_after_it_is(
+        self, autojump_clock: MockClock
+    ) -> None:
+        source = Source(b"a", every=30.0)
+        async with world(response_timeout=10.0) as w:
+            w.a.reply = Reply(think=60.0)
+            outcome = await w.ask("POST", "http://a.test/", content=source())
+            assert type(outcome.error) is ResponseTimeoutError
+            # Where there is no data, only probes, the kernel does not tell when the last byte moved.
+            assert 40.0 <= outcome.took <= 41.0 + 1e-6
+
+
+class TestEarlyAnswer:
+    """A final answer before all of the request has gone out (RFC 9112, section 9.3)."""
+
+    @staticmethod
+    def refuses(after: int) -> Fault:
+        return Fault(Garbage(TOO_LARGE + b"X-Request-Id: 1\r\n\r\n"), AfterRequestBytes(after))
+
+    async def test_it_ends_the_upload(self, autojump_clock: MockClock) -> None:
+        async with world(self.refuses(1000)) as w:
+            response = await w.client.post("http://a.test/", content=LONG)
+            assert response.status == 413
+            assert response.attempts[0].bytes_sent <= len(LONG)
+            # The request is not whole, so nothing else may follow it.
+            assert w.network.open_streams() == ()
+
+    async def test_the_source_is_let_go_of_in_the_midst_of_its_wait(
+        self, autojump_clock: MockClock
+    ) -> None:
+        source = Source(*[bytes(100)] * 50, every=1.0)
+        async with world(self.refuses(500)) as w:
+            response = await w.client.post("http://a.test/", content=source())
+            assert response.status == 413
+            assert trio.current_time() == source.closed_at == pytest.approx(4.0, abs=1.0)
+
+    async def test_and_while_it_waits_for_the_window(self, autojump_clock: MockClock) -> None:
+        async def answer_and_do_not_read(stream: SimStream) -> None:
+            await trio.sleep(1.0)
+            await stream.send_all(TOO_LARGE + b"\r\n")
+            await trio.sleep_forever()
+
+        source = Source(*[LONG] * 4)
+        async with world() as w:
+            w.listen(A, answer_and_do_not_read)
+            response = await w.client.post("http://a.test/", content=source())
+            assert response.status == 413
+            assert trio.current_time() == source.closed_at == 1.0
+
+    async def test_an_upload_goes_on_while_its_answer_is_read(
+        self, autojump_clock: MockClock
+    ) -> None:
+        """What the server has of it when its answer begins is not to look like all there is."""
+        received = bytearray()
+
+        async def answer_while_reading(stream: SimStream) -> None:
+            received.extend(await stream.receive_some())
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while not received.endswith(b"0\r\n\r\n"):
+                await stream.send_all(b"1\r\nx\r\n")
+                await trio.sleep(0.1)
+                received.extend(await stream.receive_some())
+            await stream.send_all(b"0\r\n\r\n")
+            await trio.sleep_forever()
+
+        async with world() as w:
+            w.listen(A, answer_while_reading)
+            source = Source(*[bytes(65536)] * 8)
+            async with w.client.stream("POST", "http://a.test/", content=source()) as response:
+                assert set(await response.read()) == {ord("x")}
+            assert len(received) > 8 * 65536
+            # Both messages came to their ends, so the connection serves on.
+            assert len(w.network.open_streams()) == 1
+
+    async def test_an_upload_that_lacks_its_last_bytes_spoils_the_connection(
+        self, autojump_clock: MockClock
+    ) -> None:
+        """All content is in the kernels' buffers, to the last byte; what ends it finds no room."""
+
+        async def filling() -> AsyncIterator[bytes]:
+            yield b"x"
+            [(client, _)] = w.network.connections
+            left = 2 * 65536 - client.end.written
+            yield bytes(left - len(b"1xxxx\r\n\r\n"))
+
+        async def answer_and_do_not_read(stream: SimStream) -> None:
+            await trio.sleep(1.0)
+            await stream.send_all(TOO_LARGE + b"\r\n")
+            await trio.sleep_forever()
+
+        async with world() as w:
+            w.listen(A, answer_and_do_not_read)
+            response = await w.client.post("http://a.test/", content=filling())
+            assert response.status == 413
+            assert response.attempts[0].bytes_sent == 2 * 65536
+            assert response.attempts[0].sent_at is None
+            assert w.network.open_streams() == ()
+
+    async def test_leaving_the_stream_ends_the_upload(self, autojump_clock: MockClock) -> None:
+        async def answer_and_do_not_read(stream: SimStream) -> None:
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+            await trio.sleep_forever()
+
+        source = Source(*[LONG] * 4)
+        async with world() as w:
+            w.listen(A, answer_and_do_not_read)
+            async with w.client.stream("POST", "http://a.test/", content=source()) as response:
+                await trio.sleep(5.0)
+                assert source.closed_at is None
+                assert response.status == 200
+            assert source.closed_at == 5.0
+
+
+class TestSourceThatFails:
+    @staticmethod
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"a"
+        await trio.sleep(1.0)
+        raise LookupError("there is no more")
+
+    async def test_its_error_is_the_cause(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            outcome = await w.ask("PUT", target=BOTH, content=self.failing())
+            assert type(outcome.error) is ContentError
+            assert type(outcome.error.__cause__) is LookupError
+            assert str(outcome.error) == (
+                "the request's content could not be read: LookupError: there is no more"
+            )
+            assert outcome.took == 1.0
+            assert outcome.verdicts == [Verdict.FAILED]
+            # a had the head; that it did not have all is no comfort to whoever counts money.
+            assert outcome.error.may_have_been_processed
+            assert w.network.open_streams() == ()
+            assert w.runs(outcome.number) == []
+
+    async def test_also_while_the_answer_is_read(self, autojump_clock: MockClock) -> None:
+        async def answer_at_once(stream: SimStream) -> None:
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+            await trio.sleep_forever()
+
+        async with world() as w:
+            w.listen(A, answer_at_once)
+            async with w.client.stream(
+                "POST", "http://a.test/", content=self.failing()
+            ) as response:
+                with pytest.raises(ContentError) as raised:
+                    await response.read()
+                assert type(raised.value.__cause__) is LookupError
+
+    async def test_pieces_that_are_not_bytes(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            text: Any = ["a", "b"]
+            outcome = await w.ask("POST", "http://a.test/", content=text)
+            assert type(outcome.error) is ContentError
+            assert "pieces of content must be bytes, not str" in str(outcome.error)
+            # Nobody else's exchange is hurt by it.
+            assert (await w.ask("GET", "http://a.test/")).error is None
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ([b"abc"], "2 bytes less of content than its Content-Length says"),
+            ([b"abcdef"], "1 bytes more of content than its Content-Length says"),
+        ],
+        ids=["less than announced", "more than announced"],
+    )
+    async def test_content_of_another_length_than_announced(
+        self, autojump_clock: MockClock, content: list[bytes], words: str
+    ) -> None:
+        async with world() as w:
+            outcome = await w.ask(
+                "POST", "http://a.test/", headers={"Content-Length": "5"}, content=content
+            )
+            assert type(outcome.error) is ContentError
+            assert str(outcome.error) == words
+            assert w.runs(outcome.number) == []
+
+    async def test_content_at_hand_of_another_length_is_not_sent_at_all(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            outcome = await w.ask(
+                "POST", "http://a.test/", headers={"Content-Length": "5"}, content=b"abc"
+            )
+            assert type(outcome.error) is BadRequestError
+            assert not outcome.error.may_have_been_processed
+
+
+class TestResend:
+    """Of content that can be read but once: what was read is kept, and what was not comes after."""
+
+    async def test_within_the_limit(self, autojump_clock: MockClock) -> None:
+        async with world(Fault(Reset(), AfterRequestBytes(150_000))) as w:
+            source = Source(*(bytes([n]) * 1000 for n in range(250)))
+            outcome = await w.ask("PUT", target=BOTH, content=source())
+            assert outcome.server == "b"
+            assert w.b.executed[0].content == b"".join(source.pieces)
+
+    @pytest.mark.parametrize("is_pooled", [False, True], ids=["by a race", "by the pool"])
+    async def test_while_the_source_makes_the_upload_wait(
+        self, autojump_clock: MockClock, is_pooled: bool
+    ) -> None:
+        """The server dies; nobody is to blame, and the source is in the midst of its next piece."""
+        async with world() as w:
+            if is_pooled:
+                await self.connect_to_b_and_a(w)
+            w.a.script(Fault(Blackhole(), AfterRequestBytes(500)))
+            began_at = trio.current_time()
+            source = Source(*(b"%d" % n * 100 for n in range(10)), every=1.0)
+            outcome = await w.ask("PUT", "http://ab.test/", content=source())
+            assert outcome.verdicts == [Verdict.DEAD, Verdict.ANSWERED]
+            assert w.b.executed[-1].content == b"".join(source.pieces)
+            assert outcome.records[1].reused == is_pooled
+            # The source was read once, at its own pace, and no second was lost.
+            assert source.closed_at == pytest.approx(began_at + 10.0)
+
+    async def connect_to_b_and_a(self, w: World) -> None:
+        """Leaves an idle connection to each in the pool; a's is the one to be lent first."""
+        w.network.make_unreachable(A)
+        await w.ask("GET", "http://ab.test/")
+        w.network.heal(A)
+        await trio.sleep(6.0)  # until a is not held down any more
+        w.a.reply = Reply(think=0.1)
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(w.request, "GET", "http://ab.test/")
+        w.a.reply = Reply()
+        assert sorted(stream.endpoint for stream in w.network.open_streams()) == [A, B]
+
+    async def test_beyond_the_limit(self, autojump_clock: MockClock) -> None:
+        async with world(Fault(Reset(), AfterRequestBytes(5000)), replay_limit=2000) as w:
+            source = Source(*[bytes(1000)] * 10, every=0.1)
+            outcome = await w.ask("PUT", "http://ab.test/", content=source())
+            assert type(outcome.error) is ServerDiedError
+            assert "not tried again: its content cannot be sent again" in str(outcome.error)
+            assert w.runs(outcome.number) == []
+
+
+class TestExpectContinue:
+    @pytest.mark.parametrize("content", [b"abc", LONG], ids=["short", "long"])
+    async def test_content_waits_for_the_word_to_go_on(
+        self, autojump_clock: MockClock, content: bytes
+    ) -> None:
+        async with world() as w:
+            w.network.path(A).delay = 0.1
+            outcome = await w.ask("PUT", target=ONE, headers=EXPECT, content=content)
+            [interim] = w.told(events.InterimReceived)
+            assert isinstance(interim, events.InterimReceived)
+            assert interim.status == 100
+            # Two round trips, and one for the connect.
+            assert interim.at == pytest.approx(0.4)
+            assert outcome.took >= 0.6 - 1e-9
+            assert w.a.executed[0].content == content
+
+    async def test_other_interim_answers_are_no_such_word(self, autojump_clock: MockClock) -> None:
+        arrived: list[tuple[float, bytes]] = []
+
+        async def hint_first(stream: SimStream) -> None:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            await trio.sleep(0.5)
+            await stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+            arrived.append((trio.current_time(), await stream.receive_some()))
+            await stream.send_all(TOO_LARGE + b"\r\n")
+            await trio.sleep_forever()
+
+        async with world() as w:
+            w.listen(A, hint_first)
+            await w.client.put("http://a.test/", headers=EXPECT, content=b"abc")
+            assert arrived == [(0.5, b"abc")]
+            told = w.told(events.InterimReceived)
+            assert [e.status for e in told if isinstance(e, events.InterimReceived)] == [103, 100]
+
+    async def test_nothing_comes_and_after_a_second_it_goes_out(
+        self, autojump_clock: MockClock
+    ) -> None:
+        arrived: list[tuple[float, bytes]] = []
+
+        async def say_nothing(stream: SimStream) -> None:
+            await stream.receive_some()
+            data = await stream.receive_some()
+            arrived.append((trio.current_time(), data))
+            await stream.send_all(TOO_LARGE + b"\r\n")
+            await trio.sleep_forever()
+
+        async with world() as w:
+            w.listen(A, say_nothing)
+            await w.client.put("http://a.test/", headers=EXPECT, content=b"abc")
+            assert arrived == [(1.0, b"abc")]
+
+    @pytest.mark.parametrize("content", [b"abc", LONG], ids=["short", "long"])
+    async def test_a_final_answer_comes_instead(
+        self, autojump_clock: MockClock, content: bytes
+    ) -> None:
+        refusal = b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\nX-Origin: a\r\n"
+        refusal += b"X-Request-Id: 1\r\n\r\nno"
+        async with world() as w:
+            received: list[bytes] = []
+
+            async def refuse(stream: SimStream) -> None:
+                received.append(await stream.receive_some())
+                await stream.send_all(refusal)
+                received.append(await stream.receive_some())
+
+            w.listen(A, refuse)
+            response = await w.client.put("http://a.test/", headers=EXPECT, content=content)
+            await w.settle()
+            assert response.status == 417
+            assert await response.read() == b"no"
+            # Not a byte of the content; and the connection, which owes it, is closed.
+            assert received[0].endswith(b"\r\n\r\n")
+            assert received[1] == b""
+            assert w.network.open_streams() == ()
+
+    async def test_without_content_there_is_nothing_to_wait_for(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            outcome = await w.ask("GET", target=ONE, headers=EXPECT)
+            assert outcome.took == 0.0
+
+    @pytest.mark.parametrize(
+        ("method", "after"), [("GET", 0.45), ("PUT", 0.95)], ids=["safe", "not safe"]
+    )
+    async def test_news_of_the_server_are_not_lost_meanwhile(
+        self, autojump_clock: MockClock, method: str, after: float
+    ) -> None:
+        async with world(UNACKNOWLEDGED) as w:
+            outcome = await w.ask(method, target=BOTH, headers=EXPECT, content=b"abc")
+            assert outcome.server == "b"
+            assert outcome.took == pytest.approx(after, abs=0.11)
+
+    async def test_a_connection_that_breaks_meanwhile(self, autojump_clock: MockClock) -> None:
+        async with world(Fault(Reset(), AfterRequestBytes(20))) as w:
+            outcome = await w.ask("POST", target=BOTH, headers=EXPECT, content=b"abc")
+            assert type(outcome.error) is ServerDiedError
+            assert outcome.records[0].phase is Phase.SENDING
+
+
+class TestProxy:
+    async def test_a_forward_proxy_is_told_the_whole_url(self, autojump_clock: MockClock) -> None:
+        async with world(proxy="http://user:secret@c.test/") as w:
+            outcome = await w.ask("GET", "http://a.test/x?y=1")
+            assert outcome.server == "c"
+            [request] = w.c.executed
+            assert request.target == b"http://a.test/x?y=1"
+            assert request.value(b"host") == b"a.test"
+            assert request.value(b"proxy-authorization") == b"Basic dXNlcjpzZWNyZXQ="
+
+
+async def test_an_answer_may_break_off_while_the_request_goes_out(
+    autojump_clock: MockClock,
+) -> None:
+    async def answer_in_part(stream: SimStream) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+        await trio.sleep(1.0)
+        stream.reset()
+
+    async with world() as w:
+        w.listen(A, answer_in_part)
+        with pytest.raises(ResponseIncompleteError):
+            await w.client.post("http://a.test/", content=LONG)
