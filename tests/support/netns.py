@@ -58,17 +58,8 @@ from haclient.types import Endpoint, Order
 from tests.support.origin import LineReader
 from tests.support.origin_process import OriginProcess
 
-__all__ = [
-    "NAME",
-    "PORT",
-    "Client",
-    "Reply",
-    "Server",
-    "World",
-    "remove_leftovers",
-    "why_not",
-    "world",
-]
+__all__ = ["NAME", "PORT", "Client", "Reply", "Server", "World"]
+__all__ += ["remove_leftovers", "why_not", "world"]
 
 NAME, PORT = "orders.test", 8080
 URL = f"http://{NAME}:{PORT}/orders/7"
@@ -211,7 +202,7 @@ async def _end(process: trio.Process) -> None:
 class Server(Namespace):
     """An origin, its host, and its cable to the client; `number` counts from 0.
 
-    What spoils returns the instant just before, or just after where it is said so.
+    A fault returns the instant just before it.
     """
 
     def __init__(self, number: int, client: Namespace, is_ipv6: bool) -> None:
@@ -300,11 +291,10 @@ class Server(Namespace):
                 nursery.start_soon(self._client.nft, rule)
         return at
 
-    async def heal(self) -> float:
-        """Takes drop, lose and reject back; returns the instant after."""
+    async def heal(self) -> None:
+        """Takes drop, lose and reject back."""
         await self.nft("flush chain inet fault cable")
         await self._client.nft(f"flush chain inet fault {self.port_name}")
-        return time.perf_counter()
 
     async def unplug(self, *, at_client: bool = False) -> float:
         """The link goes down, as told to the server's end or to the client's."""
@@ -371,10 +361,7 @@ class Client(Namespace):
         await self.nft(FIREWALL.format(jumps=jumps, chains=chains, port=PORT))
 
     async def run(
-        self,
-        addresses: list[str],
-        order: str,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        self, addresses: list[str], order: str, task_status: trio.TaskStatus[None]
     ) -> None:
         """Runs the process until cancelled; started once it takes orders."""
         settings = json.dumps({"addresses": addresses, "order": order})
@@ -425,10 +412,10 @@ class Client(Namespace):
 
     async def packets(self) -> tuple[int, int]:
         """TCP segments sent and received so far, over all cables."""
-        listing = json.loads(await self.listing("counters table inet seen"))
-        counters = [each["counter"] for each in listing["nftables"] if "counter" in each]
-        by_name = {counter["name"]: int(counter["packets"]) for counter in counters}
-        return by_name["sent"], by_name["received"]
+        listing = json.loads(await self.listing("counters table inet seen"))["nftables"]
+        counters = [each["counter"] for each in listing if "counter" in each]
+        packets = {counter["name"]: int(counter["packets"]) for counter in counters}
+        return packets["sent"], packets["received"]
 
 
 @dataclass(frozen=True, slots=True)
