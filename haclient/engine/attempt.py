@@ -33,11 +33,12 @@ from haclient.engine.sending import Sending
 from haclient.errors import ContentTooLargeError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
-from haclient.net.http1 import ConnectionLost, Garbled, Head
+from haclient.net.http1 import ConnectionLost, Endless, Garbled, Head
 from haclient.net.tls import describe_tls, tls_words
 from haclient.net.watch import Outstanding
 from haclient.types import (
     AttemptRecord,
+    ConnectFailure,
     Endpoint,
     Evidence,
     EvidenceKind,
@@ -137,7 +138,7 @@ class Attempt:
         try:
             if self.connection is None:
                 if not await self._lease():
-                    return self._fail(Verdict.REFUSED)
+                    return self._fail(Verdict.REFUSED, self._why_unconnected())
                 await self._send()
             await self._final_head()
             assert self.head is not None
@@ -328,6 +329,9 @@ class Attempt:
         if isinstance(exc, ConnectionLost):
             return self._fail(Verdict.CLOSED, str(exc))
         if isinstance(exc, Garbled):
+            if isinstance(exc, Endless):
+                # A response has begun: not a server of another protocol, but one without an end.
+                self.phase = Phase.RECEIVING
             return self._fail(Verdict.GARBLED, str(exc))
         # What is left is the request's own fault (a field that cannot be sent) or a bug.
         return self._fail(Verdict.FAILED, str(exc), error=exc)
@@ -346,9 +350,24 @@ class Attempt:
             is_reused=self.reused,
             is_elsewhere=self.target.has_untried(self.tried),
             evidence=evidence,
+            timed_out_after=self._silence_at_connect() if verdict is Verdict.REFUSED else None,
         )
         self.abandon(verdict, detail, evidence)
         return Failed(failure, error)
+
+    def _why_unconnected(self) -> str:
+        """Of each address, how its connect ended."""
+        connects = self.reach.attempts if self.reach is not None else []
+        return ", ".join(
+            f"{one.endpoint} {one.failure.value}" for one in connects if one.failure is not None
+        )
+
+    def _silence_at_connect(self) -> float | None:
+        """Seconds since the attempt began, where every address was silent; None where one was not."""
+        connects = self.reach.attempts if self.reach is not None else []
+        if not connects or {one.failure for one in connects} != {ConnectFailure.TIMED_OUT}:
+            return None
+        return trio.current_time() - self.started_at
 
     @property
     def bytes_sent(self) -> int:

@@ -12,6 +12,7 @@ request connect_timeout for as long as the first tier is down and says nothing.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 
 import msgspec
 import trio
@@ -46,6 +47,8 @@ class Reach(msgspec.Struct, eq=False):
     resolved_at: Instant | None = None
     attempts: list[ConnectionAttempt] = msgspec.field(default_factory=list)
     errors: list[ResolveError] = msgspec.field(default_factory=list)
+    put_off: list[list[Candidate]] = msgspec.field(default_factory=list)
+    """Tiers whose addresses are held down: asked when nobody else can be connected."""
 
     async def connection(
         self, avoid: set[Endpoint], *, max_idle: float | None = None, may_return: bool = True
@@ -57,32 +60,40 @@ class Reach(msgspec.Struct, eq=False):
             max_idle: as for Pool.try_lease.
             may_return: whether those are asked again where nobody else can be connected.
         """
-        put_off: list[list[Candidate]] = []
         in_trouble: list[Candidate] = []
         for number, tier in enumerate(self.target.tiers):
-            if number and (pooled := self._pooled(tier, avoid, max_idle)) is not None:
+            # Idle connections to the URLs were asked for before this.
+            origins = [url.origin for url in tier]
+            if number and (pooled := self._pooled(origins, avoid, max_idle)) is not None:
                 return pooled
             candidates = await self._candidates(tier)
             fresh = [one for one in candidates if one.endpoint not in avoid]
             in_trouble += [one for one in candidates if one.endpoint in avoid]
             if all(one.is_held_down for one in fresh):
-                put_off.append(fresh)
+                self.put_off.append(fresh)
             elif (connection := await self._race(fresh)) is not None:
                 return connection
-        if may_return:
-            put_off.append(in_trouble)
-        for candidates in put_off:
-            if candidates and (connection := await self._race(candidates)) is not None:
+        return await self._last_resort(in_trouble if may_return else [], avoid, max_idle)
+
+    async def _last_resort(
+        self, in_trouble: list[Candidate], avoid: set[Endpoint], max_idle: float | None
+    ) -> Connection | None:
+        """Those who failed others a moment ago, and then those who failed this exchange."""
+        for candidates in (*self.put_off, in_trouble):
+            origins = dict.fromkeys(one.origin for one in candidates)
+            connection = self._pooled(origins, avoid, max_idle)
+            if connection is None and candidates:
+                connection = await self._race(candidates, is_last_resort=True)
+            if connection is not None:
                 return connection
         return None
 
     def _pooled(
-        self, tier: tuple[Url, ...], avoid: set[Endpoint], max_idle: float | None
+        self, origins: Iterable[Origin], avoid: set[Endpoint], max_idle: float | None
     ) -> Connection | None:
-        """An idle connection to a backup; those to the URLs were asked for before this."""
-        for url in tier:
-            key = self.target.key(url.origin)
-            connection = self.target.pool.try_lease(key, avoid, max_idle)
+        """An idle connection to one of these."""
+        for origin in origins:
+            connection = self.target.pool.try_lease(self.target.key(origin), avoid, max_idle)
             if connection is not None:
                 return connection
         return None
@@ -135,7 +146,9 @@ class Reach(msgspec.Struct, eq=False):
                 )
             )
 
-    async def _race(self, candidates: list[Candidate]) -> Connection | None:
+    async def _race(
+        self, candidates: list[Candidate], *, is_last_resort: bool = False
+    ) -> Connection | None:
         """One race among those whose addresses have room; waits where none has."""
         pool, target = self.target.pool, self.target
         if any(one.origin.is_secure for one in candidates):
@@ -150,6 +163,12 @@ class Reach(msgspec.Struct, eq=False):
             )
             if isinstance(granted, Connection):
                 return granted
+            health, now = target.engine.health, trio.current_time()
+            if not is_last_resort and health.is_held_down(granted, now):
+                # Whoever had this place has met its end there: it is no use to queue for the same.
+                pool.unreserve(target.key(origin), granted)
+                self.put_off.append(candidates)
+                return None
             with_room = [Candidate(origin, granted)]
         self.phase = Phase.CONNECTING
         health = target.engine.health

@@ -22,7 +22,7 @@ from haclient.core.framing import Framing, RequestHead
 from haclient.net import InterruptedReceive, Transport
 from haclient.types import Fields
 
-__all__ = ["ConnectionLost", "Garbled", "Head", "Http1"]
+__all__ = ["ConnectionLost", "Endless", "Garbled", "Head", "Http1"]
 
 MAX_HEAD_BYTES = 65536
 """Of a response head, and of any line within chunked content. nginx 8 KiB by default, HAProxy
@@ -42,6 +42,10 @@ class Garbled(Exception):
     """What came in is not HTTP/1.1; the message says where."""
 
 
+class Endless(Garbled):
+    """It began as HTTP/1.1, and went on for longer than anybody should listen."""
+
+
 class Head(msgspec.Struct, frozen=True):
     """The head of a response (RFC 9112, section 2.1)."""
 
@@ -52,6 +56,9 @@ class Head(msgspec.Struct, frozen=True):
 
 
 END = h11.EndOfMessage()
+
+TOO_LONG = 431
+"""What h11 would answer to a head that passes its limit (RFC 6585, section 5)."""
 
 _BYTEARRAY = re.compile(r"bytearray\((.*)\)", re.DOTALL)
 """How h11 shows what it could not read; the bytes alone say it to a person."""
@@ -135,7 +142,7 @@ class Http1:
 
         Raises:
             ConnectionLost: the connection ended first.
-            Garbled: not HTTP/1.1, too long a head, or more than 32 interim answers.
+            Garbled: not HTTP/1.1; Endless: too long a head, or more than 32 interim answers.
             InterruptedReceive: the watch has news.
         """
         event = await self._next_event()
@@ -144,7 +151,7 @@ class Http1:
         if isinstance(event, h11.InformationalResponse):
             self._interim_seen += 1
             if self._interim_seen > MAX_INTERIM_HEADS:
-                raise Garbled(f"more than {MAX_INTERIM_HEADS} interim responses")
+                raise Endless(f"more than {MAX_INTERIM_HEADS} interim responses")
             if event.status_code == 101:
                 raise Garbled("101 Switching Protocols, which was not asked for")
             return _head(event)
@@ -172,6 +179,9 @@ class Http1:
             except h11.RemoteProtocolError as exc:
                 if self._has_eof and not (is_head_due and self._is_no_http()):
                     raise ConnectionLost("the server closed the connection") from exc
+                if exc.error_status_hint == TOO_LONG:
+                    what = "head" if is_head_due else "line within the content"
+                    raise Endless(f"a {what} of more than {MAX_HEAD_BYTES} bytes") from exc
                 raise Garbled(_BYTEARRAY.sub(r"\1", str(exc))) from exc
             if event is h11.NEED_DATA:
                 data = await self._stream.receive_some(RECEIVE_BYTES)

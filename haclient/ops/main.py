@@ -36,7 +36,43 @@ USAGE, INTERRUPTED, WRITE_ERROR = 2, 130, 23
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; `argv` is without the program's name."""
-    words = sys.argv[1:] if argv is None else argv
+    _fill_closed_streams()
+    code = _guarded(sys.argv[1:] if argv is None else argv)
+    _let_go_of_broken_streams()
+    return code
+
+
+def _fill_closed_streams() -> None:
+    """Gives a stream that the command was started without (">&-") its number back, to fail on.
+
+    Else Python has None in its place, and the first socket opened has its number, which gets what is
+    meant for the terminal. stdin cannot be read and stdout not written then; stderr takes everything.
+    """
+    if sys.stdin is None:
+        reading, writing = os.pipe()
+        os.dup2(writing, 0)
+        os.close(writing)
+        if reading != 0:
+            os.close(reading)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    # A descriptor that is opened gets the lowest number that is free.
+    if sys.stdout is None:
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w", closefd=False)  # noqa: SIM115
+
+
+def _let_go_of_broken_streams() -> None:
+    """What nobody reads any more, the interpreter must not try to write at its end (exit code 120)."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _guarded(words: list[str]) -> int:
+    """Runs one command; whatever goes wrong becomes an exit code and one line."""
     name = words[0] if words else "--help"
     try:
         if name in {"-h", "--help", "help"}:
@@ -51,9 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has left (`haclient --help | head -1`); nothing more can be said,
-        # and the interpreter must not try to at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has left (`haclient --help | head -1`); nothing more can be said.
         return WRITE_ERROR
     except (Exception, BaseExceptionGroup) as error:
         if os.environ.get("HACLIENT_TRACEBACK"):
@@ -88,7 +122,8 @@ def _run(name: str, words: list[str]) -> int:
     except SystemExit as end:
         # argparse, after --help.
         code = end.code if isinstance(end.code, int) else 0
-    sys.stdout.flush()
+    if code != WRITE_ERROR:  # else that was told already
+        sys.stdout.flush()
     return code
 
 

@@ -62,7 +62,7 @@ class Output:
     def __init__(self, path: str | None) -> None:
         self.path = None if path == "-" else path
         self.written = 0
-        self.is_terminal = self.path is None and sys.stdout is not None and sys.stdout.isatty()
+        self.is_terminal = self.path is None and sys.stdout.isatty()
         # Who says "-o -" wants it there, whatever it is.
         self._is_checked = path == "-" or not self.is_terminal
         self._file: BinaryIO | None = None
@@ -133,13 +133,10 @@ class Output:
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            if self.path is not None:
-                self._file = open(self.path, "wb")  # noqa: SIM115  (closed by __exit__)
-            elif sys.stdout is None:
-                # Started with stdout closed ("haclient ... >&-").
-                raise ValueError("it is closed")
-            else:
+            if self.path is None:
                 self._file = sys.stdout.buffer
+            else:
+                self._file = open(self.path, "wb")  # noqa: SIM115  (closed by __exit__)
         return self._file
 
     @contextmanager

@@ -42,7 +42,7 @@ class Bar:
     @staticmethod
     def fits(*, to_terminal: bool) -> bool:
         """Whether there is somebody to see it, and nothing that it would mix with."""
-        return sys.stderr is not None and sys.stderr.isatty() and not to_terminal
+        return sys.stderr.isatty() and not to_terminal
 
     async def show_in_time(self) -> None:
         """Shows it when it is due, also where the server has said nothing yet."""

@@ -164,9 +164,12 @@ class _Row:
     def _read_stdin(self) -> bytes:
         """All of stdin; read once, however often it is named."""
         if self._stdin is None:
-            if sys.stdin is None:
-                raise CommandError("stdin is closed, and cannot be read", ExitCode.READ_ERROR)
-            self._stdin = sys.stdin.buffer.read()
+            try:
+                self._stdin = sys.stdin.buffer.read()
+            except OSError as exc:
+                raise CommandError(
+                    f"stdin cannot be read: {exc.strerror}; name a file", ExitCode.READ_ERROR
+                ) from None
         return self._stdin
 
     def _cookies_for(self, url: Url) -> CookieJar | None:
@@ -220,9 +223,8 @@ class _Row:
 
 def _print(text: str) -> None:
     """To stdout, among content; what was not UTF-8 on its way in is itself again."""
-    if sys.stdout is not None:
-        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-        sys.stdout.buffer.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()
 
 
 # --- from the options to what a client is made of ------------------------------------------------
@@ -329,7 +331,7 @@ def _path_for(options: RequestOptions, number: int, url: Url) -> str | None:
 
 
 def _ask_password(user: str) -> str:
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not sys.stdin.isatty():
         raise CommandError(f"-u {user}: no password; write USER:PASSWORD")
     from getpass import getpass
 

@@ -244,8 +244,6 @@ def _source(content: Content | None) -> Iterator[bytes | BinaryIO | None]:
             with _opened(path, f"-T: the file {path!r}") as file:
                 yield file
         case StandardInput():
-            if sys.stdin is None:
-                raise CommandError("-T: stdin is closed; name a file", ExitCode.READ_ERROR)
             # Without sys.stdin's buffer: a thread that still waits in there when all is over would
             # hold its lock, and the interpreter dies of that (Fatal Python error, CPython 3.11).
             with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as file:

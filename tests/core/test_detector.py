@@ -226,10 +226,11 @@ SCENARIOS = [
     pytest.param(
         [
             Look(0.45, silent(8, 0.45), (), 1.0),
-            Look(1.0, in_flight(9, 2, 0.9), (suspect(RETRANSMITS, 1, 0.9),), 1.1),
-            Look(1.1, in_flight(9, 2, 1.0), (), 1.2),
-            Look(1.7, in_flight(9, 3, 1.6), (), 1.8),
-            Look(1.8, in_flight(9, 3, 1.7), (dead(RETRANSMITS, 2, 1.7),), math.inf),
+            Look(1.0, silent(9, 0.0), (), 2.0),
+            Look(2.0, in_flight(10, 2, 0.95), (suspect(RETRANSMITS, 1, 0.95),), 2.1),
+            Look(2.1, in_flight(10, 2, 1.05), (), 2.2),
+            Look(2.7, in_flight(10, 3, 1.65), (), 2.8),
+            Look(2.8, in_flight(10, 3, 1.75), (dead(RETRANSMITS, 2, 1.75),), math.inf),
         ],
         id="an upload goes on after a pause, and time-outs come before the next look",
     ),
@@ -312,6 +313,14 @@ SCENARIOS = [
             Look(3.65, shut(10, 5, 3.6), (suspect(WINDOW, 2, 3.6),), 3.75),
         ],
         id="window shut: the peer's own keep-alive is a sign of life, and acknowledges nothing",
+    ),
+    pytest.param(
+        [
+            Look(0.45, silent(8, 0.0), (), 1.45),
+            Look(1.45, shut(9, 2, 0.95), (), 1.55),
+            Look(1.55, shut(9, 2, 1.05), (suspect(WINDOW, 2, 1.05),), 1.65),
+        ],
+        id="the window shut between two looks: probes after the acknowledgement count",
     ),
     pytest.param(
         [

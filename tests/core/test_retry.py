@@ -277,6 +277,49 @@ def test_refused_opens_no_window() -> None:
     assert retry.window_ends_at == math.inf
 
 
+def silence_at_connect(seconds: float) -> Failure:
+    """Every address was asked and none said anything, not even no."""
+    return Failure(
+        Verdict.REFUSED,
+        bytes_sent=0,
+        is_replayable=False,
+        is_reused=False,
+        is_elsewhere=False,
+        timed_out_after=seconds,
+    )
+
+
+NO_ROOM = GiveUp("every address was silent, and the window has no room for another try")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+def test_where_every_address_was_silent_one_more_connect_is_tried(method: str) -> None:
+    """Nothing was sent, so nothing runs twice, and nobody carries a copy."""
+    retry, budget = make(method)
+    retry.started()
+    assert retry.failed(1, silence_at_connect(1.0), 11.0) == Again("attempt 1 ended: refused")
+    assert retry.window_ends_at == 10.0 + WINDOW - LAST_WORD
+    retry.started()
+    assert retry.failed(2, silence_at_connect(1.0), 12.0) == Again("attempt 2 ended: refused")
+    retry.started()
+    assert retry.failed(3, silence_at_connect(1.0), 13.0) == NO_ROOM
+    assert budget.asked == 0
+
+
+def test_a_connect_that_could_not_end_within_the_window_is_not_tried() -> None:
+    retry, _ = make(max_attempts=9)
+    retry.started()
+    assert retry.failed(1, silence_at_connect(2.0), 12.0) == NO_ROOM
+
+
+def test_with_an_answer_held_a_silent_address_is_not_tried_again() -> None:
+    retry, _ = make()
+    retry.started()
+    retry.answered(1, 503, 10.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    assert retry.failed(2, silence_at_connect(1.0), 11.0) == Relay(1)
+
+
 def test_the_window_s_end_ends_what_is_suspect_only() -> None:
     retry, _ = make()
     retry.started()
@@ -324,6 +367,24 @@ def test_a_held_answer_is_relayed_when_what_follows_fails(verdict: Verdict) -> N
     assert decision == Again("attempt 1 was answered with 503")
     retry.started()
     assert retry.failed(2, failure(verdict, elsewhere=False), 11.0) == Relay(1)
+
+
+@pytest.mark.parametrize(
+    ("is_elsewhere", "decision"),
+    [
+        pytest.param(False, Relay(1), id="who is left has answered already"),
+        pytest.param(True, Again("attempt 2 ended: dead"), id="a third server is there"),
+    ],
+)
+def test_with_an_answer_held_the_same_server_is_not_asked_again(
+    is_elsewhere: bool, decision: Decision
+) -> None:
+    retry, _ = make()
+    retry.started()
+    retry.answered(1, 503, 10.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    dead = failure(Verdict.DEAD, elsewhere=is_elsewhere)
+    assert retry.failed(2, dead, 12.5) == decision
 
 
 def test_a_held_answer_is_relayed_at_the_window_s_end() -> None:

@@ -239,6 +239,7 @@ class RetryMachine(RuleBasedStateMachine):
         pick=picks,
         verdict=verdicts,
         silent_for=st.none() | silences,
+        connect=st.none() | st.sampled_from([0.2, 1.0]),
         is_replayable=usually,
         is_reused=st.booleans(),
         is_elsewhere=usually,
@@ -249,6 +250,7 @@ class RetryMachine(RuleBasedStateMachine):
         pick: int,
         verdict: Verdict,
         silent_for: float | None,
+        connect: float | None,
         is_replayable: bool,
         is_reused: bool,
         is_elsewhere: bool,
@@ -258,15 +260,25 @@ class RetryMachine(RuleBasedStateMachine):
         evidence = None
         if silent_for is not None and verdict in {Verdict.DEAD, Verdict.CLOSED}:
             evidence = Evidence(EvidenceKind.RETRANSMITS, 2, silent_for)
+        timed_out_after = None
+        if verdict is Verdict.REFUSED:
+            attempt.bytes_sent, timed_out_after = 0, connect
         if verdict in LOST:
             self.trouble_seen(self.now - (evidence.silent_for if evidence else 0.0))
+        elif timed_out_after is not None:
+            self.trouble_seen(self.now - timed_out_after)
         failure = Failure(
-            verdict, attempt.bytes_sent, is_replayable, is_reused, is_elsewhere, evidence
+            verdict,
+            attempt.bytes_sent,
+            is_replayable,
+            is_reused,
+            is_elsewhere,
+            evidence,
+            timed_out_after,
         )
         decision = self.retry.failed(attempt.number, failure, self.now)
         if isinstance(decision, Again):
-            assert verdict in LOST
-            assert is_replayable
+            assert timed_out_after is not None or (verdict in LOST and is_replayable)
             assert self.is_idempotent or not attempt.bytes_sent
         self.copies_taken(decision, is_carried=verdict in CARRIED_BY_A_LIVING_SERVER)
         self.obey(decision, sent)

@@ -14,32 +14,16 @@ space around the values of a response's fields, and a missing space behind its s
 
 from __future__ import annotations
 
-import contextlib
 import re
-import shlex
-import socket
 import subprocess
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import trustme
 
 from haclient.ops.request_plan import EXPECT_ABOVE
-from tests.support.certificates import server_context, write_ca
 from tests.support.command import environment, haclient, needs_command
-from tests.support.recorder import (
-    CONTINUE,
-    CURL,
-    Recorded,
-    Recorder,
-    abort,
-    needs_curl,
-    recording,
-    unchunked,
-)
+from tests.support.recorder import CURL, needs_curl
+from tests.support.stage import Stage
 
 FILES = {
     "form.txt": b"a=1\r\nb=2\n\nc",
@@ -53,9 +37,7 @@ FILES = {
 }
 STDIN = b"from stdin: 1\r\n"
 
-# URL: a plain server; HOST, PORT: where that is. TLS: one with a certificate for good.test and
-# 127.0.0.1, at TLSPORT. PROXY: a forward proxy. SOCKET: a server on a Unix socket. CA: who issued
-# the certificate. CLOSED: an address where nobody listens.
+# The words in capital letters are places of the stage (tests/support/stage.py), the paths its plays.
 ROWS = {
     # --- the request ---
     "a plain GET": "URL/",
@@ -201,6 +183,8 @@ ROWS = {
     "garbage": "URL/garbage",
     "a reset instead of an answer": "URL/reset",
     "a reset within the content": "URL/reset-within",
+    "an endless head": "URL/endless-head",
+    "an endless row of interim heads": "URL/endless-interim",
     "content cut short": "URL/short",
     "content cut short, with its head": "-i URL/short",
     "chunked content cut short": "URL/short-chunked",
@@ -250,6 +234,12 @@ ROWS = {
 DIFFERENT: dict[str, tuple[str, int | bytes, int | bytes, str]] = {
     "a head cut short": ("URL/half-head", 0, 52, "a head that breaks off is no answer"),
     "two lengths": ("URL/two-lengths", 0, 1, "nobody can know which one holds"),
+    "an endless line of a head": (
+        "URL/endless-line",
+        27,
+        56,
+        "no memory was short: the answer is too long, as an endless head is",
+    ),
     "port 0": ("http://127.0.0.1:0/", 7, 3, "no server can have it"),
     "a form's file that is not there": (
         "-d @nowhere URL/",
@@ -271,186 +261,6 @@ DIFFERENT: dict[str, tuple[str, int | bytes, int | bytes, str]] = {
     ),
 }
 """The row, curl's exit code or the end of its request's head, ours, and the reason."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The servers, and what came in at any of them."""
-
-    doors: tuple[Recorder, ...]
-    words: dict[str, str]
-
-    def sent(self) -> list[list[tuple[bytes, bytes]]]:
-        """The requests at each door since the last time."""
-        found = [
-            [(canonical(one.head), content(one)) for one in door.requests] for door in self.doors
-        ]
-        for door in self.doors:
-            door.requests.clear()
-        return found
-
-    def words_of(self, row: str) -> list[str]:
-        """A row's words, with the places of this stage in them."""
-        pattern = r"\b(" + "|".join(sorted(self.words, key=len, reverse=True)) + r")\b"
-        return shlex.split(re.sub(pattern, lambda found: self.words[found[1]], row))
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    folder = tmp_path_factory.mktemp("stage")
-    authority = trustme.CA()
-    tls = server_context(authority, "good.test", "127.0.0.1")
-    local = socket.socket(socket.AF_UNIX)
-    local.bind(str(folder / "socket"))
-    local.listen()
-    with (
-        recording(answer, on_expect=on_expect) as plain,
-        recording(answer, on_expect=on_expect, tls=tls) as encrypted,
-        recording(answer, listener=local) as unix,
-        closed_port() as closed,
-    ):
-        places = {
-            "URL": plain.url,
-            "HOST": f"127.0.0.1:{plain.port}",
-            "PORT": str(plain.port),
-            "TLS": f"https://127.0.0.1:{encrypted.port}",
-            "TLSPORT": str(encrypted.port),
-            "SOCKET": str(folder / "socket"),
-            "CA": write_ca(authority, folder / "ca.pem"),
-            "CLOSED": f"127.0.0.1:{closed}",
-        }
-        NEIGHBOURS.update(plain=plain.port, tls=encrypted.port)
-        with recording(answer_as_proxy) as proxy:
-            places |= {"PROXY": proxy.url, "PROXYHOST": f"127.0.0.1:{proxy.port}"}
-            yield Stage((plain, encrypted, unix, proxy), places)
-
-
-NEIGHBOURS: dict[str, int] = {}
-"""Ports that answers point to; known once the servers run."""
-
-
-@contextlib.contextmanager
-def closed_port() -> Iterator[int]:
-    """A port that is taken, and where nobody listens."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
-
-
-# --- what the servers answer ---------------------------------------------------------------------
-
-OK = (
-    b"HTTP/1.1 200 OK\r\nX-Served-By: one\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\n"
-)
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-PLAYS = {
-    b"chunked": CHUNKED + b"5\r\nsome \r\n7;a=b\r\ncontent\r\n0\r\n\r\n",
-    b"trailer": CHUNKED + b"4\r\nsome\r\n0\r\nX-Sum: 1\r\n\r\n",
-    b"204": b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n",
-    b"304": b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\nContent-Length: 5\r\n\r\n',
-    b"range": b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-11/12\r\n"
-    b"Content-Length: 7\r\n\r\ncontent",
-    b"hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + OK + b"some content",
-    b"no-reason": b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nok",
-    b"twice": b"HTTP/1.1 200 OK\r\nX-A: one\r\nx-a: Two\r\nX-B:\r\nContent-Length: 2\r\n\r\nok",
-    b"latin": b"HTTP/1.1 200 \xc9tat\r\nX-A: \xe9\xff\r\nContent-Length: 2\r\n\r\nok",
-    b"mebibyte": b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n"
-    + b"0123456789abcdef" * 65536,
-    b"loop": b"HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 4\r\n\r\nloop",
-    b"to-404": b"HTTP/1.1 302 Found\r\nLocation: /status/404\r\nContent-Length: 0\r\n\r\n",
-    b"to-ftp": b"HTTP/1.1 302 Found\r\nLocation: foo://h.test/\r\nContent-Length: 0\r\n\r\n",
-    b"deep": b"HTTP/1.1 302 Found\r\nLocation: ../there?x=1\r\nContent-Length: 0\r\n\r\n",
-    b"cookies": b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2; HttpOnly\r\n"
-    b"Set-Cookie: c=3; Expires=Fri, 01 Jan 2100 00:00:00 GMT\r\nContent-Length: 2\r\n\r\nok",
-}
-ENDS = {
-    b"nothing": b"",
-    b"garbage": b"This is no HTTP at all\r\n\r\n",
-    b"until-close": b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nsome content",
-    b"old": b"HTTP/1.0 200 OK\r\nX-A: b\r\n\r\nsome content",
-    b"short": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
-    b"short-chunked": CHUNKED + b"9\r\nshort",
-    b"bad-chunk": CHUNKED + b"4\r\nsome\r\nzz\r\n",
-    b"half-head": b"HTTP/1.1 200 OK\r\nX-A: b\r\n",
-    b"two-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-}  # fmt: skip
-"""After these the connection ends."""
-
-
-def answer(number: int, connection: socket.socket, head: bytes) -> bytes | None:
-    """By the first part of the path."""
-    path = head.split(b" ")[1].partition(b"?")[0]
-    parts = re.sub(rb"^http://[^/]*", b"", path).strip(b"/").split(b"/")
-    if parts[0] in PLAYS:
-        return PLAYS[parts[0]]
-    if parts[0] in ENDS:
-        connection.sendall(ENDS[parts[0]])
-        return None
-    match parts:
-        case [b"redirect", status]:
-            return _redirect(status, b"/there", b"Set-Cookie: seen=1\r\n")
-        case [b"away"]:
-            return _redirect(b"302", b"http://other.test:%d/there" % NEIGHBOURS["plain"])
-        case [b"to-tls"]:
-            return _redirect(b"301", b"https://good.test:%d/there" % NEIGHBOURS["tls"])
-        case [b"to-plain"]:
-            return _redirect(b"301", b"http://127.0.0.1:%d/there" % NEIGHBOURS["plain"])
-        case [b"status", status]:
-            return b"HTTP/1.1 " + status + b" As Asked\r\nContent-Length: 2\r\n\r\nno"
-        case [b"silence"]:
-            connection.recv(1)  # until the client has left
-            return None
-        case [b"stall"]:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nstall")
-            connection.recv(1)
-            return None
-        case [b"reset"]:
-            abort(connection)
-            return None
-        case [b"reset-within"]:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nreset")
-            # What was sent is read before the reset arrives, as it would be on a network.
-            connection.settimeout(0.3)
-            with contextlib.suppress(TimeoutError):
-                connection.recv(1)
-            abort(connection)
-            return None
-        case _:
-            return OK + (b"" if head.startswith(b"HEAD ") else b"some content")
-
-
-def _redirect(status: bytes, location: bytes, fields: bytes = b"") -> bytes:
-    fields += b"Location: " + location + b"\r\nContent-Length: 3\r\n\r\n"
-    return b"HTTP/1.1 " + status + b" Moved\r\n" + fields + b"red"
-
-
-def on_expect(head: bytes) -> bytes:
-    """What a request gets before its content."""
-    if b" /too-large" in head:
-        return b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmuch"
-    return b"" if b" /mute" in head else CONTINUE
-
-
-def answer_as_proxy(number: int, connection: socket.socket, head: bytes) -> bytes | None:
-    """A forward proxy that leads every tunnel to our own server, and answers the rest itself."""
-    if not head.startswith(b"CONNECT "):
-        return answer(number, connection, head)
-    if b"forbidden" in head.partition(b"\r\n")[0]:
-        return b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
-    connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-    with socket.create_connection(("127.0.0.1", NEIGHBOURS["tls"]), 5) as onward:
-        back = threading.Thread(target=_pump, args=(onward, connection))
-        back.start()
-        _pump(connection, onward)
-        back.join(10)
-    return None
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
 
 
 # --- running and comparing -----------------------------------------------------------------------
@@ -479,9 +289,9 @@ def canonical(head: bytes) -> bytes:
     return re.sub(rb"(?m)^([^ :\r]+):(?=[^ \r])", rb"\1: ", head)
 
 
-def content(request: Recorded) -> bytes:
-    is_chunked = b"\ntransfer-encoding: chunked" in request.head.lower()
-    return unchunked(request.body) if is_chunked else request.body
+def sent_to(stage: Stage) -> list[list[tuple[bytes, bytes]]]:
+    """The requests at each door, canonical."""
+    return [[(canonical(head), content) for head, content in door] for door in stage.sent()]
 
 
 def sorted_cookies(data: bytes) -> bytes:
@@ -523,7 +333,7 @@ def test_haclient_does_as_curl_does(row: str, stage: Stage, folder: Path) -> Non
         ran = program(stage.words_of(row), cwd=folder)
         outcomes.append(
             {
-                "requests": stage.sent(),
+                "requests": sent_to(stage),
                 "stdout": sorted_cookies(ran.stdout),
                 "files": written(folder),
                 "exit code": ran.returncode,
@@ -544,7 +354,7 @@ def test_where_haclient_differs_it_does_so_on_purpose(
 ) -> None:
     for program, expected in ((curl, curls), (ours, our)):
         ran = program(stage.words_of(row), cwd=folder)
-        heads = [head for door in stage.sent() for head, _ in door]
+        heads = [head for door in sent_to(stage) for head, _ in door]
         if isinstance(expected, int):
             assert ran.returncode == expected, reason
         else:

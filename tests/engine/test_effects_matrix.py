@@ -156,6 +156,9 @@ def expected(case: Case) -> Expected:
         case Refuse():
             return unconnected(case, ConnectError, 0.0)
         case BlackholeConnect():
+            if case.is_alone:
+                # One SYN was lost, and nobody said no: the next one gets through.
+                return Expected("a", after=CONNECT_TIMEOUT, verdict=Verdict.REFUSED)
             return unconnected(case, ConnectTimeoutError, CONNECT_TIMEOUT)
         case Stall(seconds):
             return Expected("a", after=seconds)
@@ -191,9 +194,13 @@ def blackholed(case: Case) -> Expected:
     if not case.is_repeatable:
         return Expected(error=ServerDiedError, after=dead, verdict=Verdict.DEAD, within=within)
     if case.is_alone:
-        # Dead is a matter of the path, so the same server is tried once more.
+        # Dead is a matter of the path, so the same server is tried again while there is time.
+        tries = 2 if case.is_in_flight else 1
         return Expected(
-            error=ServerDiedError, after=dead + CONNECT_TIMEOUT, verdict=Verdict.DEAD, within=within
+            error=ServerDiedError,
+            after=dead + tries * CONNECT_TIMEOUT,
+            verdict=Verdict.DEAD,
+            within=within,
         )
     if case.method == "GET":
         return Expected("b", after=suspect, verdict=Verdict.SUPERSEDED)
@@ -296,7 +303,8 @@ def expected_after_idle(case: IdleCase) -> Expected:
             return unconnected(
                 Case(case.effect, OnConnect(), case.method, case.around),
                 ConnectTimeoutError,
-                CONNECT_TIMEOUT,
+                # Nobody says no, so the only server is asked three times over.
+                3 * CONNECT_TIMEOUT if is_alone else CONNECT_TIMEOUT,
             )
         case _:
             return Expected("a")

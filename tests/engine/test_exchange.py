@@ -272,7 +272,8 @@ class TestDead:
                 "a server may have executed the request; not tried again: 3 attempts were made",
                 "  attempt 1: 10.0.0.1:80: dead while waiting after 2.50 s "
                 "(3 keep-alive probes unanswered, silent for 2.50 s)",
-                "  attempt 3: http://ab.test: refused while connecting after 1.00 s",
+                "  attempt 3: http://ab.test: refused while connecting after 1.00 s "
+                "(10.0.0.1:80 timed out, 10.0.0.2:80 timed out)",
             ]
 
     async def test_the_window_ends_an_exchange_whose_servers_are_all_suspect(
@@ -622,10 +623,9 @@ class TestTogether:
             assert type(outcome.error) is ConnectError
             assert not outcome.error.may_have_been_processed
             assert outcome.took == pytest.approx(1.0)
-            assert str(outcome.error) == (
+            assert outcome.error.message == (
                 "cannot connect to http://a.test: 10.0.0.1:80 refused after 0.00 s "
-                "(Connection refused); 10.0.0.2:80 timed out after 1.00 s. "
-                "Check that the server runs and listens there"
+                "(Connection refused); 10.0.0.2:80 timed out after 1.00 s"
             )
 
     async def test_a_held_answer_is_better_than_nobody(self, autojump_clock: MockClock) -> None:

@@ -183,7 +183,7 @@ class TestFile:
 class TestPipe:
     async def test_it_is_read_as_its_data_comes_and_kept(self, nursery: trio.Nursery) -> None:
         reading, writing = os.pipe()
-        with open(reading, "rb") as file:
+        with os.fdopen(reading, "rb") as file:
             content = as_content(file, LIMIT)
             assert content.length is None
             os.write(writing, b"first")
@@ -195,7 +195,7 @@ class TestPipe:
 
     async def test_one_that_stays_silent_is_left_behind(self, nursery: trio.Nursery) -> None:
         reading, writing = os.pipe()
-        with open(reading, "rb", buffering=0) as file:
+        with os.fdopen(reading, "rb", buffering=0) as file:
             content = as_content(cast("BinaryIO", file), LIMIT)
             with trio.move_on_after(0.05) as scope:
                 await read(content, nursery)
@@ -230,10 +230,8 @@ class TestStream:
     ) -> None:
         content = StreamContent([b"x" * 400] * 4, LIMIT)
         content.open(nursery)
-        seen = []
         async with aclosing(content.chunks()) as chunks:
-            async for piece in chunks:
-                seen.append((len(piece), content.is_replayable))
+            seen = [(len(piece), content.is_replayable) async for piece in chunks]
         assert seen == [(400, True), (400, True), (400, False), (400, False)]
         with pytest.raises(AssertionError, match="what is gone cannot be sent again"):
             await read(content, nursery)

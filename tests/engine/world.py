@@ -39,7 +39,7 @@ from tests.sim.network import SimNetwork
 from tests.sim.origin import SimOrigin
 from tests.sim.stream import SimStream
 
-__all__ = ["BACKED_UP", "BOTH", "ONE", "TWO", "A", "B", "C", "World", "world"]
+__all__ = ["BACKED_UP", "BOTH", "ONE", "TWO", "A", "B", "C", "Script", "World", "world"]
 
 A = Endpoint("10.0.0.1", 80)
 B = Endpoint("10.0.0.2", 80)
@@ -135,7 +135,8 @@ class World:
                         content += chunk
         except Error as exc:
             error = exc
-        is_repeatable = method in IDEMPOTENT_METHODS or "Idempotency-Key" in headers
+        has_key = any(name.lower() == "idempotency-key" for name in headers)
+        is_repeatable = method in IDEMPOTENT_METHODS or has_key
         outcome = Outcome(
             number, is_repeatable, response, content, error, began_at, head_at, trio.current_time()
         )

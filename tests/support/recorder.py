@@ -30,6 +30,7 @@ __all__ = [
     "Recorded",
     "Recorder",
     "abort",
+    "continue_if_expected",
     "curl",
     "needs_curl",
     "recording",
@@ -51,6 +52,11 @@ _CHUNKED = re.compile(rb"(?mi)^transfer-encoding: *chunked")
 _EXPECT = re.compile(rb"(?mi)^expect: *100-continue")
 
 
+def continue_if_expected(head: bytes) -> bytes:
+    """The answer to "Expect: 100-continue"."""
+    return CONTINUE if _EXPECT.search(head) else b""
+
+
 @dataclass(frozen=True)
 class Recorded:
     """One request as it came in; the head with its last empty line, the content as it was framed."""
@@ -62,9 +68,9 @@ class Recorded:
 Answer = Callable[[int, socket.socket, bytes], bytes | None]
 """Gets the request's number, from 1, the connection, and the head; None closes the connection."""
 
-OnExpect = Callable[[bytes], bytes]
-"""Gets the head of a request that expects "100-continue"; what it returns is sent: CONTINUE, nothing
-(the client is left to wait), or a final response, after which no content is read."""
+OnHead = Callable[[bytes], bytes]
+"""Gets a request's head before its content is read; what it returns is sent: CONTINUE, nothing, or a
+final response, after which no content is read."""
 
 
 @dataclass
@@ -91,14 +97,14 @@ def recording(
     *,
     listener: socket.socket | None = None,
     tls: ssl.SSLContext | None = None,
-    on_expect: OnExpect = lambda head: CONTINUE,
+    on_head: OnHead = continue_if_expected,
 ) -> Iterator[Recorder]:
     """Serves until the block ends; `answer` is the same for every request, or made for each."""
     make = (lambda number, connection, head: answer) if isinstance(answer, bytes) else answer
     with listener or socket.create_server(("127.0.0.1", 0)) as listener:
         recorder = Recorder(listener.getsockname())
         is_over = threading.Event()
-        serving = _Serving(recorder, make, tls, on_expect)
+        serving = _Serving(recorder, make, tls, on_head)
         thread = threading.Thread(target=_accept, args=(listener, serving, is_over))
         thread.start()
         try:
@@ -132,7 +138,7 @@ class _Serving:
     recorder: Recorder
     answer: Answer
     tls: ssl.SSLContext | None
-    on_expect: OnExpect
+    on_head: OnHead
 
     def converse(self, connection: socket.socket) -> None:
         """One connection, from its first byte to its end."""
@@ -157,7 +163,7 @@ class _Serving:
                     connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
                     return
             head, _, data = data.partition(b"\r\n\r\n")
-            verdict = self.on_expect(head) if _EXPECT.search(head) else b""
+            verdict = self.on_head(head)
             if verdict not in {b"", CONTINUE}:
                 self.recorder.requests.append(Recorded(head + b"\r\n\r\n", b""))
                 connection.sendall(verdict)

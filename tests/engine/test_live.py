@@ -1,0 +1,140 @@
+"""What a target knows, and what all targets of a process share."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from haclient.core.spec import Target, TlsSettings
+from haclient.core.url import parse_url
+from haclient.engine.live import LiveTarget, prefix_of
+from haclient.types import Endpoint, Origin
+from tests.engine.world import BACKED_UP, BOTH, ONE, A, B, world
+
+A_TEST = Origin("http", "a.test", 80)
+B_TEST = Origin("http", "b.test", 80)
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix"),
+    [
+        ("http://a.test", ""),
+        ("http://a.test/", ""),
+        ("http://a.test/v1", "/v1"),
+        ("http://a.test/v1/", "/v1"),
+        ("http://a.test/v1/?key=7", "/v1"),
+    ],
+)
+def test_what_is_put_before_a_path(url: str, prefix: str) -> None:
+    assert prefix_of(parse_url(url)) == prefix
+
+
+class TestUntried:
+    @pytest.mark.parametrize(
+        ("known", "tried", "is_there"),
+        [
+            ({}, {A}, True),
+            ({A_TEST: (A,)}, {A}, True),
+            ({A_TEST: (A,), B_TEST: ()}, {A}, False),
+            ({A_TEST: (A,), B_TEST: (B,)}, {A}, True),
+            ({A_TEST: (A,), B_TEST: (B,)}, {A, B}, False),
+        ],
+        ids=[
+            "no name was asked for yet",
+            "the backup's was not asked for yet",
+            "the backup's has no address",
+            "the backup's has another",
+            "every address was tried",
+        ],
+    )
+    async def test_whether_an_address_remains(
+        self,
+        autojump_clock: MockClock,
+        known: dict[Origin, tuple[Endpoint, ...]],
+        tried: set[Endpoint],
+        is_there: bool,
+    ) -> None:
+        async with world() as w:
+            live = LiveTarget(BACKED_UP, w.engine)
+            live.known.update(known)
+            assert live.has_untried(tried) == is_there
+
+    async def test_who_is_in_trouble(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            live = LiveTarget(BACKED_UP, w.engine)
+            live.known.update({A_TEST: (A,), B_TEST: (B,)})
+            w.engine.health.report_failure(B, 0.0, 0)
+            assert live.in_trouble(1.0) == {B}
+            assert live.in_trouble(9.0) == set()
+
+
+class TestShared:
+    async def test_one_key_for_each_origin_and_way_of_speaking_to_it(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            one, again = LiveTarget(ONE, w.engine), LiveTarget(BACKED_UP, w.engine)
+            assert one.key(A_TEST) is again.key(A_TEST)
+            assert repr(one.key(A_TEST)) == "<PoolKey http://a.test>"
+            unlike = Target(urls=ONE.urls, tls=TlsSettings(verify=False))
+            assert LiveTarget(unlike, w.engine).key(A_TEST) is not one.key(A_TEST)
+            proxied = LiveTarget(ONE, w.engine, parse_url("http://c.test/"))
+            assert proxied.key(A_TEST) is not one.key(A_TEST)
+
+    async def test_keys_last_as_long_as_somebody_has_use_for_them(
+        self, autojump_clock: MockClock
+    ) -> None:
+        """A client may ask any number of origins in its life."""
+        async with world(pool_idle_timeout=5.0) as w:
+            for n in range(300):
+                w.network.listen(Endpoint(f"10.1.{n // 200}.{n % 200}", 80))
+                with trio.move_on_after(0.001):
+                    await w.client.get(f"http://10.1.{n // 200}.{n % 200}/")
+            gc.collect()
+            assert len(w.engine.keys) <= 257
+
+    async def test_a_connection_serves_all_targets_with_its_origin(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            await w.ask("GET", target=ONE)
+            assert (await w.ask("GET", target=BACKED_UP)).records[0].reused
+            assert (await w.ask("GET", "http://a.test/")).records[0].reused
+            assert not (await w.ask("GET", target=BOTH)).records[0].reused
+
+    async def test_a_budget_is_a_targets_own(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            one, other = LiveTarget(ONE, w.engine), LiveTarget(ONE, w.engine)
+            while one.budget.withdraw(0.0):
+                pass
+            assert other.budget.withdraw(0.0)
+
+    async def test_limits_have_a_pool_of_their_own(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            small = Target(urls=ONE.urls, max_connections=1)
+            assert LiveTarget(small, w.engine).pool is LiveTarget(small, w.engine).pool
+            assert LiveTarget(small, w.engine).pool is not LiveTarget(ONE, w.engine).pool
+
+    async def test_the_idle_limit_is_kept_without_anybody_asking(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world(pool_idle_timeout=5.0) as w:
+            await w.ask("GET", "http://a.test/")
+            await w.ask("GET", target=Target(urls=BOTH.urls, pool_idle_timeout=8.0))
+            counts = []
+            for instant in (4.9, 6.0, 7.9, 9.0):
+                await trio.sleep_until(instant)
+                await w.ask("GET", "http://c.test/")
+                counts.append(sum(one.endpoint == A for one in w.network.open_streams()))
+            assert counts[0] == 2
+            assert counts[-1] == 0
+
+
+class TestTls:
+    async def test_the_context_is_made_once(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            live = LiveTarget(Target(urls=["https://a.test/"]), w.engine)
+            assert live.tls_context() is live.tls_context()

@@ -1,0 +1,411 @@
+"""From a target to a connection: names, tiers, order, room, and what is asked last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from haclient import events
+from haclient.core.spec import Target, TlsSettings
+from haclient.errors import (
+    ConnectError,
+    ConnectTimeoutError,
+    DeadlineError,
+    NameNotFoundError,
+    NameServerError,
+    NameTimeoutError,
+)
+from haclient.net.tls import TlsFileError
+from haclient.types import Endpoint, Phase, Verdict
+from tests.engine.world import BACKED_UP, BOTH, ONE, TWO, A, B, C, World, world
+from tests.sim.dns import Answer
+from tests.sim.effects import AfterRequest, Blackhole, Fault, Fin, HalfOpen, OnConnect, Refuse
+from tests.sim.origin import Reply
+
+NAME_SERVERS = "no name server answered"
+
+
+class TestNames:
+    async def test_a_name_that_fails_leaves_the_backups(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.resolver.script("a.test", Answer(delay=0.5, error=NameTimeoutError(NAME_SERVERS)))
+            outcome = await w.ask("POST", target=BACKED_UP)
+            assert outcome.server == "b"
+            assert outcome.took == pytest.approx(0.502)
+
+    async def test_and_the_other_urls(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.resolver.script("a.test", Answer(delay=0.5, error=NameTimeoutError(NAME_SERVERS)))
+            outcome = await w.ask("POST", target=TWO)
+            assert outcome.server == "b"
+
+    async def test_no_name_at_all(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.resolver.script("b.test", Answer(error=NameServerError("the name servers failed")))
+            target = Target(urls=["http://nobody.test/"], backups=["http://b.test/"])
+            outcome = await w.ask("GET", target=target)
+            # The first one to fail names the error.
+            assert type(outcome.error) is NameNotFoundError
+            assert outcome.error.stage is Phase.RESOLVING
+            assert outcome.verdicts == [Verdict.REFUSED]
+
+    async def test_a_name_without_an_address(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.resolver.script("a.test", Answer())
+            outcome = await w.ask("GET", target=ONE)
+            assert type(outcome.error) is ConnectError
+            assert "no address to connect to" in str(outcome.error)
+
+    async def test_what_failed_before_the_connect_is_told_with_it(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            w.resolver.script("a.test", Answer(error=NameTimeoutError(NAME_SERVERS)))
+            w.network.refuse(B)
+            outcome = await w.ask("GET", target=BACKED_UP)
+            assert type(outcome.error) is ConnectError
+            assert "10.0.0.2:80 refused after" in outcome.error.message
+            assert outcome.error.message.endswith(NAME_SERVERS)
+
+    async def test_an_address_needs_no_name_server(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            assert (await w.ask("GET", "http://10.0.0.2/")).server == "b"
+            assert w.resolver.asked == []
+
+    async def test_each_url_is_asked_for_at_once(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            for host, address in [("a.test", A), ("b.test", B)]:
+                w.resolver.script(host, Answer(address.address, delay=0.5))
+            outcome = await w.ask("GET", target=TWO)
+            assert outcome.took == pytest.approx(0.5)
+            assert outcome.records[0].resolved_at == 0.5
+
+
+class TestUrls:
+    @pytest.mark.parametrize(
+        ("server", "host", "line"),
+        [("a", b"a.test", b"/v1/x?y=1"), ("b", b"b.test", b"/old/api/x?y=1")],
+        ids=["the first", "the second"],
+    )
+    async def test_each_has_its_own_prefix_and_authority(
+        self, autojump_clock: MockClock, server: str, host: bytes, line: bytes
+    ) -> None:
+        target = Target(urls=["http://a.test/v1/", "http://b.test/old/api?z=2"])
+        async with world() as w:
+            if server == "b":
+                w.network.refuse(A)
+            assert (await w.ask("GET", "/x?y=1", target=target)).server == server
+            [request] = [r for origin in w.origins for r in origin.executed]
+            assert request.target == line
+            assert request.value(b"host") == host
+
+    async def test_listed_means_listed(self, autojump_clock: MockClock) -> None:
+        """b is asked though a is nearer; a comes into it when b has not answered for 250 ms."""
+        target = Target(urls=["http://b.test/", "http://a.test/"], order="listed")
+        async with world() as w:
+            assert (await w.ask("GET", target=target)).server == "b"
+            w.network.kill(B)
+            await trio.sleep(1.0)
+            w.network.blackhole(B)
+            outcome = await w.ask("GET", target=target)
+            assert outcome.server == "a"
+            assert outcome.took == pytest.approx(0.25)
+
+    async def test_shuffled_draws_anew_for_each_connection(self, autojump_clock: MockClock) -> None:
+        target = Target(urls=TWO.urls, order="shuffled", pool_idle_timeout=0.0)
+        async with world() as w:
+            drawn = iter([0.0, 0.9, 0.0])
+            w.engine.chance = lambda: next(drawn)
+            servers = [(await w.ask("GET", target=target)).server for _ in range(3)]
+            assert servers == ["b", "a", "b"]
+
+
+class TestTiers:
+    async def test_backups_are_for_when_no_url_can_answer(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            assert (await w.ask("GET", target=BACKED_UP)).server == "a"
+            assert w.resolver.asked == [(0.0, "a.test")]
+            w.network.kill(A)
+            assert (await w.ask("GET", target=BACKED_UP)).server == "b"
+
+    async def test_they_are_asked_when_everybody_before_was(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            outcome = await w.ask("POST", target=BACKED_UP)
+            assert outcome.server == "b"
+            assert outcome.took == pytest.approx(1.002)
+            assert [one.endpoint for one in outcome.records[0].connection_attempts] == [A, B]
+
+    async def test_a_tier_that_is_held_down_costs_the_next_request_nothing(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            await w.ask("GET", target=BACKED_UP)
+            for method in ("GET", "POST", "PUT"):
+                outcome = await w.ask(method, target=BACKED_UP)
+                assert outcome.server == "b"
+                assert outcome.took == pytest.approx(0.001)
+                # And it rides on the connection of the request before it.
+                assert outcome.records[0].reused
+
+    async def test_an_idle_connection_to_a_backup_is_too_old_for_some(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            await w.ask("GET", target=BACKED_UP)
+            await trio.sleep(2.0)
+            assert not (await w.ask("POST", target=BACKED_UP)).records[0].reused
+
+    async def test_the_urls_come_back_by_themselves(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            await w.ask("GET", target=BACKED_UP)
+            w.network.heal(A)
+            await trio.sleep(5.0)
+            assert (await w.ask("GET", target=BACKED_UP)).server == "a"
+
+    async def test_what_is_held_down_is_asked_last_and_not_at_all_is_not_an_option(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            await w.ask("GET", target=BACKED_UP)
+            w.network.heal(A)
+            w.network.kill(B)
+            await trio.sleep(1.0)
+            outcome = await w.ask("POST", target=BACKED_UP)
+            assert outcome.server == "a"
+
+    async def test_an_idle_connection_to_one_that_is_held_down_is_used_at_last(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world(Fault(Fin(), AfterRequest())) as w:
+            assert (await w.ask("POST", target=ONE)).error is not None
+            for is_reused in (False, True, True):
+                assert (await w.ask("GET", target=ONE)).records[0].reused == is_reused
+
+    async def test_all_held_down_are_asked_in_their_order(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            w.network.blackhole(B)
+            assert (await w.ask("GET", target=BACKED_UP)).error is not None
+            w.network.heal(A)
+            w.network.heal(B)
+            assert (await w.ask("GET", target=BACKED_UP)).server == "a"
+
+    async def test_whom_the_exchange_met_in_trouble_is_asked_after_everybody_else(
+        self, autojump_clock: MockClock
+    ) -> None:
+        """a loses the connection without a word; b cannot be connected; a is there all the same."""
+        async with world(Fault(HalfOpen(), AfterRequest())) as w:
+            w.network.refuse(B)
+            outcome = await w.ask("GET", target=BACKED_UP)
+            assert outcome.verdicts == [Verdict.CLOSED, Verdict.ANSWERED]
+            assert outcome.server == "a"
+            attempts = outcome.records[1].connection_attempts
+            assert [one.endpoint for one in attempts] == [B, A]
+
+    async def test_three_tries_and_no_more(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            for origin in (w.a, w.b, w.c):
+                origin.script(Fault(Blackhole(), AfterRequest()))
+            target = Target(urls=TWO.urls, backups=["http://c.test/"])
+            outcome = await w.ask("PUT", target=Target(urls=target.urls, backups=target.backups))
+            assert outcome.verdicts[0] is Verdict.DEAD
+            assert len(outcome.records) <= 3
+            assert outcome.took < 4.0 + 2.5
+
+
+class TestRaces:
+    async def test_connects_that_failed_are_remembered(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.network.refuse(A)
+            assert (await w.ask("GET", target=BOTH)).server == "b"
+            assert w.engine.health.is_held_down(A, trio.current_time())
+            assert not w.engine.health.is_held_down(B, trio.current_time())
+
+    async def test_nobody_answers(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            w.network.blackhole(B)
+            outcome = await w.ask("POST", target=BOTH)
+            assert type(outcome.error) is ConnectTimeoutError
+            assert outcome.took == pytest.approx(3.0), "a SYN may have been lost: three were sent"
+            assert outcome.verdicts == [Verdict.REFUSED] * 3
+            assert not outcome.error.may_have_been_processed
+
+    async def test_one_lost_syn_is_no_verdict(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.network.blackhole(A, seconds=0.9)
+            outcome = await w.ask("POST", target=ONE)
+            assert outcome.verdicts == [Verdict.REFUSED, Verdict.ANSWERED]
+            assert 1.0 <= outcome.took < 2.0
+
+    async def test_a_window_without_room_for_a_second_silence_is_not_overdrawn(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            target = Target(urls=ONE.urls, window=1.5)
+            outcome = await w.ask("POST", target=target)
+            assert outcome.verdicts == [Verdict.REFUSED]
+            assert outcome.took == pytest.approx(1.0)
+
+    async def test_the_target_says_how_long_to_try(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            target = Target(urls=ONE.urls, connect_timeout=0.2)
+            assert (await w.ask("GET", target=target)).took == pytest.approx(3 * 0.2)
+
+    async def test_and_how_many_at_once(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.network.blackhole(A)
+            target = Target(urls=["http://ab.test/"], race_width=1)
+            outcome = await w.ask("GET", target=target)
+            assert outcome.took == pytest.approx(0.05, abs=0.01)
+
+
+class TestRoom:
+    """Every address is at its limit."""
+
+    async def test_who_came_first_is_served_first(self, autojump_clock: MockClock) -> None:
+        async with world(max_connections=1) as w:
+            w.a.reply = Reply(think=1.0)
+            done: list[str] = []
+
+            async def ask(name: str) -> None:
+                outcome = await w.request("GET", f"http://a.test/{name}")
+                assert outcome.content == f"a: GET /{name} \n".encode()
+                done.append(name)
+
+            async with trio.open_nursery() as nursery:
+                for name in "abcd":
+                    nursery.start_soon(ask, name)
+                    await w.settle()
+            assert done == ["a", "b", "c", "d"]
+            assert trio.current_time() == pytest.approx(4.0)
+            assert len(w.network.connections) == 1
+
+    async def test_an_end_makes_room_for_a_new_connection(self, autojump_clock: MockClock) -> None:
+        async with world(max_connections=1) as w:
+            w.a.reply = Reply(think=1.0, closes=True)
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(w.request, "GET", "http://a.test/")
+            assert trio.current_time() == pytest.approx(3.0)
+            assert len(w.network.connections) == 3
+
+    async def test_a_deadline_ends_the_wait(self, autojump_clock: MockClock) -> None:
+        async with world(max_connections=1) as w:
+            w.a.reply = Reply(think=5.0)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(w.request, "GET", "http://a.test/")
+                await trio.sleep(0.1)
+                outcome = await w.request("GET", "http://a.test/", timeout=1.0)
+                assert type(outcome.error) is DeadlineError
+                assert outcome.error.stage is Phase.QUEUED
+
+    @pytest.mark.parametrize("max_connections", [1, 2])
+    async def test_a_dead_servers_waiters_do_not_queue_for_it_one_after_the_other(
+        self, autojump_clock: MockClock, max_connections: int
+    ) -> None:
+        async with world(Fault(Blackhole(), AfterRequest())) as w:
+            target = Target(
+                urls=BACKED_UP.urls, backups=BACKED_UP.backups, max_connections=max_connections
+            )
+            outcomes = []
+
+            async def ask() -> None:
+                outcomes.append(await w.request("PUT", target=target))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(ask)
+                    await w.settle()
+            assert [outcome.server for outcome in outcomes] == ["b"] * 5
+            assert trio.current_time() == pytest.approx(2.5, abs=0.1)
+
+    async def test_they_do_where_there_is_nobody_else(self, autojump_clock: MockClock) -> None:
+        async with world(Fault(Blackhole(1.9), OnConnect()), max_connections=1) as w:
+            outcomes = []
+
+            async def ask() -> None:
+                outcomes.append(await w.request("PUT", "http://a.test/"))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(ask)
+                    await w.settle()
+            assert [outcome.server for outcome in outcomes] == ["a"] * 3
+            assert len(w.a.executed) == 3
+
+    async def test_another_address_with_room_is_not_waited_for(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world(max_connections=1) as w:
+            w.a.reply = Reply(think=1.0)
+            outcomes = []
+
+            async def ask() -> None:
+                outcomes.append(await w.request("GET", "http://ab.test/"))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await w.settle()
+                nursery.start_soon(ask)
+            assert [outcome.server for outcome in outcomes] == ["b", "a"]
+
+    async def test_a_pool_that_closes_ends_the_wait(self, autojump_clock: MockClock) -> None:
+        outcomes = []
+        async with trio.open_nursery() as nursery, world(max_connections=1) as w:
+            w.a.reply = Reply(think=5.0)
+
+            async def ask(w: World = w) -> None:
+                outcomes.append(await w.request("GET", "http://a.test/"))
+
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+            await trio.sleep(1.0)
+            w.engine.close()
+        assert all(outcome.error is not None for outcome in outcomes)
+
+
+class TestTls:
+    @pytest.mark.parametrize("times", [3])
+    async def test_a_file_that_cannot_be_used_takes_no_place(
+        self, autojump_clock: MockClock, tmp_path: Path, times: int
+    ) -> None:
+        """As often as it fails: the next one is told the same, and does not wait for room."""
+        tls = TlsSettings(ca_file=str(tmp_path / "nothing.pem"))
+        target = Target(urls=["https://a.test/"], tls=tls, max_connections=1)
+        async with world() as w:
+            for _ in range(times):
+                outcome = await w.ask("GET", target=target)
+                assert type(outcome.error) is TlsFileError
+                assert not outcome.error.may_have_been_processed
+            assert w.network.connections == []
+
+
+async def test_a_proxys_addresses_are_asked_for(autojump_clock: MockClock) -> None:
+    async with world(proxy="http://c.test:80/") as w:
+        outcome = await w.ask("GET", "http://a.test/")
+        assert outcome.server == "c"
+        assert outcome.records[0].endpoint == C
+        assert w.resolver.asked == [(0.0, "c.test")]
+
+
+async def test_every_name_is_told_of(autojump_clock: MockClock) -> None:
+    async with world(Fault(Refuse(), OnConnect())) as w:
+        await w.ask("GET", target=BACKED_UP)
+        told = [e for e in w.told(events.NameResolved) if isinstance(e, events.NameResolved)]
+        assert [(e.host, e.endpoints) for e in told] == [
+            ("a.test", (Endpoint("10.0.0.1", 80),)),
+            ("b.test", (Endpoint("10.0.0.2", 80),)),
+        ]
