@@ -187,7 +187,8 @@ class EvidenceKind(enum.Enum):
 class Evidence(msgspec.Struct, frozen=True):
     """Why a server is held suspect or dead.
 
-    `count` of what `kind` names; `silent_for` seconds since the last segment came in.
+    `count` of what `kind` names; `silent_for` seconds since the last segment came in, or since the
+    request began to go out, where that was later.
     """
 
     kind: EvidenceKind

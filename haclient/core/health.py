@@ -153,6 +153,12 @@ class Health:
         """Whether anything is remembered at all: the hot path asks no more than this."""
         return bool(self._entries)
 
+    def expire(self, now: Instant) -> None:
+        """Forgets what has expired; called now and then, so that all being well is cheap again."""
+        expired = [one for one, entry in self._entries.items() if now >= entry.forget_at]
+        for endpoint in expired:
+            del self._entries[endpoint]
+
     def generation(self, endpoint: Endpoint) -> int:
         """What an attempt that begins now has to bear in its reports; 0 where nothing is known."""
         entry = self._entries.get(endpoint)

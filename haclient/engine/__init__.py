@@ -7,6 +7,7 @@
     reach      from a target to a connection: pool, names, order, race, tier after tier
     live       a target in use, and what all targets of a process share
     replay     the request's content, and whether it can be sent again
+    breakage   what ended a connection: a verdict, words, evidence
     failure    from the records of a failed exchange to the caller's error
 
 Who may start what: `exchange` starts attempts, `sending` starts at most one task of its own (the

@@ -12,12 +12,11 @@ clean end state) or `abandon` (closed). Whoever creates an attempt calls one of 
 
 from __future__ import annotations
 
-import ssl
-
 import trio
 
 from haclient import events
 from haclient.core.retry import Failure
+from haclient.engine.breakage import end_of
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import (
     Answered,
@@ -33,15 +32,14 @@ from haclient.engine.sending import Sending
 from haclient.errors import ContentTooLargeError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
-from haclient.net.http1 import ConnectionLost, Endless, Garbled, Head
-from haclient.net.tls import describe_tls, tls_words
+from haclient.net.http1 import Endless, Head
+from haclient.net.tls import describe_tls
 from haclient.net.watch import Outstanding
 from haclient.types import (
     AttemptRecord,
     ConnectFailure,
     Endpoint,
     Evidence,
-    EvidenceKind,
     Fields,
     Instant,
     Phase,
@@ -68,6 +66,7 @@ class Attempt:
         "_bytes_sent",
         "_end_of",
         "_generation",
+        "_is_suspect",
         "_observe",
         "_received",
         "_received_bytes",
@@ -123,6 +122,7 @@ class Attempt:
         self._bytes_before = 0
         self._bytes_sent = 0
         self._generation = 0
+        self._is_suspect = False
         self._received: list[bytes] = []
         self._received_bytes = 0
         self.sending: Sending | None = None
@@ -135,20 +135,22 @@ class Attempt:
 
     async def advance(self) -> Outcome:
         """Goes on until there is something to decide about."""
-        try:
-            if self.connection is None:
-                if not await self._lease():
-                    return self._fail(Verdict.REFUSED, self._why_unconnected())
-                await self._send()
-            await self._final_head()
-            assert self.head is not None
-            if self.request.is_whole_wanted:
-                await self._read_whole()
-            return Answered(self.head)
-        except InterruptedReceive:
-            return self._take_news()
-        except Exception as exc:
-            return self._explain(exc)
+        while True:
+            try:
+                if self.connection is None:
+                    if not await self._lease():
+                        return self._fail(Verdict.REFUSED, self._why_unconnected())
+                    await self._send()
+                await self._final_head()
+                assert self.head is not None
+                if self.request.is_whole_wanted:
+                    await self._read_whole()
+                return Answered(self.head)
+            except InterruptedReceive:
+                if (outcome := self._take_news()) is not None:
+                    return outcome
+            except Exception as exc:
+                return self._explain(exc)
 
     async def _lease(self) -> bool:
         target = self.target
@@ -299,8 +301,8 @@ class Attempt:
 
     # --- news and ends -----------------------------------------------------------------------
 
-    def _take_news(self) -> Outcome:
-        """What the watch, or the upload, woke the receiver for."""
+    def _take_news(self) -> Outcome | None:
+        """What the watch, or the upload, woke the receiver for; None if it is no news any more."""
         entry = self.entry
         assert entry is not None
         if self.sending is not None and self.sending.error is not None:
@@ -316,25 +318,26 @@ class Attempt:
                 Verdict.SLOW, f"silent for {self.target.spec.response_timeout:g} s, and alive"
             )
         if entry.suspicion is not None:
+            self._is_suspect = True
             self.target.engine.health.report_suspect(
                 self._leased.endpoint, trio.current_time(), self._generation
             )
             return Suspicion(entry.suspicion)
-        return ClearedUp()
+        if self._is_suspect:
+            self._is_suspect = False
+            return ClearedUp()
+        return None
 
     def _explain(self, exc: Exception) -> Failed:
         """Turns what the connection raised into the attempt's end."""
-        if isinstance(exc, trio.BrokenResourceError | trio.ClosedResourceError):
-            return self._fail(Verdict.CLOSED, _cause(exc), evidence=_kernel_evidence(exc))
-        if isinstance(exc, ConnectionLost):
-            return self._fail(Verdict.CLOSED, str(exc))
-        if isinstance(exc, Garbled):
-            if isinstance(exc, Endless):
-                # A response has begun: not a server of another protocol, but one without an end.
-                self.phase = Phase.RECEIVING
-            return self._fail(Verdict.GARBLED, str(exc))
-        # What is left is the request's own fault (a field that cannot be sent) or a bug.
-        return self._fail(Verdict.FAILED, str(exc), error=exc)
+        if isinstance(exc, Endless):
+            # A response has begun: not a server of another protocol, but one without an end.
+            self.phase = Phase.RECEIVING
+        end = end_of(exc)
+        if end is None:
+            # The request's own fault (a field that cannot be sent), or a bug.
+            return self._fail(Verdict.FAILED, str(exc), error=exc)
+        return self._fail(*end)
 
     def _fail(
         self,
@@ -389,11 +392,13 @@ class Attempt:
         self._end(now, Verdict.ANSWERED)
         engine.health.report_success(connection.endpoint, now, self._generation)
         # Stopped in its last bytes, an upload leaves a connection on which nothing else may follow.
-        is_reusable = self.sending is not None and self.sending.is_whole
+        is_whole = self.sending is not None and self.sending.is_whole
+        is_ready = False
         try:
-            is_reusable = is_reusable and await connection.make_ready_again()
+            is_ready = is_whole and await connection.make_ready_again()
         finally:
-            self.target.pool.release(connection, is_reusable)
+            self.target.pool.release(connection, is_ready)
+            self._tell_end(now)
 
     def abandon(self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None) -> None:
         """The attempt is over and its connection with it. Harmless when it was over already."""
@@ -416,6 +421,7 @@ class Attempt:
             if is_lost or (verdict is Verdict.CLOSED and not self.reused):
                 # A reused connection may have been closed for its age; that is no fault.
                 engine.health.report_failure(connection.endpoint, now, self._generation)
+        self._tell_end(now)
 
     def _end(
         self, now: Instant, verdict: Verdict, detail: str = "", evidence: Evidence | None = None
@@ -432,6 +438,9 @@ class Attempt:
         if self.sending is not None:
             # An answer may come before all of the request: what is left of it is not wanted.
             self.sending.stop()
+
+    def _tell_end(self, now: Instant) -> None:
+        """Last of all: whatever an observer does, the connection is where it belongs."""
         if self._observe is not None:
             assert self.record is not None
             self._observe(events.AttemptEnded(now, self.number, self.record))
@@ -490,27 +499,3 @@ class Attempt:
                 "" if connection.is_plain else describe_tls(connection.stream),
             )
         )
-
-
-def _cause(exc: BaseException) -> str:
-    """The system's own words, where trio wrapped them."""
-    cause = exc.__cause__
-    if isinstance(cause, ssl.SSLEOFError):
-        return "the connection ended without TLS's close_notify"
-    if isinstance(cause, ssl.SSLError):
-        return tls_words(cause)
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return str(exc) or "the connection broke"
-
-
-def _kernel_evidence(exc: BaseException) -> Evidence | None:
-    """What the kernel itself gave up for."""
-    cause = exc.__cause__
-    if isinstance(cause, TimeoutError):
-        return Evidence(EvidenceKind.TIMED_OUT, 0, 0.0)
-    if isinstance(cause, ConnectionResetError | BrokenPipeError):
-        return Evidence(EvidenceKind.RESET, 0, 0.0)
-    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
-        return Evidence(EvidenceKind.UNREACHABLE, 0, 0.0)
-    return None

@@ -82,6 +82,8 @@ class Engine(msgspec.Struct, eq=False):
             pool.close_all()
 
     def _sweep(self, now: Instant) -> Instant:
+        if self.health.has_entries:
+            self.health.expire(now)
         return min((pool.sweep(now) for pool in self.pools.values()), default=math.inf)
 
 

@@ -157,10 +157,7 @@ class Reach(msgspec.Struct, eq=False):
         with_room = self._with_room(candidates)
         if not with_room:
             self.phase = Phase.QUEUED
-            origin = candidates[0].origin
-            granted = await pool.wait_for_room(
-                target.key(origin), [one.endpoint for one in candidates if one.origin == origin]
-            )
+            origin, granted = await self._wait_for_room(candidates)
             if isinstance(granted, Connection):
                 return granted
             health, now = target.engine.health, trio.current_time()
@@ -194,6 +191,31 @@ class Reach(msgspec.Struct, eq=False):
             if tried.failure is not None and counts_against(tried.failure):
                 health.report_failure(tried.endpoint, now, generations[tried.endpoint])
         return self._as_connection(opened) if opened is not None else None
+
+    async def _wait_for_room(
+        self, candidates: list[Candidate]
+    ) -> tuple[Origin, Connection | Endpoint]:
+        """Waits until any address has room, or a connection to spare, whichever origin's it is."""
+        pool, key = self.target.pool, self.target.key
+        by_origin: dict[Origin, list[Endpoint]] = {}
+        for one in candidates:
+            by_origin.setdefault(one.origin, []).append(one.endpoint)
+        got: list[tuple[Origin, Connection | Endpoint]] = []
+        async with trio.open_nursery() as nursery:
+
+            async def wait(origin: Origin, endpoints: list[Endpoint]) -> None:
+                got.append((origin, await pool.wait_for_room(key(origin), endpoints)))
+                nursery.cancel_scope.cancel()
+
+            for origin, endpoints in by_origin.items():
+                nursery.start_soon(wait, origin, endpoints)
+        for origin, spare in got[1:]:
+            # Two at the same moment: the second one is for somebody else.
+            if isinstance(spare, Connection):
+                pool.release(spare, reusable=True)
+            else:
+                pool.unreserve(key(origin), spare)
+        return got[0]
 
     def _with_room(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those whose address is below its limit; a place is reserved on each."""

@@ -57,7 +57,7 @@ class InterruptedReceive(Exception):
 class Transport(Protocol):
     """A connected byte stream that can be asked for signs of life.
 
-    A `trio.abc.HalfCloseableStream` with six calls more. The half that awaits follows trio's
+    A `trio.abc.HalfCloseableStream` with seven calls more. The half that awaits follows trio's
     contract; `interrupt` alone adds to it: it makes one `receive_some`, the one that waits or
     else the next one that would wait, raise `InterruptedReceive`. Bytes that have come in are
     returned first.
@@ -95,6 +95,10 @@ class Transport(Protocol):
 
     def interrupt(self) -> None:
         """Wakes the receiver with InterruptedReceive."""
+        ...
+
+    def forget_interrupt(self) -> None:
+        """Takes an `interrupt` back that no `receive_some` has raised yet."""
         ...
 
     def is_quiet(self) -> bool:

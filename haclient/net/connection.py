@@ -98,6 +98,8 @@ class Connection:
         self.transport.stop_probing()
         if not self.http.start_next():
             return False
+        # News of this exchange that nobody waited for any more is not for the next one.
+        self.transport.forget_interrupt()
         if not self.is_plain:
             try:
                 return not await self.http.has_leftovers(self.transport)

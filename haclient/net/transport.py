@@ -208,6 +208,10 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             self._is_interrupted = True
             trio.lowlevel.notify_closing(self._sock)
 
+    def forget_interrupt(self) -> None:
+        """Takes an `interrupt` back that no `receive_some` has raised yet."""
+        self._is_interrupted = False
+
     def close(self) -> None:
         """Closes at once; whoever waits in send or receive gets trio.ClosedResourceError."""
         if self._is_closed:

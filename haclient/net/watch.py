@@ -12,6 +12,7 @@ Outstanding and wakes the reader; the exchange acts. Nothing is closed here.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import NoReturn, assert_never
@@ -92,7 +93,7 @@ class Outstanding:
         """Asks the kernel, lets the detector weigh it, and leaves news for the reader."""
         info = self.transport.snapshot()
         is_moving = self._note_movement(now, info)
-        if info is None:
+        if info is None or self.is_left_to_kernel:
             self._look_without_kernel(now)
         else:
             if self.detector is None:
@@ -107,7 +108,12 @@ class Outstanding:
         endpoint, tell = self.transport.endpoint, self.observe
         match action:
             case Probe(silent_for):
-                self.transport.probe()
+                try:
+                    self.transport.probe()
+                except OSError:
+                    # A sandbox may forbid the option. A probe that never left proves nothing.
+                    self.is_left_to_kernel = True
+                    return
                 if tell is not None:
                     tell(events.Probed(now, self.attempt, endpoint, silent_for))
             case Suspect(evidence):
@@ -136,7 +142,8 @@ class Outstanding:
             return
         if not self.is_left_to_kernel:
             self.is_left_to_kernel = True
-            self.transport.probe()
+            with contextlib.suppress(OSError):
+                self.transport.probe()
         self.look_at = now + SILENCE_BEFORE_PROBE
 
     def _note_movement(self, now: Instant, info: TcpInfo | None) -> bool:

@@ -36,6 +36,8 @@ class Bar:
         self._label = label
         self._show_at = started_at if is_eager else started_at + SHOWN_AFTER
         self._update_at = self._show_at
+        self._done = 0
+        self._total: int | None = None
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -47,24 +49,25 @@ class Bar:
     async def show_in_time(self) -> None:
         """Shows it when it is due, also where the server has said nothing yet."""
         await trio.sleep_until(self._show_at)
-        self._show(None)
+        self._show()
 
     def move(self, now: float, done: int, total: int | None) -> None:
         """So many bytes of so many (None: nobody knows) are there."""
-        if now < self._update_at and done != total:
-            return
-        if now < self._show_at:
-            return
-        self._update_at = now + UPDATED_EVERY
-        self._show(total)
-        assert self._progress is not None
-        assert self._task is not None
-        self._progress.update(self._task, completed=done, total=total)
+        self._done, self._total = done, total
+        is_due = now >= self._update_at or (done == total and self._progress is not None)
+        if is_due:
+            self._update_at = now + UPDATED_EVERY
+            self._show()
 
-    def _show(self, total: int | None) -> None:
+    def _show(self) -> None:
         if self._progress is None:
             self._progress = _started()
-            self._task = self._progress.add_task(self._label, total=total)
+        if self._task is None:
+            self._task = self._progress.add_task(
+                self._label, completed=self._done, total=self._total
+            )
+        else:
+            self._progress.update(self._task, completed=self._done, total=self._total)
 
     def close(self) -> None:
         """Leaves the last state on the screen."""

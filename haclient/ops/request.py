@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, TextIO
 
 import trio
@@ -253,12 +253,20 @@ def _trace_file(path: str, stack: ExitStack) -> TextIO:
     if path == "-":
         return sys.stderr
     try:
-        return stack.enter_context(open(path, "w", encoding="utf-8"))
+        stream = open(path, "w", encoding="utf-8")  # noqa: SIM115  (closed by the stack)
     except OSError as exc:
         raise CommandError(
             f"--trace-json: the file {path!r} cannot be written: {exc.strerror}; name another one",
             ExitCode.WRITE_ERROR,
         ) from None
+    stack.callback(_close_quietly, stream)
+    return stream
+
+
+def _close_quietly(stream: TextIO) -> None:
+    """What is still in a full disk's buffer must not harm an answer that is whole."""
+    with suppress(OSError):
+        stream.close()
 
 
 def _settings(options: RequestOptions) -> Settings:

@@ -289,7 +289,7 @@ def silence_at_connect(seconds: float) -> Failure:
     )
 
 
-NO_ROOM = GiveUp("every address was silent, and the window has no room for another try")
+NO_ROOM = GiveUp("every address was tried")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -301,17 +301,14 @@ WITHIN = 1.0
 
 
 @contextmanager
-def running(*words: str | Path, **streams: int) -> Iterator[subprocess.Popen[bytes]]:
+def running(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
     """The command as a process of its own; it is not left behind."""
     process = subprocess.Popen(
         [COMMAND, "request", *words],
         env=environment(),
-        **{
-            "stdin": subprocess.PIPE,
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.PIPE,
-            **streams,
-        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     with process:
         try:
@@ -330,8 +327,7 @@ def interrupt(process: subprocess.Popen[bytes]) -> tuple[float, int, bytes]:
     return took, process.returncode, process.stderr.read()
 
 
-def wait_for(condition: object, within: float = 10.0) -> None:
-    assert callable(condition)
+def wait_for(condition: Callable[[], object], within: float = 10.0) -> None:
     deadline = time.perf_counter() + within
     while not condition():
         assert time.perf_counter() < deadline

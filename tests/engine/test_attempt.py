@@ -206,25 +206,38 @@ class TestRecord:
             assert record.describe() == "10.0.0.1:80: answered with 200 after 1.40 s"
 
     @pytest.mark.parametrize(
-        ("broken", "evidence", "words"),
+        ("broken", "verdict", "evidence", "words"),
         [
-            (errno.ETIMEDOUT, EvidenceKind.TIMED_OUT, "kernel timed the connection out"),
-            (errno.ECONNRESET, EvidenceKind.RESET, "connection reset"),
-            (errno.EPIPE, EvidenceKind.RESET, "connection reset"),
-            (errno.EHOSTUNREACH, EvidenceKind.UNREACHABLE, "reported unreachable"),
-            (0, None, "the connection broke"),
+            (
+                errno.ETIMEDOUT,
+                Verdict.DEAD,
+                EvidenceKind.TIMED_OUT,
+                "kernel timed the connection out",
+            ),
+            (errno.ECONNRESET, Verdict.CLOSED, EvidenceKind.RESET, "connection reset"),
+            (errno.EPIPE, Verdict.CLOSED, EvidenceKind.RESET, "connection reset"),
+            (errno.EHOSTUNREACH, Verdict.DEAD, EvidenceKind.UNREACHABLE, "reported unreachable"),
+            (0, Verdict.CLOSED, None, "the connection broke"),
         ],
         ids=["timed out", "reset", "broken pipe", "unreachable", "without a word"],
     )
     async def test_of_a_connection_that_the_kernel_gave_up(
-        self, autojump_clock: MockClock, broken: int, evidence: EvidenceKind | None, words: str
+        self,
+        autojump_clock: MockClock,
+        broken: int,
+        verdict: Verdict,
+        evidence: EvidenceKind | None,
+        words: str,
     ) -> None:
         async with world(dialer=lambda network: BreakingDialer(network, broken)) as w:
             outcome = await w.ask("POST", target=ONE)
             assert type(outcome.error) is ServerDiedError
             [record] = outcome.records
             assert (record.evidence and record.evidence.kind) == evidence
-            assert f"10.0.0.1:80: closed while waiting after 0.00 s ({words})" in str(outcome.error)
+            assert record.verdict is verdict
+            assert f"10.0.0.1:80: {verdict.value} while waiting after 0.00 s ({words})" in str(
+                outcome.error
+            )
 
     async def test_a_suspicion_is_no_reason_for_what_the_server_did(
         self, autojump_clock: MockClock
@@ -233,7 +246,9 @@ class TestRecord:
 
         async def vanish_and_close(stream: SimStream) -> None:
             await stream.receive_some()
-            w.network.blackhole(A, 1.3)
+            w.network.blackhole(A)
+            await trio.sleep(1.2)
+            w.network.heal(A)
             stream.close()
 
         async with world() as w:

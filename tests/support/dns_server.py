@@ -174,9 +174,9 @@ def _spoofed(query: dns.message.Message) -> list[bytes]:
 
 
 @asynccontextmanager
-async def serve_dns(host: str = "127.0.0.1") -> AsyncIterator[DnsServer]:
-    """Serves on a free port of `host` until the block is left."""
-    udp, listener = await _bind(host)
+async def serve_dns(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[DnsServer]:
+    """Serves on a port of `host` until the block is left; on a free one where none is given."""
+    udp, listener = await _bind(host, port)
     server = DnsServer(host, udp.getsockname()[1])
     with udp:
         async with trio.open_nursery() as nursery:
@@ -186,14 +186,13 @@ async def serve_dns(host: str = "127.0.0.1") -> AsyncIterator[DnsServer]:
             nursery.cancel_scope.cancel()
 
 
-async def _bind(host: str) -> tuple[trio.socket.SocketType, trio.SocketListener]:
+async def _bind(host: str, port: int) -> tuple[trio.socket.SocketType, trio.SocketListener]:
     family = trio.socket.AF_INET6 if ":" in host else trio.socket.AF_INET
     for _ in range(20):
         udp = trio.socket.socket(family, trio.socket.SOCK_DGRAM)
-        await udp.bind((host, 0))
+        await udp.bind((host, port))
         try:
-            port = udp.getsockname()[1]
-            (listener,) = await trio.open_tcp_listeners(port, host=host)
+            (listener,) = await trio.open_tcp_listeners(udp.getsockname()[1], host=host)
         except OSError:  # the same number is taken for TCP
             udp.close()
             continue

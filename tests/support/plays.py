@@ -34,6 +34,7 @@ PLAYS = {
     b"no-reason": b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nok",
     b"twice": b"HTTP/1.1 200 OK\r\nX-A: one\r\nx-a: Two\r\nX-B:\r\nContent-Length: 2\r\n\r\nok",
     b"latin": b"HTTP/1.1 200 \xc9tat\r\nX-A: \xe9\xff\r\nContent-Length: 2\r\n\r\nok",
+    b"escape": b"HTTP/1.1 200 OK\r\nX-A: \x9b31mred\r\nContent-Length: 2\r\n\r\nok",
     b"mebibyte": b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n"
     + b"0123456789abcdef" * 65536,
     b"loop": b"HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 4\r\n\r\nloop",
