@@ -75,8 +75,8 @@ class Failure(msgspec.Struct, frozen=True):
         is_reused: the connection had carried an exchange before.
         is_elsewhere: an address remains that this exchange has not tried.
         evidence: of a dead server.
-        timed_out_after: of REFUSED, where every address was silent: seconds since the attempt
-            began. One lost SYN looks the same for as long as connect_timeout, for the kernel's
+        timed_out_after: of REFUSED, where every address was silent: seconds since the first
+            connect. One lost SYN looks the same for as long as connect_timeout, for the kernel's
             second one leaves after a second (RFC 6298, section 2.1).
     """
 

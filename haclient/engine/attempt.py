@@ -69,7 +69,6 @@ class Attempt:
         "_is_suspect",
         "_observe",
         "_received",
-        "_received_bytes",
         "_record",
         "connection",
         "ended_at",
@@ -123,8 +122,8 @@ class Attempt:
         self._bytes_sent = 0
         self._generation = 0
         self._is_suspect = False
-        self._received: list[bytes] = []
-        self._received_bytes = 0
+        # Not a list of pieces: a server may send them two bytes at a time.
+        self._received = bytearray()
         self.sending: Sending | None = None
 
     def __repr__(self) -> str:
@@ -244,13 +243,12 @@ class Attempt:
 
     async def _read_whole(self) -> None:
         while data := await self._read_content():
-            self._received_bytes += len(data)
-            if self._received_bytes > self.request.max_content:
+            if len(self._received) + len(data) > self.request.max_content:
                 raise ContentTooLargeError(
                     f"the response's content is larger than {self.request.max_content} bytes: "
                     "stream it instead of reading it whole"
                 )
-            self._received.append(data)
+            self._received += data
 
     async def _read_content(self) -> bytes:
         http = self._leased.http
@@ -263,7 +261,7 @@ class Attempt:
     @property
     def content(self) -> bytes:
         """The whole content, where it was wanted whole."""
-        return b"".join(self._received)
+        return bytes(self._received)
 
     async def read_chunk(self) -> bytes:
         """Returns the next piece of content as it comes, empty at the end.
@@ -366,11 +364,12 @@ class Attempt:
         )
 
     def _silence_at_connect(self) -> float | None:
-        """Seconds since the attempt began, where every address was silent; None where one was not."""
+        """Seconds since the first connect, where every address was silent; None where one was not."""
         connects = self.reach.attempts if self.reach is not None else []
         if not connects or {one.failure for one in connects} != {ConnectFailure.TIMED_OUT}:
             return None
-        return trio.current_time() - self.started_at
+        # Not since the attempt began: it may have queued for a place, and nobody was silent to it.
+        return trio.current_time() - min(one.started_at for one in connects)
 
     @property
     def bytes_sent(self) -> int:

@@ -149,31 +149,43 @@ class Reach(msgspec.Struct, eq=False):
     async def _race(
         self, candidates: list[Candidate], *, is_last_resort: bool = False
     ) -> Connection | None:
-        """One race among those whose addresses have room; waits where none has."""
-        pool, target = self.target.pool, self.target
+        """Races among those that have room, then among those that had none, until all were asked."""
         if any(one.origin.is_secure for one in candidates):
             # Before anything is reserved: a file that cannot be used is not any address's fault.
-            target.tls_context()
-        with_room = self._with_room(candidates)
-        if not with_room:
-            self.phase = Phase.QUEUED
-            origin, granted = await self._wait_for_room(candidates)
-            if isinstance(granted, Connection):
-                return granted
-            health, now = target.engine.health, trio.current_time()
-            if not is_last_resort and health.is_held_down(granted, now):
-                # Whoever had this place has met its end there: it is no use to queue for the same.
-                pool.unreserve(target.key(origin), granted)
-                self.put_off.append(candidates)
-                return None
-            with_room = [Candidate(origin, granted)]
+            self.target.tls_context()
+        left = candidates
+        while left:
+            runners = self._with_room(left)
+            if not runners:
+                self.phase = Phase.QUEUED
+                granted = await self._wait_for_room(left)
+                if isinstance(granted, Connection):
+                    return granted
+                runners = [granted]
+                left_out = [one for one in left if one not in runners]
+                if not is_last_resort and self._is_held_down(granted):
+                    # Whoever had this place met its end there: no use to queue for the same.
+                    self.target.pool.unreserve(self.target.key(granted.origin), granted.endpoint)
+                    self.put_off.append(runners)
+                    left = left_out
+                    continue
+            left = [one for one in left if one not in runners]
+            if (connection := await self._race_among(runners)) is not None:
+                return connection
+        return None
+
+    def _is_held_down(self, one: Candidate) -> bool:
+        return self.target.engine.health.is_held_down(one.endpoint, trio.current_time())
+
+    async def _race_among(self, runners: list[Candidate]) -> Connection | None:
+        """One race; a place is reserved on each of their addresses."""
+        target, health = self.target, self.target.engine.health
         self.phase = Phase.CONNECTING
-        health = target.engine.health
-        generations = {one.endpoint: health.generation(one.endpoint) for one in with_room}
+        generations = {one.endpoint: health.generation(one.endpoint) for one in runners}
         opened = None
         try:
             opened, attempts = await race(
-                with_room,
+                runners,
                 self._settings(),
                 dialer=target.engine.dialer,
                 establish=self._establish,
@@ -182,9 +194,9 @@ class Reach(msgspec.Struct, eq=False):
                 attempt=self.attempt,
             )
         finally:
-            for one in with_room:
+            for one in runners:
                 if opened is None or (one.origin, one.endpoint) != (opened.origin, opened.endpoint):
-                    pool.unreserve(target.key(one.origin), one.endpoint)
+                    target.pool.unreserve(target.key(one.origin), one.endpoint)
         self.attempts += attempts
         now = trio.current_time()
         for tried in attempts:
@@ -192,30 +204,52 @@ class Reach(msgspec.Struct, eq=False):
                 health.report_failure(tried.endpoint, now, generations[tried.endpoint])
         return self._as_connection(opened) if opened is not None else None
 
-    async def _wait_for_room(
-        self, candidates: list[Candidate]
-    ) -> tuple[Origin, Connection | Endpoint]:
+    async def _wait_for_room(self, candidates: list[Candidate]) -> Candidate | Connection:
         """Waits until any address has room, or a connection to spare, whichever origin's it is."""
         pool, key = self.target.pool, self.target.key
-        by_origin: dict[Origin, list[Endpoint]] = {}
+        by_origin: dict[Origin, list[Candidate]] = {}
         for one in candidates:
-            by_origin.setdefault(one.origin, []).append(one.endpoint)
-        got: list[tuple[Origin, Connection | Endpoint]] = []
-        async with trio.open_nursery() as nursery:
+            by_origin.setdefault(one.origin, []).append(one)
+        got: list[Candidate | Connection] = []
+        closed: list[trio.ClosedResourceError] = []
 
-            async def wait(origin: Origin, endpoints: list[Endpoint]) -> None:
-                got.append((origin, await pool.wait_for_room(key(origin), endpoints)))
-                nursery.cancel_scope.cancel()
-
-            for origin, endpoints in by_origin.items():
-                nursery.start_soon(wait, origin, endpoints)
-        for origin, spare in got[1:]:
-            # Two at the same moment: the second one is for somebody else.
-            if isinstance(spare, Connection):
-                pool.release(spare, reusable=True)
+        async def wait(origin: Origin, ours: list[Candidate], scope: trio.CancelScope) -> None:
+            endpoints = [one.endpoint for one in ours]
+            try:
+                granted = await pool.wait_for_room(key(origin), endpoints)
+            except trio.ClosedResourceError as exc:
+                closed.append(exc)
+                return
+            if isinstance(granted, Connection):
+                got.append(granted)
             else:
-                pool.unreserve(key(origin), spare)
+                got.append(next(one for one in ours if one.endpoint == granted))
+            scope.cancel()
+
+        if len(by_origin) == 1:
+            for origin, ours in by_origin.items():
+                await wait(origin, ours, trio.CancelScope())
+        else:
+            try:
+                async with trio.open_nursery() as nursery:
+                    for origin, ours in by_origin.items():
+                        nursery.start_soon(wait, origin, ours, nursery.cancel_scope)
+            except BaseException:
+                # The caller may be cancelled with something in hand already.
+                self._give_back(got)
+                raise
+        if not got:
+            raise closed[0]
+        # Two at the same moment: the second one is for somebody else.
+        self._give_back(got[1:])
         return got[0]
+
+    def _give_back(self, spares: list[Candidate | Connection]) -> None:
+        for spare in spares:
+            if isinstance(spare, Connection):
+                self.target.pool.release(spare, reusable=True)
+            else:
+                self.target.pool.unreserve(self.target.key(spare.origin), spare.endpoint)
 
     def _with_room(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those whose address is below its limit; a place is reserved on each."""

@@ -152,6 +152,12 @@ def save_jar(path: str, text: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
+    path = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A device or a pipe is written to, not put away (`-c /dev/null`, as root, for one).
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(text)
+        return
     passing = f"{path}.{os.getpid()}.new"
     descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -25,7 +25,13 @@ import pytest
 from haclient.core.names import DNS_PORT
 from tests.support.dns_server import DnsServer, serve_dns
 
-__all__ = ["in_mount_namespace", "needs_mount_namespace", "resolv_conf", "serve_names"]
+__all__ = [
+    "in_mount_namespace",
+    "needs_mount_namespace",
+    "resolv_conf",
+    "serve_names",
+    "why_no_mount_namespace",
+]
 
 ADDRESS = "127.53.53.53"
 
@@ -51,7 +57,8 @@ def in_mount_namespace(path: Path, words: Sequence[str | Path]) -> list[str]:
 
 
 @functools.cache
-def _why_not() -> str:
+def why_no_mount_namespace() -> str:
+    """The reason; empty where there can be one."""
     if os.geteuid() != 0:
         return "only root may take port 53 and mount a resolv.conf"
     if shutil.which("unshare") is None:
@@ -62,4 +69,6 @@ def _why_not() -> str:
     return "" if tried.returncode == 0 else f"no mount namespace: {tried.stderr.decode().strip()}"
 
 
-needs_mount_namespace = pytest.mark.skipif(bool(_why_not()), reason=_why_not())
+needs_mount_namespace = pytest.mark.skipif(
+    bool(why_no_mount_namespace()), reason=why_no_mount_namespace()
+)
