@@ -23,6 +23,10 @@ RESPONSE_TIMEOUT = 40.0
 that set nothing else has most likely given up (common client defaults are 5 to 60 s)."""
 
 
+TLS_VERSIONS = ("1.2", "1.3")
+"""What came before is broken (RFC 8996)."""
+
+
 class IdempotencyKey(enum.Enum):
     """What an Idempotency-Key field means (draft-ietf-httpapi-idempotency-key-header)."""
 
@@ -44,12 +48,32 @@ class TlsSettings(msgspec.Struct, frozen=True):
     verify: bool = True
     min_version: str = "1.2"
 
+    def __post_init__(self) -> None:
+        """Refuses what cannot be.
+
+        Raises:
+            ValueError: an unknown version, or a key without its certificate.
+        """
+        if self.min_version not in TLS_VERSIONS:
+            raise ValueError(f'min_version must be "1.2" or "1.3", not "{self.min_version}"')
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file is of no use without cert_file")
+
+
+def _number(target: object, name: str) -> float:
+    value: object = getattr(target, name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    return value
+
 
 def as_urls(urls: object) -> tuple[Url, ...]:
     """Strings or Urls, one or many, as a tuple of Urls."""
     many = [urls] if isinstance(urls, str | Url) else urls
     if not isinstance(many, list | tuple):
         raise TypeError(f"urls must be a URL or a list of URLs, not {type(urls).__name__}")
+    if not all(isinstance(url, str | Url) for url in many):
+        raise TypeError(f"urls must be texts or Urls, not {urls!r}")
     return tuple(parse_url(url) if isinstance(url, str) else url for url in many)
 
 
@@ -132,10 +156,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         if not self.urls:
             raise ValueError("urls must name at least one URL")
         for name in ("window", "response_timeout", "connect_timeout"):
-            if not 0 < getattr(self, name) < float("inf"):
+            if not 0 < _number(self, name) < float("inf"):
                 raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")
         for name in ("race_width", "max_attempts", "max_connections"):
-            if getattr(self, name) < 1:
+            if not _number(self, name) >= 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in (
             "connection_attempt_delay",
@@ -143,5 +167,5 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             "replay_limit",
             "pool_idle_timeout",
         ):
-            if getattr(self, name) < 0:
+            if not _number(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")

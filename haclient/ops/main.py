@@ -11,6 +11,7 @@ reaches a user, unless HACLIENT_TRACEBACK is set in the environment.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -108,6 +109,9 @@ def _report(error: BaseException) -> int:
 def _run(name: str, words: list[str]) -> int:
     from importlib import import_module
 
+    # What an import makes is no garbage; looking through it again and again is a tenth of the start
+    # (13 of 133 ms, CPython 3.11). The default is (700, 10, 10).
+    gc.set_threshold(100_000, 10, 10)
     module_name, _ = COMMANDS[name]
     try:
         module = import_module(module_name)

@@ -100,6 +100,13 @@ def _time_limit(text: str) -> float | None:
     return duration(text) or None
 
 
+def _window(text: str) -> float:
+    seconds = duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} leaves no time for another server: write 4s")
+    return seconds
+
+
 def _max_redirects(text: str) -> int:
     return -1 if text == "-1" else count(text)
 
@@ -294,7 +301,7 @@ def _availability(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--window",
-        type=duration,
+        type=_window,
         metavar="DURATION",
         help="a dead server's request is with another one within this (4s)",
     )

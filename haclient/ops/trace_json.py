@@ -74,21 +74,13 @@ def _members(event: events.Event, began_at: Instant) -> tuple[str, Mapping[str, 
         case events.AttemptStarted(origins=origins, reason=reason):
             return "attempt_started", {"origins": [str(each) for each in origins], "reason": reason}
         case events.NameResolved(host=host, endpoints=endpoints, source=source, ttl=ttl):
-            addresses = [endpoint.address for endpoint in endpoints]
-            return "name_resolved", {
-                "host": host,
-                "addresses": addresses,
-                "source": source,
-                "ttl": ttl,
-            }
+            found = {"host": host, "addresses": [endpoint.address for endpoint in endpoints]}
+            return "name_resolved", found | {"source": source, "ttl": ttl}
         case events.ConnectionAttemptStarted(endpoint=endpoint):
             return "connection_attempt_started", {"address": str(endpoint)}
         case events.ConnectionAttemptEnded(endpoint=endpoint, failure=failure, detail=detail):
-            return "connection_attempt_ended", {
-                "address": str(endpoint),
-                "failure": _name(failure),
-                "detail": detail,
-            }
+            ended = {"address": str(endpoint), "failure": _name(failure), "detail": detail}
+            return "connection_attempt_ended", ended
         case events.Connected():
             return "connected", {
                 "origin": str(event.origin),

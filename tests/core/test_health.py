@@ -222,3 +222,15 @@ def test_snapshot_names_all_that_is_not_unknown_the_last_changed_last() -> None:
 def test_only_what_says_something_of_the_endpoint_counts_against_it() -> None:
     innocent = {failure for failure in ConnectFailure if not counts_against(failure)}
     assert innocent == {ConnectFailure.LOST, ConnectFailure.LOCAL, ConnectFailure.PROXY}
+
+
+def test_what_has_expired_costs_nothing_any_more() -> None:
+    health = Health()
+    assert not health.has_entries
+    health.report_failure(Endpoint("10.0.0.1", 80), 0.0, 0)
+    health.report_suspect(Endpoint("10.0.0.2", 80), 0.0, 0)
+    assert health.has_entries
+    health.expire(SUSPECT_HOLD)
+    assert [one.endpoint.address for one in health.snapshot(SUSPECT_HOLD)] == ["10.0.0.1"]
+    health.expire(FIRST_HOLD + REMEMBERED_FOR)
+    assert not health.has_entries

@@ -186,3 +186,28 @@ def test_what_is_in_range_is_kept_as_it_is(
         connect,
     )
     assert (target.max_attempts, target.replay_limit) == (attempts, limit)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"window": "4s"}, "window must be a number, not '4s'"),
+        ({"max_attempts": True}, "max_attempts must be a number, not True"),
+        ({"urls": [80]}, "urls must be texts or Urls"),
+    ],
+)
+def test_what_is_of_the_wrong_type_is_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Target(**{"urls": ["http://a.test/"], **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_version": "1.1"}, 'min_version must be "1.2" or "1.3", not "1.1"'),
+        ({"key_file": "k.pem"}, "key_file is of no use without cert_file"),
+    ],
+)
+def test_tls_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TlsSettings(**settings)

@@ -105,6 +105,9 @@ LINES: dict[str, tuple[str, int, str, str, str]] = {
     "a duration that is none": (
         "--window soon URL/", 2, "no duration", "'soon'", 'write "250ms"',
     ),
+    "no window at all": (
+        "--window 0 URL/", 2, "leaves no time", "--window", "write 4s",
+    ),
     "a field that is none": ("-H 'a b' URL/", 2, "-H", "'a b'", "write 'Name: value'"),
     "a method that is none": ("-X 'A B' URL/", 2, "-X", "'A B'", "as GET or PURGE"),
     "two methods": ("-I -d x URL/", 2, "different methods", "-d and -I", "give one of them"),

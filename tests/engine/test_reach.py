@@ -17,9 +17,11 @@ from haclient.errors import (
     NameNotFoundError,
     NameServerError,
     NameTimeoutError,
+    ServerDiedError,
 )
 from haclient.net.tls import TlsFileError
 from haclient.types import Endpoint, Phase, Verdict
+from tests.engine.oracle import Outcome
 from tests.engine.world import BACKED_UP, BOTH, ONE, TWO, A, B, C, World, world
 from tests.sim.dns import Answer
 from tests.sim.effects import AfterRequest, Blackhole, Fault, Fin, HalfOpen, OnConnect, Refuse
@@ -362,19 +364,59 @@ class TestRoom:
                 nursery.start_soon(ask)
             assert [outcome.server for outcome in outcomes] == ["b", "a"]
 
-    async def test_a_pool_that_closes_ends_the_wait(self, autojump_clock: MockClock) -> None:
+    async def test_either_of_two_servers_may_be_the_first_with_room(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            w.a.reply, w.b.reply = Reply(think=2.0), Reply(think=1.0)
+            outcomes = await self.three_at_once(w)
+            assert [outcome.server for outcome in outcomes] == ["b", "a", "b"]
+            assert trio.current_time() == pytest.approx(2.0, abs=0.01)
+
+    @pytest.mark.parametrize("run", range(3))
+    async def test_both_may_have_it_at_the_same_moment(
+        self, autojump_clock: MockClock, run: int
+    ) -> None:
+        """Then one is given back; which one is left to chance, hence the runs."""
+        async with world() as w:
+            w.network.path(B.address).delay = 0.0
+            w.a.reply = w.b.reply = Reply(think=1.0)
+            outcomes = await self.three_at_once(w)
+            assert [outcome.error for outcome in outcomes] == [None] * 3
+            assert trio.current_time() == pytest.approx(2.0)
+
+    @staticmethod
+    async def three_at_once(w: World) -> list[Outcome]:
+        """Asks two servers that take one connection each, and returns the outcomes as they come."""
+        target = Target(urls=TWO.urls, max_connections=1)
+        outcomes: list[Outcome] = []
+
+        async def ask() -> None:
+            outcomes.append(await w.request("GET", target=target))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+                await w.settle()
+        return outcomes
+
+    @pytest.mark.parametrize("target", [ONE, TWO], ids=["one name", "two names"])
+    async def test_a_pool_that_closes_ends_the_wait(
+        self, autojump_clock: MockClock, target: Target
+    ) -> None:
         outcomes = []
-        async with trio.open_nursery() as nursery, world(max_connections=1) as w:
-            w.a.reply = Reply(think=5.0)
+        async with trio.open_nursery() as nursery, world() as w:
+            w.a.reply = w.b.reply = Reply(think=5.0)
+            scarce = Target(urls=target.urls, max_connections=1)
 
             async def ask(w: World = w) -> None:
-                outcomes.append(await w.request("GET", "http://a.test/"))
+                outcomes.append(await w.request("GET", target=scarce))
 
-            nursery.start_soon(ask)
-            nursery.start_soon(ask)
+            for _ in range(4):
+                nursery.start_soon(ask)
             await trio.sleep(1.0)
             w.engine.close()
-        assert all(outcome.error is not None for outcome in outcomes)
+        assert [type(outcome.error) for outcome in outcomes] == [ServerDiedError] * 4
 
 
 class TestTls:

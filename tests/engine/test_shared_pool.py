@@ -38,7 +38,8 @@ def echoing(origin: SimOrigin, chance: random.Random) -> None:
         assert number is not None
         return Reply(
             content=b"%b of %b: %b" % (number, request.method, request.content),
-            framing=chance.choice([*Framing, Framing.COUNTED]),
+            # Not until the connection's end: of that nobody can tell whether it broke off.
+            framing=chance.choice([Framing.COUNTED, Framing.CHUNKED]),
             think=chance.choice([0.0, 0.0, 0.1, 2.0]),
             closes=chance.random() < 0.1,
         )
@@ -60,7 +61,7 @@ class Crowd:
 
     async def trouble(self) -> None:
         """A fault now and then, and its end."""
-        faults = [f for f in every_fault() if describe(f.effect) != "Garbage"]
+        faults = [f for f in every_fault(1.0, 50_000.0) if describe(f.effect) != "Garbage"]
         while True:
             await trio.sleep(self.chance.uniform(0.0, 2.0))
             origin = self.chance.choice([self.w.a, self.w.b])
@@ -134,6 +135,6 @@ async def test_every_answer_belongs_to_its_request(autojump_clock: MockClock, se
             nursery.cancel_scope.cancel()
         crowd.check_origins()
         # Chance is to have brought some of everything.
-        assert crowd.answered > EXCHANGES // 3
+        assert crowd.answered > 10
         assert crowd.failed
         assert crowd.cancelled
