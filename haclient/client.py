@@ -112,6 +112,8 @@ class Client:
         max_content: int = MAX_CONTENT,
         **settings: Unpack[Settings],
     ) -> None:
+        if target is not None and not isinstance(target, Target):
+            raise TypeError(f"target must be a Target, as Target(urls=[...]), not {target!r}")
         self._default = target
         self._observe = observe
         self._proxy = proxy
@@ -126,6 +128,8 @@ class Client:
             Target(urls=(ANYWHERE,), **settings)  # to refuse a bad one now
 
     async def __aenter__(self) -> Self:
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError("haclient runs on trio, not on asyncio: trio.run(main)")
         self._nursery_manager = trio.open_nursery()
         nursery = await self._nursery_manager.__aenter__()
         resolver = self._resolver
@@ -305,6 +309,8 @@ def _as_fields(headers: HeaderSource) -> Fields:
         raise BadRequestError(
             f"a header field cannot be sent: {exc.object!r} is not Latin-1 (RFC 9110, section 5.5)"
         ) from exc
+    except AttributeError:
+        raise BadRequestError(f"header fields must be texts, not {dict(pairs)!r}") from None
     names = {name.lower() for name, _ in fields}
     return (*(one for one in DEFAULT_FIELDS if one[0].lower() not in names), *fields)
 

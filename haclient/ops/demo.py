@@ -47,7 +47,7 @@ def build_parser() -> CommandParser:
         description="Three servers on this machine, steady requests, and three faults: one server "
         "is killed, one blackholed in mid-request, one merely slow. Takes 20 s; needs no root and "
         "no network.",
-        epilog="Exits with 0 if every request was answered, none ran twice and no slow server was "
+        epilog="Exits with 0 if every request of the load was answered, none ran twice and no slow server was "
         "given up, else with 1.",
     )
     parser.add_argument("--quick", action="store_true", help="the same in 8 s")

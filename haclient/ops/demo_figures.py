@@ -174,7 +174,7 @@ def _all_answered(samples: Sequence[Sample]) -> Promise:
     half, slowest = median(each.took for each in samples), max(each.took for each in samples)
     return Promise(
         True,
-        f"every request was answered: {what}, half of them within {milliseconds(half)}, "
+        f"every request of the load was answered: {what}, half of them within {milliseconds(half)}, "
         f"the slowest in {milliseconds(slowest)}",
     )
 
@@ -193,7 +193,7 @@ def _none_twice(samples: Sequence[Sample], ran: Counter[str]) -> Promise:
 
 def _clear_error(doomed: Sample, ran: Counter[str]) -> Promise:
     error = doomed.error
-    what = "the POST that was outstanding on the killed server"
+    what = "one more POST, outstanding on the killed server,"
     times = ran[doomed.name]
     if error is None or not error.may_have_been_processed or times > 1:
         told = "an answer" if error is None else f"{type(error).__name__}"

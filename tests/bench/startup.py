@@ -53,7 +53,8 @@ def cost(words: Sequence[str | Path]) -> tuple[float, float]:
 
 def commands(stage: Stage, folder: Path) -> dict[str, list[str | Path]]:
     """What is measured, by name."""
-    places, request = stage.places, [COMMAND, "request", "-s"]
+    places = stage.places
+    request: list[str | Path] = [COMMAND, "request", "-s"]
     by_name: dict[str, list[str | Path]] = {
         BARE: [sys.executable, "-I", "-c", "pass"],
         "haclient --version": [COMMAND, "--version"],
@@ -63,7 +64,8 @@ def commands(stage: Stage, folder: Path) -> dict[str, list[str | Path]]:
         "request, by name (hosts file)": [*request, f"http://localhost:{places['PORT']}/"],
         "request, over TLS": [*request, "--cacert", places["CA"], f"{places['TLS']}/"],
         "request, redirected, cookies, -w": [
-            *(*request, "-L", "-b", "", "-w", "%{http_code}", f"{places['URL']}/redirect/302")
+            *request,
+            *("-L", "-b", "", "-w", "%{http_code}", f"{places['URL']}/redirect/302"),
         ],
         "curl, by address": ["curl", "-q", "-s", f"{places['URL']}/"],
     }

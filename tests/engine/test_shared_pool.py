@@ -103,12 +103,7 @@ class Crowd:
             return
         self.answered += 1
         assert response.headers["x-request-id"] == number
-        assert received == b"%b of %b: %b" % (number.encode(), method.encode(), content), (
-            response.status,
-            response.fields,
-            [a.describe() for a in response.attempts],
-            size,
-        )
+        assert received == b"%b of %b: %b" % (number.encode(), method.encode(), content)
 
     def check_origins(self) -> None:
         """Whatever was executed was asked for, whole; and a POST once."""

@@ -67,7 +67,7 @@ def test_the_story_is_told_in_order(capsys: pytest.CaptureFixture[str]) -> None:
         "answered: alive.",
         "after 2.60 s",
         "time to the answer",
-        "every request was answered",
+        "every request of the load was answered",
     ]
     position = 0
     for words in said:

@@ -73,10 +73,10 @@ def test_a_show_in_which_all_was_kept() -> None:
     assert row.cells() == ("A killed", "4 ms", "0 of 4", "0", "0")
     assert row.slowest == pytest.approx(0.5)
     assert [promise.text for promise in found.promises] == [
-        "every request was answered: 4 GET and 1 POST, half of them within 2 ms, the slowest in "
+        "every request of the load was answered: 4 GET and 1 POST, half of them within 2 ms, the slowest in "
         "500 ms",
         "no POST ran twice: 2 were sent, 2 ran once",
-        "the POST that was outstanding on the killed server got a clear error: it may have run, "
+        "one more POST, outstanding on the killed server, got a clear error: it may have run, "
         "so it was not sent again (it had begun to; no other server saw it)",
         "no server that was alive was given up, however slow",
     ]
@@ -144,7 +144,7 @@ def test_the_doomed_post_must_have_a_clear_error(
     doomed: Sample, servers: tuple[Served, ...], text: str
 ) -> None:
     (told,) = broken(figures(doomed=doomed, servers=servers))
-    assert told == f"the POST that was outstanding on the killed server {text}"
+    assert told == f"one more POST, outstanding on the killed server, {text}"
 
 
 GIVEN_UP = [Verdict.DEAD, Verdict.SUPERSEDED, Verdict.SLOW, Verdict.CANCELLED]

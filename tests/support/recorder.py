@@ -144,6 +144,9 @@ class _Serving:
         """One connection, from its first byte to its end."""
         with connection, contextlib.suppress(OSError):
             connection.settimeout(5)
+            if connection.family == socket.AF_INET:
+                # Else a small answer behind TLS's session tickets waits 40 ms for their ACK.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.tls is None:
                 self.serve(connection)
                 return

@@ -1,0 +1,7 @@
+"""`python -m haclient` is the command."""
+
+import sys
+
+from haclient.ops.main import main
+
+sys.exit(main())
