@@ -68,6 +68,11 @@ __all__ = [
 
 NEVER = float("inf")
 
+PAUSE = 0.25
+"""Seconds by which an alarm may be late before it says that this process stood still (stopped, or
+its machine paused) and not that it was busy. A loop that is late by that much is no fit witness
+of anybody's silence."""
+
 
 class RaceSettings(msgspec.Struct, frozen=True):
     """How a race is run. Durations are seconds.
@@ -252,6 +257,11 @@ class Race:
         """Time has passed. Harmless at any moment, as often as one likes."""
         if self.is_over or not self._started:
             return NOTHING
+        late_by = now - self._alarm_at
+        if late_by > PAUSE:
+            # This process stood still, and its time-outs with it: what came in meanwhile has not
+            # been read, and a handshake takes several turns to read it.
+            self._due = [max(due + late_by, now + PAUSE) for due in self._due]
         self._alarm_at = NEVER
         actions: list[Action] = []
         for index, due in enumerate(self._due):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from typing import assert_never
 
 import msgspec
 import trio
@@ -136,6 +137,8 @@ class Course:
                     pass
                 case GiveUp(reason):
                     raise self._error(reason)
+                case _:
+                    assert_never(decision)
 
     async def _run_beside(self, suspect: Attempt, reason: str) -> Answer:
         """The rare way: the suspect goes on while others try."""
@@ -153,6 +156,8 @@ class Course:
                         decision = Wait(self._retry.window_ends_at)
                     case Wait(until):
                         decision = await self._next_decision(receive, until)
+                    case _:
+                        assert_never(decision)
             nursery.cancel_scope.cancel()
         # Only now, with every task gone: one that had just got its connection would send on it,
         # and a cancellation of the caller may still come while the tasks end.
@@ -203,6 +208,8 @@ class Course:
                 if error is not None:
                     return GiveUp(str(error))
                 return retry.failed(number, failure, now)
+            case _:
+                assert_never(outcome)
 
     def _begin(self, reason: str) -> Attempt:
         attempt = Attempt(

@@ -288,10 +288,7 @@ class Reach(msgspec.Struct, eq=False):
         )
 
     async def _establish(self, transport: Transport, origin: Origin) -> trio.abc.Stream:
-        """What makes a connected transport usable: nothing, a tunnel, TLS, or both."""
-        stream: trio.abc.Stream = transport  # type: ignore[assignment]
-        if not origin.is_secure:
-            return stream
+        """What makes a connected transport usable for https: TLS, perhaps through a tunnel."""
         if self.target.proxy is not None:
             await open_tunnel(transport, origin, self.target.proxy)
         context: ssl.SSLContext = self.target.tls_context()

@@ -27,7 +27,7 @@ CHUNK_BYTES = 65536
 
 
 class Content:
-    """What an attempt needs of a request's content.
+    """What an attempt needs of a request's content; one of the classes below.
 
     Attributes:
         length: in bytes, or None where it is not known beforehand (sent chunked).
@@ -57,16 +57,10 @@ class Content:
         Raises:
             ContentError: the caller's source failed; its error is the cause.
         """
-        return _no_chunks()
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         """Nobody reads any more: lets go of the source."""
-
-
-async def _no_chunks() -> AsyncGenerator[bytes, None]:
-    nothing: tuple[bytes, ...] = ()
-    for data in nothing:
-        yield data
 
 
 class BytesContent(Content):
@@ -252,7 +246,7 @@ async def _pieces_of(file: BinaryIO) -> AsyncGenerator[bytes, None]:
         yield data
 
 
-EMPTY = Content()
+EMPTY = BytesContent(b"")
 
 
 def as_content(

@@ -88,6 +88,9 @@ def _tls(value: object) -> TlsSettings:
         raise ValueError("verify is true or false")
     if value.get("min_version", "1.2") not in ("1.2", "1.3"):
         raise ValueError('min_version is "1.2" or "1.3"')
+    for key in known - {"verify"}:
+        if not isinstance(value.get(key, ""), str):
+            raise ValueError(f"{key} is a text")
     return TlsSettings(**value)
 
 
@@ -130,18 +133,18 @@ def read_target(path: str, name: str) -> Target:
         raise _bad(
             f"{path} is not TOML: {exc}; mend it there, or name another file with --config"
         ) from None
-    targets = tables.get("target", {})
-    if not isinstance(targets, dict) or not isinstance(targets.get(name), dict):
+    targets = _table(path, "target", tables.get("target", {}))
+    if name not in targets:
         near = difflib.get_close_matches(name, targets, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise _bad(f"{path} has no [target.{name}]{hint}")
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(targets) or 'none'}"
+        raise _bad(f"{path} has no [target.{name}]; {hint}")
     errors: list[str] = []
     values: dict[str, object] = {}
     for table, given in (
         ("defaults", tables.get("defaults", {})),
         (f"target.{name}", targets[name]),
     ):
-        values |= _read_table(path, table, given, errors)
+        values |= _read_table(path, table, _table(path, table, given), errors)
     if "urls" not in values and not errors:
         errors.append(f'{path}: [target.{name}]: urls is missing; write urls = ["http://…"]')
     if not errors:
@@ -150,6 +153,12 @@ def read_target(path: str, name: str) -> Target:
         except (ValueError, UrlError) as exc:
             errors.append(f"{path}: [target.{name}]: {exc}")
     raise _bad("\n".join(errors))
+
+
+def _table(path: str, name: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise _bad(f"{path}: {name} = {value!r}: a table is wanted, as [{name}]")
+    return value
 
 
 def _read_table(

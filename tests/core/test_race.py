@@ -184,8 +184,8 @@ def play(entrants: Sequence[Entrant], settings: RaceSettings, script: Script) ->
             STAGGERED,
             [
                 (begin(0.0), (StartConnect(0), WakeAt(0.25))),
-                (woke(0.9), (StartConnect(1), WakeAt(1.0))),
-                (woke(1.0), (Abandon(0, TIMED_OUT), StartConnect(2), WakeAt(0.9 + 1.0))),
+                (woke(0.9), (StartConnect(1), WakeAt(0.9 + 0.25))),
+                (woke(0.9 + 0.25), (StartConnect(2), WakeAt(1.0 + 0.65))),
             ],
             id="a late wake-up starts one, not all that it missed",
         ),
@@ -384,3 +384,11 @@ def test_repr_counts_the_entrants_by_state() -> None:
     assert repr(race) == "<Race over: 3 over>"
     assert race.is_over
     assert repr(Race([], NARROW)) == "<Race on: no entrants>"
+
+
+def test_a_pause_of_our_own_is_held_against_nobody() -> None:
+    race = Race([Entrant(needs_handshake=True)], RaceSettings(connect_timeout=1.0))
+    race.begin(0.0)
+    race.connected(0, 0.1)
+    assert race.woke(5.1) == (WakeAt(5.35),), "4 s late: what came in is read first"
+    assert race.woke(5.35) == (Abandon(0, ConnectFailure.TIMED_OUT), AllFailed())

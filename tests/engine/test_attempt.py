@@ -13,8 +13,13 @@ from haclient import events
 from haclient.core.retry import RequestFacts
 from haclient.engine.attempt import Attempt
 from haclient.engine.outcome import Request
-from haclient.engine.replay import Content
-from haclient.errors import BadRequestError, ContentTooLargeError, ServerDiedError
+from haclient.engine.replay import as_content
+from haclient.errors import (
+    BadRequestError,
+    ContentTooLargeError,
+    ProtocolError,
+    ServerDiedError,
+)
 from haclient.net import Transport
 from haclient.types import Endpoint, EvidenceKind, Phase, Verdict
 from tests.engine.world import BOTH, ONE, A, Script, world
@@ -108,6 +113,14 @@ class TestAnswers:
             assert outcome.verdicts == [Verdict.FAILED]
             assert w.network.open_streams() == ()
             assert len((await w.ask("GET", target=BOTH, whole=False)).content) == 1001
+
+    async def test_a_head_without_an_end(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            w.a.reply = Reply(fields=((b"X-Long", b"x" * 140_000),))
+            outcome = await w.ask("POST", target=BOTH)
+            assert type(outcome.error) is ProtocolError
+            assert "a head of more than 65536 bytes" in str(outcome.error)
+            assert outcome.error.stage is Phase.RECEIVING
 
     async def test_stray_bytes_behind_an_answer_spoil_the_connection(
         self, autojump_clock: MockClock
@@ -329,7 +342,7 @@ async def test_nobody_is_told_where_nobody_listens(autojump_clock: MockClock) ->
 
 async def test_its_name_says_where_it_stands(autojump_clock: MockClock) -> None:
     async with world() as w:
-        request = Request("GET", "/", (), Content(), RequestFacts("GET"))
+        request = Request("GET", "/", (), as_content(None, 0), RequestFacts("GET"))
         live = w.client._live_for(ONE, ONE)
         attempt = Attempt(1, live, request, set(), None)
         assert repr(attempt) == "<Attempt 1 at http://a.test, resolving>"
@@ -337,6 +350,8 @@ async def test_its_name_says_where_it_stands(autojump_clock: MockClock) -> None:
         assert repr(attempt) == "<Attempt 1 at 10.0.0.1:80, receiving>"
         attempt.abandon(Verdict.CANCELLED)
         attempt.abandon(Verdict.DEAD)
+        attempt._note_sent()  # an upload may end in the very moment in which it is stopped
+        assert attempt.sent_at == 0.0
         assert attempt.record is not None
         assert attempt.record.verdict is Verdict.CANCELLED
 

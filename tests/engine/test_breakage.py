@@ -1,73 +1,74 @@
-"""What ended a connection: the exceptions of the net layer as verdicts."""
+"""What an exception from a connection means."""
 
 from __future__ import annotations
 
 import errno
+import os
 import ssl
 
 import pytest
 import trio
 
 from haclient.engine.breakage import end_of
-from haclient.net.http1 import ConnectionLost, Garbled
-from haclient.types import EvidenceKind, Verdict
+from haclient.net.http1 import ConnectionLost, Endless, Garbled
+from haclient.types import Evidence, EvidenceKind, Verdict
+
+RESET = Evidence(EvidenceKind.RESET, 0, 0.0)
+TIMED_OUT = Evidence(EvidenceKind.TIMED_OUT, 0, 0.0)
+UNREACHABLE = Evidence(EvidenceKind.UNREACHABLE, 0, 0.0)
 
 
-def broken(cause: BaseException | None) -> trio.BrokenResourceError:
-    """As the transport and trio's TLS wrap it."""
-    error = trio.BrokenResourceError("it broke")
-    error.__cause__ = cause
+def system(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
+
+
+def alert(reason: str) -> ssl.SSLError:
+    """As OpenSSL raises one."""
+    error = ssl.SSLError(1, f"[SSL: {reason}]")
+    error.reason = reason
     return error
 
 
 @pytest.mark.parametrize(
-    ("cause", "verdict", "words", "kind"),
+    ("cause", "verdict", "words", "evidence"),
     [
-        pytest.param(None, Verdict.CLOSED, "it broke", None, id="nobody knows why"),
-        pytest.param(
-            ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
-            Verdict.CLOSED,
-            "Connection reset by peer",
-            EvidenceKind.RESET,
-            id="a reset is a sign of life of its host",
-        ),
-        pytest.param(
-            TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
-            Verdict.DEAD,
-            "Connection timed out",
-            EvidenceKind.TIMED_OUT,
-            id="the kernel gave up waiting",
-        ),
-        pytest.param(
-            OSError(errno.EHOSTUNREACH, "No route to host"),
-            Verdict.DEAD,
-            "No route to host",
-            EvidenceKind.UNREACHABLE,
-            id="the network says that there is no way there",
-        ),
-        pytest.param(
-            ssl.SSLEOFError(),
+        (system(errno.ECONNRESET), Verdict.CLOSED, "Connection reset by peer", RESET),
+        (system(errno.EPIPE), Verdict.CLOSED, "Broken pipe", RESET),
+        (system(errno.ETIMEDOUT), Verdict.DEAD, "Connection timed out", TIMED_OUT),
+        (system(errno.EHOSTUNREACH), Verdict.DEAD, "No route to host", UNREACHABLE),
+        (
+            ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
             Verdict.CLOSED,
             "the connection ended without TLS's close_notify",
             None,
-            id="TLS cut short",
         ),
+        (alert("DECRYPTION_FAILED"), Verdict.CLOSED, "decryption failed", None),
+        (ValueError("odd"), Verdict.CLOSED, "the connection broke", None),
+        (None, Verdict.CLOSED, "the connection broke", None),
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-def test_a_broken_connection(
-    cause: BaseException | None, verdict: Verdict, words: str, kind: EvidenceKind | None
+def test_a_broken_stream(
+    cause: Exception | None, verdict: Verdict, words: str, evidence: Evidence | None
 ) -> None:
-    end = end_of(broken(cause))
-    assert end is not None
-    assert end[:2] == (verdict, words)
-    assert (end[2].kind if end[2] is not None else None) is kind
+    broken = trio.BrokenResourceError()
+    broken.__cause__ = cause
+    assert end_of(broken) == (verdict, words, evidence)
 
 
-def test_ends_of_messages() -> None:
-    assert end_of(ConnectionLost("gone")) == (Verdict.CLOSED, "gone", None)
-    assert end_of(Garbled("no HTTP")) == (Verdict.GARBLED, "no HTTP", None)
-    assert end_of(trio.ClosedResourceError("closed")) == (Verdict.CLOSED, "closed", None)
+@pytest.mark.parametrize(
+    ("exc", "verdict"),
+    [
+        (trio.ClosedResourceError("the pool is closed"), Verdict.CLOSED),
+        (ConnectionLost("the server closed the connection"), Verdict.CLOSED),
+        (Garbled("no head"), Verdict.GARBLED),
+        (Endless("a long head"), Verdict.GARBLED),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_in_its_own_words(exc: Exception, verdict: Verdict) -> None:
+    assert end_of(exc) == (verdict, str(exc), None)
 
 
-def test_what_is_not_the_connections_is_told_apart() -> None:
-    assert end_of(ValueError("a field that cannot be sent")) is None
+def test_anything_else_is_not_the_connections() -> None:
+    assert end_of(ValueError("two Host fields")) is None

