@@ -13,6 +13,7 @@ clean end state) or `abandon` (closed). Whoever creates an attempt calls one of 
 from __future__ import annotations
 
 import trio
+from msgspec.structs import replace
 
 from haclient import events
 from haclient.core.retry import Failure
@@ -37,7 +38,6 @@ from haclient.net.tls import describe_tls
 from haclient.net.watch import Outstanding
 from haclient.types import (
     AttemptRecord,
-    ConnectFailure,
     Endpoint,
     Evidence,
     Fields,
@@ -138,7 +138,7 @@ class Attempt:
             try:
                 if self.connection is None:
                     if not await self._lease():
-                        return self._fail(Verdict.REFUSED, self._why_unconnected())
+                        return self._fail(Verdict.REFUSED)
                     await self._send()
                 await self._final_head()
                 assert self.head is not None
@@ -351,25 +351,12 @@ class Attempt:
             is_reused=self.reused,
             is_elsewhere=self.target.has_untried(self.tried),
             evidence=evidence,
-            timed_out_after=self._silence_at_connect() if verdict is Verdict.REFUSED else None,
         )
+        if verdict is Verdict.REFUSED and self.reach is not None:
+            detail = self.reach.describe()
+            failure = replace(failure, timed_out_after=self.reach.silent_for(trio.current_time()))
         self.abandon(verdict, detail, evidence)
         return Failed(failure, error)
-
-    def _why_unconnected(self) -> str:
-        """Of each address, how its connect ended."""
-        connects = self.reach.attempts if self.reach is not None else []
-        return ", ".join(
-            f"{one.endpoint} {one.failure.value}" for one in connects if one.failure is not None
-        )
-
-    def _silence_at_connect(self) -> float | None:
-        """Seconds since the first connect, where every address was silent; None where one was not."""
-        connects = self.reach.attempts if self.reach is not None else []
-        if not connects or {one.failure for one in connects} != {ConnectFailure.TIMED_OUT}:
-            return None
-        # Not since the attempt began: it may have queued for a place, and nobody was silent to it.
-        return trio.current_time() - min(one.started_at for one in connects)
 
     @property
     def bytes_sent(self) -> int:

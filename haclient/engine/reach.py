@@ -29,7 +29,7 @@ from haclient.net.connection import Connection
 from haclient.net.proxy_tunnel import open_tunnel
 from haclient.net.racer import Opened, race
 from haclient.net.tls import start_tls
-from haclient.types import ConnectionAttempt, Endpoint, Instant, Origin, Phase
+from haclient.types import ConnectFailure, ConnectionAttempt, Endpoint, Instant, Origin, Phase
 
 __all__ = ["Reach"]
 
@@ -97,6 +97,21 @@ class Reach(msgspec.Struct, eq=False):
             if connection is not None:
                 return connection
         return None
+
+    def describe(self) -> str:
+        """Of each address, how its connect ended."""
+        return ", ".join(
+            f"{one.endpoint} {one.failure.value}"
+            for one in self.attempts
+            if one.failure is not None
+        )
+
+    def silent_for(self, now: Instant) -> float | None:
+        """Seconds since the first connect, where every address was silent; None where one was not."""
+        if {one.failure for one in self.attempts} != {ConnectFailure.TIMED_OUT}:
+            return None
+        # Not since the attempt began: it may have queued for a place, and nobody was silent to it.
+        return now - min(one.started_at for one in self.attempts)
 
     def refused(self) -> set[Endpoint]:
         """The addresses that could not be connected; asking them again at once is no use."""

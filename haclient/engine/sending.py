@@ -29,8 +29,8 @@ EXPECT_WAIT = 1.0
 the client; curl waits as long)."""
 
 AT_ONCE_BYTES = 16384
-"""What TLS is given without a task of its own. An idle connection's send buffer takes as much
-without waiting: net.ipv4.tcp_wmem begins with 16 KiB, and grows (measured: 46 KiB at the start)."""
+"""What TLS is given without a task of its own. The send buffer of an idle connection takes as much
+without waiting: 16 KiB is what one begins with (net.ipv4.tcp_wmem, tcp(7)), and it only grows."""
 
 
 class Sending:

@@ -141,9 +141,9 @@ class Transfers:
             read_stdin=self._read_stdin,
             ask_password=_ask_password,
         )
+        self._proxy_for(url)  # to refuse a malformed one before anything is done
         meter.url, meter.method, meter.referer = url, intent.method, intent.referer
         meter.has_idempotency_key = intent.sends_line(b"idempotency-key")
-        self._proxy_for(url)  # to refuse a malformed one before anything is done
         path = _path_for(self._options, number, url)
         meter.file_name = path or ""
         return intent, url, path

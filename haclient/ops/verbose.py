@@ -9,7 +9,7 @@ written to any more is given up in silence: whoever watches must not harm what i
 from __future__ import annotations
 
 import re
-from typing import TextIO
+from typing import TextIO, assert_never
 
 from haclient import events
 from haclient.ops.output import head_lines
@@ -30,6 +30,8 @@ class Verbose:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream: TextIO | None = stream
+        self._sent: set[int] = set()
+        self._early: list[bytes] = []
 
     def __call__(self, event: events.Event) -> None:
         """Reads one event."""
@@ -45,11 +47,17 @@ class Verbose:
             case events.Connected(_, _, origin, endpoint, _, reused, tls):
                 how = "Re-using connection" if reused else "Connected"
                 self._note(f"{how} to {origin} ({endpoint}){f', {tls}' if tls else ''}")
-            case events.RequestSent(_, _, _, head, _):
+            case events.RequestSent(_, attempt, _, head, _):
+                self._sent.add(attempt)
                 self._lines(">", head)
-            case events.InterimReceived(_, _, status, fields, reason, http_version):
-                self._lines("<", head_lines(http_version, status, reason, fields))
+                self._release()
+            case events.InterimReceived(_, attempt, status, fields, reason, http_version):
+                # The request is told of when its last byte is sent, and a 100 comes before that.
+                self._early.append(head_lines(http_version, status, reason, fields))
+                if attempt in self._sent:
+                    self._release()
             case events.ResponseStarted(_, _, _, status, reason, http_version, fields):
+                self._release()
                 self._lines("<", head_lines(http_version, status, reason, fields))
             case events.Probed(_, _, endpoint, silent_for):
                 self._note(f"{endpoint} silent for {silent_for:.2f} s: TCP keep-alive probe sent")
@@ -62,8 +70,17 @@ class Verbose:
             case events.AttemptStarted(_, attempt, _, reason):
                 if reason:
                     self._note(f"Attempt {attempt}: {reason}")
-            case events.AttemptEnded() | events.ExchangeEnded():
+            case events.ExchangeEnded():
+                self._sent.clear()
+            case events.AttemptEnded():
                 pass
+            case _:
+                assert_never(event)
+
+    def _release(self) -> None:
+        heads, self._early = self._early, []
+        for head in heads:
+            self._lines("<", head)
 
     def _note(self, text: str) -> None:
         self._write(f"* {printable(text)}\n")

@@ -225,12 +225,12 @@ def test_only_what_says_something_of_the_endpoint_counts_against_it() -> None:
 
 
 def test_what_has_expired_costs_nothing_any_more() -> None:
+    assert not Health().has_entries
     health = Health()
-    assert not health.has_entries
     health.report_failure(Endpoint("10.0.0.1", 80), 0.0, 0)
     health.report_suspect(Endpoint("10.0.0.2", 80), 0.0, 0)
-    assert health.has_entries
     health.expire(SUSPECT_HOLD)
     assert [one.endpoint.address for one in health.snapshot(SUSPECT_HOLD)] == ["10.0.0.1"]
+    assert health.has_entries
     health.expire(FIRST_HOLD + REMEMBERED_FOR)
-    assert not health.has_entries
+    assert health.snapshot(0.0) == ()

@@ -264,7 +264,7 @@ async def unreachable_in_flight(world: World) -> str:
     await first.reject()
     await world.client.ask()
     reply = await answered(world.client, "b", 0.0, 1.0)
-    assert end_of_first(world.client) == (at(first), "closed", "unreachable")
+    assert end_of_first(world.client) == (at(first), "dead", "unreachable")
     return f"{reply.took:.3f} s after the request"
 
 

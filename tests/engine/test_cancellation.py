@@ -19,12 +19,10 @@ from trio.testing import MockClock
 from haclient.core.spec import Target
 from haclient.types import Endpoint
 from tests.engine.tls_origin import SECURE, TlsOrigin
-from tests.engine.world import BACKED_UP, BOTH, ONE, A, B, World, world
+from tests.engine.world import BACKED_UP, BOTH, LONG, ONE, A, B, World, world
 from tests.sim.dns import Answer
 from tests.sim.effects import AfterContentBytes, AfterRequest, Blackhole, Fault, HalfOpen, Reset
 from tests.sim.origin import Framing, Reply
-
-LONG = bytes(range(256)) * 1024
 
 Exchange = Callable[[World], Awaitable[None]]
 

@@ -100,8 +100,18 @@ class TestFields:
             with pytest.raises(BadRequestError, match="is not Latin-1"):
                 await w.client.get("http://a.test/", headers=headers)
 
+    @pytest.mark.parametrize("headers", [{"X-A": 5}, [(b"X-A", b"5")]], ids=["a number", "bytes"])
+    async def test_what_is_no_text(self, autojump_clock: MockClock, headers: Any) -> None:
+        async with world() as w:
+            with pytest.raises(BadRequestError, match="header fields must be texts"):
+                await w.client.get("http://a.test/", headers=headers)
+
 
 class TestTargets:
+    def test_a_url_is_no_target(self) -> None:
+        with pytest.raises(TypeError, match=r"must be a Target, as Target\(urls="):
+            Client("http://a.test/")  # type: ignore[arg-type]
+
     async def test_a_path_is_for_the_clients_own(self, autojump_clock: MockClock) -> None:
         async with world(target=Target(urls=["http://b.test/api"])) as w:
             assert (await w.ask("GET", "/x")).server == "b"
@@ -170,6 +180,11 @@ class TestProxy:
 
 
 class TestLife:
+    def test_it_needs_trio(self) -> None:
+        entering = Client().__aenter__()
+        with pytest.raises(RuntimeError, match="runs on trio, not on asyncio"):
+            entering.send(None)
+
     async def test_it_serves_inside_its_block_only(self, autojump_clock: MockClock) -> None:
         client = Client(resolver=ScriptedResolver(), dialer=SimNetwork())
         with pytest.raises(RuntimeError, match="inside its `async with` block only"):

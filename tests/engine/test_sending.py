@@ -13,37 +13,22 @@ from haclient import events
 from haclient.errors import (
     BadRequestError,
     ContentError,
-    ProxyError,
     ResponseIncompleteError,
     ResponseTimeoutError,
     ServerDiedError,
 )
-from haclient.types import Endpoint, Phase, Verdict
-from tests.engine.tls_origin import SECURE, TlsOrigin
-from tests.engine.world import BOTH, ONE, A, B, World, world
-from tests.sim.dns import Answer
+from haclient.types import Phase, Verdict
+from tests.engine.world import BOTH, LONG, TOO_LARGE, UNACKNOWLEDGED, A, B, World, world
 from tests.sim.effects import (
     AfterRequestBytes,
     Blackhole,
     Fault,
     Garbage,
-    OnConnect,
     Reset,
     Stall,
 )
 from tests.sim.origin import Reply
 from tests.sim.stream import SimStream
-
-UNACKNOWLEDGED = Fault(Blackhole(), OnConnect())
-"""The server is gone by the time that the request arrives."""
-
-LONG = bytes(range(256)) * 1024
-"""Four pieces; twice what the two kernels take of what nobody reads."""
-
-TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nX-Origin: a\r\n"
-
-
-EXPECT = {"Expect": "100-continue"}
 
 
 class Source:
@@ -405,186 +390,6 @@ class TestResend:
             assert type(outcome.error) is ServerDiedError
             assert "not tried again: its content cannot be sent again" in str(outcome.error)
             assert w.runs(outcome.number) == []
-
-
-class TestExpectContinue:
-    @pytest.mark.parametrize("content", [b"abc", LONG], ids=["short", "long"])
-    async def test_content_waits_for_the_word_to_go_on(
-        self, autojump_clock: MockClock, content: bytes
-    ) -> None:
-        async with world() as w:
-            w.network.path(A).delay = 0.1
-            outcome = await w.ask("PUT", target=ONE, headers=EXPECT, content=content)
-            [interim] = w.told(events.InterimReceived)
-            assert isinstance(interim, events.InterimReceived)
-            assert interim.status == 100
-            # Two round trips, and one for the connect.
-            assert interim.at == pytest.approx(0.4)
-            assert outcome.took >= 0.6 - 1e-9
-            assert w.a.executed[0].content == content
-
-    async def test_other_interim_answers_are_no_such_word(self, autojump_clock: MockClock) -> None:
-        arrived: list[tuple[float, bytes]] = []
-
-        async def hint_first(stream: SimStream) -> None:
-            await stream.receive_some()
-            await stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-            await trio.sleep(0.5)
-            await stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
-            arrived.append((trio.current_time(), await stream.receive_some()))
-            await stream.send_all(TOO_LARGE + b"\r\n")
-            await trio.sleep_forever()
-
-        async with world() as w:
-            w.listen(A, hint_first)
-            await w.client.put("http://a.test/", headers=EXPECT, content=b"abc")
-            assert arrived == [(0.5, b"abc")]
-            told = w.told(events.InterimReceived)
-            assert [e.status for e in told if isinstance(e, events.InterimReceived)] == [103, 100]
-
-    async def test_nothing_comes_and_after_a_second_it_goes_out(
-        self, autojump_clock: MockClock
-    ) -> None:
-        arrived: list[tuple[float, bytes]] = []
-
-        async def say_nothing(stream: SimStream) -> None:
-            await stream.receive_some()
-            data = await stream.receive_some()
-            arrived.append((trio.current_time(), data))
-            await stream.send_all(TOO_LARGE + b"\r\n")
-            await trio.sleep_forever()
-
-        async with world() as w:
-            w.listen(A, say_nothing)
-            await w.client.put("http://a.test/", headers=EXPECT, content=b"abc")
-            assert arrived == [(1.0, b"abc")]
-
-    @pytest.mark.parametrize("content", [b"abc", LONG], ids=["short", "long"])
-    async def test_a_final_answer_comes_instead(
-        self, autojump_clock: MockClock, content: bytes
-    ) -> None:
-        refusal = b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\nX-Origin: a\r\n"
-        refusal += b"X-Request-Id: 1\r\n\r\nno"
-        async with world() as w:
-            received: list[bytes] = []
-
-            async def refuse(stream: SimStream) -> None:
-                received.append(await stream.receive_some())
-                await stream.send_all(refusal)
-                received.append(await stream.receive_some())
-
-            w.listen(A, refuse)
-            response = await w.client.put("http://a.test/", headers=EXPECT, content=content)
-            await w.settle()
-            assert response.status == 417
-            assert await response.read() == b"no"
-            # Not a byte of the content; and the connection, which owes it, is closed.
-            assert received[0].endswith(b"\r\n\r\n")
-            assert received[1] == b""
-            assert w.network.open_streams() == ()
-
-    async def test_without_content_there_is_nothing_to_wait_for(
-        self, autojump_clock: MockClock
-    ) -> None:
-        async with world() as w:
-            outcome = await w.ask("GET", target=ONE, headers=EXPECT)
-            assert outcome.took == 0.0
-
-    @pytest.mark.parametrize(
-        ("method", "after"), [("GET", 0.45), ("PUT", 0.95)], ids=["safe", "not safe"]
-    )
-    async def test_news_of_the_server_are_not_lost_meanwhile(
-        self, autojump_clock: MockClock, method: str, after: float
-    ) -> None:
-        async with world(UNACKNOWLEDGED) as w:
-            outcome = await w.ask(method, target=BOTH, headers=EXPECT, content=b"abc")
-            assert outcome.server == "b"
-            assert outcome.took == pytest.approx(after, abs=0.11)
-
-    async def test_a_connection_that_breaks_meanwhile(self, autojump_clock: MockClock) -> None:
-        async with world(Fault(Reset(), AfterRequestBytes(20))) as w:
-            outcome = await w.ask("POST", target=BOTH, headers=EXPECT, content=b"abc")
-            assert type(outcome.error) is ServerDiedError
-            assert outcome.records[0].phase is Phase.SENDING
-
-
-class TestProxy:
-    async def test_a_forward_proxy_is_told_the_whole_url(self, autojump_clock: MockClock) -> None:
-        async with world(proxy="http://user:secret@c.test/") as w:
-            outcome = await w.ask("GET", "http://a.test/x?y=1")
-            assert outcome.server == "c"
-            [request] = w.c.executed
-            assert request.target == b"http://a.test/x?y=1"
-            assert request.value(b"host") == b"a.test"
-            assert request.value(b"proxy-authorization") == b"Basic dXNlcjpzZWNyZXQ="
-
-
-class TestTls:
-    """Real TLS over simulated bytes; b.test's address serves a.test as well."""
-
-    def listen(self, w: World, secure: TlsOrigin) -> None:
-        for endpoint in (SECURE, Endpoint(B.address, 443)):
-            w.listen(endpoint, secure.script)
-        w.resolver.script("a.test", Answer(A.address, B.address))
-
-    @pytest.mark.parametrize("length", [0, 1000, 40_000, 65_536, 300_000])
-    async def test_content_of_any_length(
-        self, autojump_clock: MockClock, secure: TlsOrigin, length: int
-    ) -> None:
-        async with world() as w:
-            self.listen(w, secure)
-            for is_reused in (False, True):
-                response = await w.client.put("/x", target=secure.target, content=bytes(length))
-                assert await response.read() == b"PUT /x " + bytes(length)
-                [record] = response.attempts
-                assert record.reused == is_reused
-                assert record.bytes_sent > length
-
-    async def test_a_verdict_is_heard_while_records_wait_for_room(
-        self, autojump_clock: MockClock, secure: TlsOrigin
-    ) -> None:
-        async with world() as w:
-            self.listen(w, secure)
-            await w.client.get("/", target=secure.target)
-            w.network.blackhole(A.address)
-            response = await w.client.put("/x", target=secure.target, content=bytes(65_536))
-            assert await response.read() == b"PUT /x " + bytes(65_536)
-            assert [record.verdict for record in response.attempts] == [
-                Verdict.DEAD,
-                Verdict.ANSWERED,
-            ]
-            assert trio.current_time() == pytest.approx(1.0, abs=0.1)
-
-    async def test_through_a_proxys_tunnel(
-        self, autojump_clock: MockClock, secure: TlsOrigin
-    ) -> None:
-        asked: list[bytes] = []
-
-        async def tunnel(stream: SimStream) -> None:
-            asked.append(await stream.receive_some())
-            await stream.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await secure.script(stream)
-
-        async with world(proxy="http://user:secret@c.test:80/") as w:
-            w.listen(Endpoint("10.0.0.3", 80), tunnel)
-            for _ in range(2):
-                response = await w.client.get("/x", target=secure.target)
-                assert await response.read() == b"GET /x "
-            assert response.attempts[0].reused
-            assert len(asked) == 1
-            assert asked[0].startswith(b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n")
-
-    async def test_a_proxy_that_says_no(self, autojump_clock: MockClock, secure: TlsOrigin) -> None:
-        async def refuse(stream: SimStream) -> None:
-            await stream.receive_some()
-            await stream.send_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-            await trio.sleep_forever()
-
-        async with world(proxy="http://c.test:80/") as w:
-            w.listen(Endpoint("10.0.0.3", 80), refuse)
-            outcome = await w.request("GET", "/x", target=secure.target)
-            assert type(outcome.error) is ProxyError
-            assert "answered CONNECT with 403" in str(outcome.error)
 
 
 async def test_an_answer_may_break_off_while_the_request_goes_out(

@@ -33,13 +33,28 @@ from haclient.response import Response
 from haclient.types import Endpoint
 from tests.engine.oracle import Outcome, check_events, check_outcome
 from tests.sim.dns import Answer, ScriptedResolver
-from tests.sim.effects import Fault
+from tests.sim.effects import AfterRequest, Blackhole, Fault, OnConnect
 from tests.sim.journal import Journal
 from tests.sim.network import SimNetwork
 from tests.sim.origin import SimOrigin
 from tests.sim.stream import SimStream
 
-__all__ = ["BACKED_UP", "BOTH", "ONE", "TWO", "A", "B", "C", "Script", "World", "world"]
+__all__ = [
+    "BACKED_UP",
+    "BOTH",
+    "LONG",
+    "ONE",
+    "SILENT",
+    "TOO_LARGE",
+    "TWO",
+    "UNACKNOWLEDGED",
+    "A",
+    "B",
+    "C",
+    "Script",
+    "World",
+    "world",
+]
 
 A = Endpoint("10.0.0.1", 80)
 B = Endpoint("10.0.0.2", 80)
@@ -49,6 +64,18 @@ ONE = Target(urls=["http://a.test/"])
 TWO = Target(urls=["http://a.test/", "http://b.test/"])
 BOTH = Target(urls=["http://ab.test/"])
 BACKED_UP = Target(urls=["http://a.test/"], backups=["http://b.test/"])
+
+SILENT = Fault(Blackhole(), AfterRequest())
+"""The server dies while it thinks."""
+
+UNACKNOWLEDGED = Fault(Blackhole(), OnConnect())
+"""The server is gone by the time that the request arrives."""
+
+LONG = bytes(range(256)) * 1024
+"""Content of four pieces; twice what the two kernels take of what nobody reads."""
+
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nX-Origin: a\r\n"
+"""An answer's head but for its last line, for servers with a script of their own."""
 
 Script = Callable[[SimStream], Awaitable[None]]
 
@@ -95,6 +122,7 @@ class World:
         received_before = self.received()
         outcome = await self.request(method, url, whole=whole, **options)
         check_events(self.events[told_before:], outcome)
+        assert [client for client, _ in self.network.connections if client.is_probing] == []
         received = self.received()
         received_before += [0] * (len(received) - len(received_before))
         reached = sum(now > before for now, before in zip(received, received_before, strict=True))
@@ -155,6 +183,12 @@ class World:
             for request in origin.executed
             if request.value(b"x-request-id") == b"%d" % number
         ]
+
+    def spend_budget(self, target: Target) -> None:
+        """Takes what copies a target has left."""
+        budget = self.client._live_for(target, target).budget
+        while budget.withdraw(trio.current_time()):
+            pass
 
     def listen(self, endpoint: Endpoint, script: Script) -> None:
         """Puts a server that follows a script of its own in the place of an origin."""

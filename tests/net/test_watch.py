@@ -81,6 +81,9 @@ class ScriptedConnection:
     def interrupt(self) -> None:
         self.interrupts.append(trio.current_time())
 
+    def forget_interrupt(self) -> None:
+        raise NotImplementedError
+
     def is_quiet(self) -> bool:
         return not self.unread_from <= trio.current_time() < self.unread_until
 

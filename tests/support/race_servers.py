@@ -76,6 +76,9 @@ class FakeTransport(trio.abc.HalfCloseableStream):
     def interrupt(self) -> None:
         raise NotImplementedError
 
+    def forget_interrupt(self) -> None:
+        raise NotImplementedError
+
     def is_quiet(self) -> bool:
         raise NotImplementedError
 

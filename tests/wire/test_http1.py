@@ -210,7 +210,7 @@ BROKEN = {
     ),
     "33 interim heads": Broken(
         b"HTTP/1.1 102 Processing\r\n\r\n" * (MAX_INTERIM_HEADS + 1) + COUNTED,
-        GARBLED,
+        "Endless",
         statuses=(102,) * MAX_INTERIM_HEADS,
     ),
 }
