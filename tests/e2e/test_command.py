@@ -50,6 +50,16 @@ class TestOnATerminal:
 
         assert (ran.returncode, ran.stdout, ran.terminal) == (0, b"\x7fE\0LF", "")
 
+    def test_a_password_is_asked_for(self, stage: Stage, tmp_path: Path) -> None:
+        stage.sent()
+        ran = self.shown(stage, "-u me -o x URL/", tmp_path, typed=b"secret\n")
+
+        [[(head, _)], *_] = stage.sent()
+        assert ran.returncode == 0
+        assert "Password of me: " in ran.terminal
+        assert "secret" not in ran.terminal
+        assert b"\r\nAuthorization: Basic bWU6c2VjcmV0\r\n" in head
+
     def test_what_takes_long_has_a_bar(self, stage: Stage, tmp_path: Path) -> None:
         ran = self.shown(stage, "-o big.bin URL/drip/5/300", tmp_path)
 

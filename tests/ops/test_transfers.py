@@ -51,6 +51,13 @@ def test_each_url_in_turn_on_one_connection(capfd: pytest.CaptureFixture[str]) -
     assert [head.split()[1] for head in ran.heads] == [b"/1", b"/2"]
 
 
+def test_whoever_reads_along_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    ran = carried(capfd, "-v", "URL/1")
+
+    assert "> GET /1 HTTP/1.1\n" in ran.stderr
+    assert "< HTTP/1.1 200 OK\n" in ran.stderr
+
+
 def test_one_that_fails_does_not_keep_the_others(capfd: pytest.CaptureFixture[str]) -> None:
     ran = carried(capfd, "-w", " %{exitcode}\n", NOBODY, "http://a b/", "URL/2")
 

@@ -41,12 +41,15 @@ def on_terminal(
     stdout: int | None = None,
     cwd: Path | None = None,
     variables: Mapping[str, str] | None = None,
+    typed: bytes = b"",
     timeout: float = 30,
 ) -> Shown:
-    """Runs `words` to their end on a terminal."""
+    """Runs `words` to their end on a terminal, where `typed` waits to be read."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     shown: list[bytes] = []
+    _silence(its)
+    os.write(ours, typed)
     try:
         process = subprocess.Popen(
             words,
@@ -66,6 +69,13 @@ def on_terminal(
     finally:
         os.close(ours)
     return Shown(process.returncode, b"".join(shown).decode(), piped or b"")
+
+
+def _silence(terminal: int) -> None:
+    """What is typed does not show."""
+    attributes = termios.tcgetattr(terminal)
+    attributes[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
 
 
 def _read_all(terminal: int, shown: list[bytes]) -> None:
