@@ -1,4 +1,4 @@
-"""`haclient explain URL`: what a request to this URL would do, without sending one.
+"""`haclient explain URL`, or `-c FILE TARGET`: what a request to this URL would do, without sending one.
 
 "Would it fail over, and how fast?" is asked before an outage, and the answer depends on things that
 nobody has in mind at once: how many addresses the name has today, whether they can be reached from
@@ -18,6 +18,7 @@ Left out: a proxy of the environment (a line says so), and whether the applicati
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import ssl
@@ -40,6 +41,7 @@ from haclient.ops.explain_race import Name, connect_to_all, resolve_all, who_win
 from haclient.ops.explain_resend import resends
 from haclient.ops.explain_text import Explanation, as_json, lines
 from haclient.ops.routes import proxy_for
+from haclient.ops.settings import read_target
 from haclient.ops.style import Style, json_text
 from haclient.types import ConnectFailure, Order, Origin
 
@@ -50,7 +52,7 @@ def build_parser() -> CommandParser:
     """Returns the command's parser."""
     parser = CommandParser(
         "haclient explain",
-        usage="%(prog)s [options] URL",
+        usage="%(prog)s [options] URL | -c FILE TARGET",
         description="What a request to URL would do, without sending one: its addresses, a connect "
         "to each of them, what the window adds up to, and which methods would be sent again.",
         epilog="Exits as the request would: 0, or curl's 6, 7, 28, 35, 60; 78 if the window cannot "
@@ -58,6 +60,7 @@ def build_parser() -> CommandParser:
     )
     add = parser.add_argument
     add("urls", nargs="*", metavar="URL", help="where the request would go")
+    add("-c", "--config", metavar="FILE", help="explain a target of this file, given by its name")
     add(
         "--backup",
         dest="backups",
@@ -100,8 +103,20 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(parser.canonical(argv))
     if not options.urls:
         raise CommandError("no URL: write 'haclient explain URL', or see 'haclient explain --help'")
+    target = _configured(options) if options.config is not None else _target(options)
+    found = trio.run(explain, target, SystemResolver())
+    if options.json:
+        sys.stdout.write(json_text(as_json(found)))
+    else:
+        style = Style.of(sys.stdout, os.environ)
+        sys.stdout.write("".join(f"{line}\n" for line in lines(found, style)))
+    return exit_code(found)
+
+
+def _target(options: argparse.Namespace) -> Target:
+    """What the command line says."""
     try:
-        target = Target(
+        return Target(
             urls=options.urls,
             backups=options.backups,
             order=options.order,
@@ -111,13 +126,19 @@ def run(argv: list[str]) -> int:
         )
     except ValueError as error:
         raise CommandError(str(error)) from None
-    found = trio.run(explain, target, SystemResolver())
-    if options.json:
-        sys.stdout.write(json_text(as_json(found)))
-    else:
-        style = Style.of(sys.stdout, os.environ)
-        sys.stdout.write("".join(f"{line}\n" for line in lines(found, style)))
-    return exit_code(found)
+
+
+def _configured(options: argparse.Namespace) -> Target:
+    """The file's target of that name, as it is; other options would contradict it."""
+    given = build_parser().parse_args([])
+    beside = [
+        name
+        for name in ("backups", "window", "order", "connect_timeout", "insecure", "cacert")
+        if getattr(options, name) != getattr(given, name)
+    ]
+    if beside or len(options.urls) != 1:
+        raise CommandError("with -c, name one target of the file, and no other settings")
+    return read_target(options.config, options.urls[0])
 
 
 async def explain(target: Target, resolver: Resolver) -> Explanation:

@@ -52,7 +52,7 @@ class TestOnATerminal:
 
     def test_a_password_is_asked_for(self, stage: Stage, tmp_path: Path) -> None:
         stage.sent()
-        ran = self.shown(stage, "-u me -o x URL/", tmp_path, typed=b"secret\n")
+        ran = self.shown(stage, "-u me -o x URL/", tmp_path, replies={"Password of me: ": "secret"})
 
         [[(head, _)], *_] = stage.sent()
         assert ran.returncode == 0

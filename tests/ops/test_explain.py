@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +156,32 @@ def test_a_ca_file_that_is_not_there() -> None:
 
 def test_every_option_has_a_line_of_help() -> None:
     assert all(action.help for action in build_parser()._actions)
+
+
+def test_a_target_of_a_file_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "h.toml"
+    file.write_text(
+        '[target.orders]\nurls = ["http://127.0.0.1:1"]\nfailover_window = "5s"\n'
+        '[defaults]\nconnect_timeout = "300ms"\n'
+    )
+
+    assert run(["-c", str(file), "orders"]) == 7
+
+    said = capsys.readouterr().out
+    assert "window 5 s, connect_timeout 0.3 s" in said
+
+
+@pytest.mark.parametrize(
+    "words", [["orders", "http://a.test/"], ["orders", "--window", "3s"], ["orders", "-k"]]
+)
+def test_a_target_of_a_file_is_explained_as_it_is(words: list[str]) -> None:
+    with pytest.raises(CommandError, match="name one target of the file"):
+        run(["-c", "/nowhere.toml", *words])
+
+
+def test_a_target_that_no_file_defines_exits_with_78() -> None:
+    with pytest.raises(CommandError) as told:
+        run(["-c", "/nowhere.toml", "orders"])
+    assert told.value.exit_code == 78

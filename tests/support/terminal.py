@@ -16,6 +16,7 @@ import subprocess
 import termios
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,15 +42,13 @@ def on_terminal(
     stdout: int | None = None,
     cwd: Path | None = None,
     variables: Mapping[str, str] | None = None,
-    typed: bytes = b"",
+    replies: Mapping[str, str] | None = None,
     timeout: float = 30,
 ) -> Shown:
-    """Runs `words` to their end on a terminal, where `typed` waits to be read."""
+    """Runs `words` to their end on a terminal; what `replies` has for a prompt is typed there."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     shown: list[bytes] = []
-    _silence(its)
-    os.write(ours, typed)
     try:
         process = subprocess.Popen(
             words,
@@ -61,29 +60,23 @@ def on_terminal(
             start_new_session=True,
         )
         os.close(its)
-        reader = threading.Thread(target=_read_all, args=(ours, shown))
+        reader = threading.Thread(target=_read_all, args=(ours, shown, dict(replies or {})))
         reader.start()
         with process:
-            piped = process.communicate(timeout=timeout)[0]
+            try:
+                piped = process.communicate(timeout=timeout)[0]
+            finally:
+                process.kill()
         reader.join(10)
     finally:
         os.close(ours)
     return Shown(process.returncode, b"".join(shown).decode(), piped or b"")
 
 
-def _silence(terminal: int) -> None:
-    """What is typed does not show."""
-    attributes = termios.tcgetattr(terminal)
-    attributes[3] &= ~termios.ECHO
-    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
-
-
-def _read_all(terminal: int, shown: list[bytes]) -> None:
-    while True:
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:  # EIO: nobody has the other end open any more
-            return
-        if not data:
-            return
-        shown.append(data)
+def _read_all(terminal: int, shown: list[bytes], replies: dict[str, str]) -> None:
+    """Reads until nobody has the other end open any more."""
+    with suppress(OSError):  # EIO
+        while data := os.read(terminal, 65536):
+            shown.append(data)
+            for prompt in [one for one in replies if one.encode() in b"".join(shown)]:
+                os.write(terminal, replies.pop(prompt).encode() + b"\n")
