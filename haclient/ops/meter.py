@@ -10,7 +10,7 @@ import msgspec
 
 from haclient import events
 from haclient.core.url import Url
-from haclient.ops.output import head_lines
+from haclient.ops.output import Output, head_lines
 from haclient.response import Response
 from haclient.types import AttemptRecord, Endpoint, Instant
 
@@ -33,8 +33,7 @@ class Meter(msgspec.Struct, eq=False):
         head_bytes_sent, content_bytes_sent: handed to the kernel, by every attempt.
         head_bytes_received: of the answers, interim heads included.
         remote, local: the ends of the last connection.
-        bytes_written: content that went to the output.
-        file_name: where it went; empty for stdout.
+        output: where the answer goes, once that is known.
     """
 
     started_at: Instant
@@ -54,8 +53,7 @@ class Meter(msgspec.Struct, eq=False):
     head_bytes_received: int = 0
     remote: Endpoint | None = None
     local: Endpoint | None = None
-    bytes_written: int = 0
-    file_name: str = ""
+    output: Output | None = None
     _interim_of: int = 0
 
     def __call__(self, event: events.Event) -> None:

@@ -32,7 +32,7 @@ def summarize(
         exit_code: of this transfer.
         error_message: without program and number; empty where it went well.
     """
-    response, attempts = meter.response, tuple(meter.attempts)
+    response, output, attempts = meter.response, meter.output, tuple(meter.attempts)
     # The numbers of attempts begin again with each request of a row of redirects.
     firsts = [i for i, one in enumerate(attempts) if one.number == 1]
     return Transfer(
@@ -47,7 +47,7 @@ def summarize(
         content_type=response.headers.get("content-type", "") if response is not None else "",
         redirect_url=_joined(meter.url, meter.location),
         referer=meter.referer.decode("latin-1"),
-        filename=meter.file_name,
+        filename=output.path or "" if output is not None else "",
         fields=response.fields if response is not None else (),
         times=Times.of(
             attempts[firsts[-1] :] if firsts else (),
@@ -55,7 +55,7 @@ def summarize(
             ended_at,
             redirected_at=meter.redirected_at,
         ),
-        size_download=meter.bytes_written,
+        size_download=output.written if output is not None else 0,
         size_upload=meter.content_bytes_sent,
         size_header=meter.head_bytes_received,
         size_request=meter.head_bytes_sent,

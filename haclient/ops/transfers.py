@@ -109,9 +109,10 @@ class Transfers:
         failure: BaseException | None = None
         is_planned = False
         try:
-            intent, url, path = self._plan(number, meter)
+            intent, url, output = self._plan(number, meter)
             is_planned = True
-            await self._transfer(intent, url, path, meter)
+            with output:
+                await self._transferring(number, url, meter, output).run(intent, url)
         except (Error, CommandError, BaseExceptionGroup) as exc:
             failure = leaf_of(exc)
             if not isinstance(failure, Error | CommandError):
@@ -127,8 +128,8 @@ class Transfers:
             self._write_out(self._options.write_out, meter, number, code, message)
         return code, is_planned or isinstance(failure, Error)
 
-    def _plan(self, number: int, meter: Meter) -> tuple[Intent, Url, str | None]:
-        """What is asked for, where, and the file that the answer goes to.
+    def _plan(self, number: int, meter: Meter) -> tuple[Intent, Url, Output]:
+        """What is asked for, where, and what the answer goes to.
 
         Raises:
             haclient.errors.UrlError: this URL is malformed.
@@ -144,26 +145,18 @@ class Transfers:
         self._proxy_for(url)  # to refuse a malformed one before anything is done
         meter.url, meter.method, meter.referer = url, intent.method, intent.referer
         meter.has_idempotency_key = intent.sends_line(b"idempotency-key")
-        path = _path_for(self._options, number, url)
-        meter.file_name = path or ""
-        return intent, url, path
+        meter.output = output = Output(_path_for(self._options, number, url))
+        return intent, url, output
 
-    async def _transfer(self, intent: Intent, url: Url, path: str | None, meter: Meter) -> None:
-        options = self._options
-        with Output(path) as output:
-            transfer = Transferring(
-                self._client,
-                options,
-                self._target or target_with_backups(url, options),
-                self._proxy_for,
-                meter,
-                self._cookies_for(url),
-                output,
-            )
-            try:
-                await transfer.run(intent, url)
-            finally:
-                meter.bytes_written = output.written
+    def _transferring(self, number: int, url: Url, meter: Meter, output: Output) -> Transferring:
+        target = target_with_backups(url, self._options)
+        if self._target is not None and self._options.urls[number].startswith("/"):
+            # A whole URL is asked where it says, as without --target.
+            target = self._target
+        cookies = self._cookies_for(url)
+        return Transferring(
+            self._client, self._options, target, self._proxy_for, meter, cookies, output
+        )
 
     def _proxy_for(self, url: Url) -> Url | None:
         return proxy_for(url, self._options.proxy, self._options.noproxy, os.environ)

@@ -6,6 +6,7 @@ import pytest
 
 from haclient.core.url import parse_url
 from haclient.ops.meter import Meter
+from haclient.ops.output import Output
 from haclient.ops.summary import summarize
 from haclient.ops.write_out import Times
 from haclient.types import AttemptRecord, Endpoint, Origin, Phase, Verdict
@@ -52,9 +53,10 @@ def test_everything_that_was_counted() -> None:
         head_bytes_received=300,
         remote=A,
         local=LOCAL,
-        bytes_written=400,
-        file_name="out",
+        output=Output("out"),
     )
+    assert meter.output is not None
+    meter.output.written = 400
     told = summarize(meter, "h.test/p", 0, 13.0)
 
     assert (told.url, told.url_effective, told.method) == ("h.test/p", "http://h.test/p", "PUT")

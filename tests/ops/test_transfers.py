@@ -177,6 +177,19 @@ def test_a_bug_is_not_taken_for_an_error_of_the_transfer(
     assert caught.group_contains(ZeroDivisionError)
 
 
+def test_a_path_is_asked_of_the_target_and_a_url_where_it_says(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with recording() as targets:
+        path = tmp_path / "file"
+        path.write_text(f'[target.t]\nurls = ["{NOBODY}"]\nbackups = ["{targets.url}/base"]\n')
+        ran = carried(capfd, "--config", str(path), "--target", "t", "/a?b", "URL/c")
+
+    assert (ran.code, ran.stdout) == (0, "okok")
+    assert [request.head.split()[1] for request in targets.requests] == [b"/base/a?b"]
+    assert [head.split()[1] for head in ran.heads] == [b"/c"]
+
+
 def test_a_file_of_settings_that_is_none_is_told_before_anything_is_done() -> None:
     with pytest.raises(CommandError) as caught:
         carry_out(parse_options(["--config", "nowhere", "--target", "t", "/"]))

@@ -3,7 +3,7 @@
     ran = on_terminal([COMMAND, "request", url])          # stdout and stderr are the terminal
     ran = on_terminal(words, stdout=PIPE)                  # stderr alone
 
-The terminal is a pseudo-terminal of 80 columns and 24 lines, without echo; its line ends are "\\r\\n".
+The terminal is a pseudo-terminal of 80 columns and 24 lines; its line ends are "\\r\\n".
 """
 
 from __future__ import annotations
