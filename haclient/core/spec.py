@@ -16,7 +16,14 @@ import msgspec
 from haclient.core.url import Url, parse_url
 from haclient.types import Order
 
-__all__ = ["RESPONSE_TIMEOUT", "IdempotencyKey", "Order", "Target", "TlsSettings"]
+__all__ = [
+    "RESPONSE_TIMEOUT",
+    "HostHeader",
+    "IdempotencyKey",
+    "Order",
+    "Target",
+    "TlsSettings",
+]
 
 RESPONSE_TIMEOUT = 40.0
 """Seconds. The back-stop is the last resort behind evidence, so it may be long; past it a caller
@@ -33,6 +40,15 @@ class IdempotencyKey(enum.Enum):
     HONOUR = "honour"
     """A request that bears one may be resent, whatever its method."""
     IGNORE = "ignore"
+
+
+class HostHeader(enum.Enum):
+    """Which Host field a server is sent (RFC 9110, section 7.2)."""
+
+    ORIGIN = "origin"
+    """The authority of the URL that is asked."""
+    PRESERVE = "preserve"
+    """The client's own."""
 
 
 class TlsSettings(msgspec.Struct, frozen=True):
@@ -95,7 +111,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         failover_statuses: an idempotent request so answered asks another server.
         retry_budget: copies that a living server has to carry, as a share of requests.
         replay_limit: request content kept for a resend.
+        resume: whether a GET that breaks off in mid-response goes on from another server.
         idempotency_key: what such a field means.
+        host_header: which Host field a server is sent by the daemon.
+        queue_timeout: how long a request waits for a place where every address is at its limit.
         max_connections: for each address.
         pool_idle_timeout: how long an unused connection is kept.
     """
@@ -112,7 +131,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     failover_statuses: frozenset[int] = frozenset({502, 503, 504})
     retry_budget: float = 0.2
     replay_limit: int = 1 << 20
+    resume: bool = True
     idempotency_key: IdempotencyKey = IdempotencyKey.HONOUR
+    host_header: HostHeader = HostHeader.ORIGIN
+    queue_timeout: float = 10.0
     max_connections: int = 256
     pool_idle_timeout: float = 15.0
     tls: TlsSettings = msgspec.field(default_factory=TlsSettings)
@@ -134,7 +156,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             failover_statuses: Iterable[int] = ...,
             retry_budget: float = ...,
             replay_limit: int = ...,
+            resume: bool = ...,
             idempotency_key: IdempotencyKey | str = ...,
+            host_header: HostHeader | str = ...,
+            queue_timeout: float = ...,
             max_connections: int = ...,
             pool_idle_timeout: float = ...,
             tls: TlsSettings = ...,
@@ -152,10 +177,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         set_(self, "backups", as_urls(self.backups))
         set_(self, "order", Order(self.order))
         set_(self, "idempotency_key", IdempotencyKey(self.idempotency_key))
+        set_(self, "host_header", HostHeader(self.host_header))
         set_(self, "failover_statuses", frozenset(self.failover_statuses))
         if not self.urls:
             raise ValueError("urls must name at least one URL")
-        for name in ("window", "response_timeout", "connect_timeout"):
+        for name in ("window", "response_timeout", "connect_timeout", "queue_timeout"):
             if not 0 < _number(self, name) < float("inf"):
                 raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")
         for name in ("race_width", "max_attempts", "max_connections"):

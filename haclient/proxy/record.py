@@ -1,0 +1,65 @@
+"""What is told of each exchange once it is over: the access log, the metrics and the events read it."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from haclient.types import AttemptRecord, Instant
+
+__all__ = ["ExchangeRecord", "Outcome", "Sink"]
+
+from collections.abc import Callable
+
+
+class Outcome(enum.Enum):
+    """What the client got."""
+
+    ANSWERED = "answered"
+    """A server's response, whole."""
+    OWN = "own"
+    """A response of haclient's own: an error, or a request that no server was asked about."""
+    BROKEN_OFF = "broken off"
+    """A server's response broke off after part of it was sent; the client saw a broken transfer."""
+    CLIENT_GONE = "client gone"
+    """The client left, or stopped reading, before its answer was whole."""
+    TUNNELLED = "tunnelled"
+    """101, and bytes both ways until one side ended."""
+
+
+class ExchangeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of a local client, and all that came of it.
+
+    Attributes:
+        client: "127.0.0.1:50312", or "unix" where the client has no address.
+        path: the request target as received; nothing in it is fit for a log before it is escaped.
+        status: of the final response sent; 0 where none was.
+        error: the RFC 9209 error type, empty where there is none.
+        detail: for a person, one line.
+        began_at: the first byte of the request was read. head_at: of the response head sent.
+        request_bytes, response_bytes: content, as moved.
+        attempts: every one, in order; empty where no server was asked.
+    """
+
+    listener: str
+    target: str
+    client: str
+    request_id: str
+    method: str
+    path: str
+    host: str
+    http_version: str
+    status: int
+    outcome: Outcome
+    began_at: Instant
+    ended_at: Instant
+    head_at: Instant | None = None
+    request_bytes: int = 0
+    response_bytes: int = 0
+    attempts: tuple[AttemptRecord, ...] = ()
+    error: str = ""
+    detail: str = ""
+
+
+Sink = Callable[[ExchangeRecord], None]
