@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from haclient import events
 from haclient.core.retry import Failure
+from haclient.engine import recording
 from haclient.engine.breakage import end_of
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import (
@@ -34,7 +35,6 @@ from haclient.errors import ContentTooLargeError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
 from haclient.net.http1 import Endless, Head
-from haclient.net.tls import describe_tls
 from haclient.net.watch import Outstanding
 from haclient.types import (
     AttemptRecord,
@@ -179,7 +179,7 @@ class Attempt:
         self._generation = engine.health.generation(connection.endpoint)
         self._bytes_before = connection.transport.bytes_sent
         if self._observe is not None:
-            self._tell_connected(connection)
+            self._observe(recording.connected(self.number, connection, reused=self.reused))
         return True
 
     async def _send(self) -> None:
@@ -213,33 +213,14 @@ class Attempt:
 
     def _note_interim(self, head: Head) -> None:
         if self._observe is not None:
-            self._observe(
-                events.InterimReceived(
-                    trio.current_time(),
-                    self.number,
-                    head.status,
-                    head.fields,
-                    head.reason,
-                    head.http_version,
-                )
-            )
+            self._observe(recording.interim_received(self.number, head))
 
     def _note_head(self, head: Head) -> None:
         now = self.first_byte_at = trio.current_time()
         self.head = head
         self.phase = Phase.RECEIVING
         if self._observe is not None:
-            self._observe(
-                events.ResponseStarted(
-                    now,
-                    self.number,
-                    self._leased.endpoint,
-                    head.status,
-                    head.reason,
-                    head.http_version,
-                    head.fields,
-                )
-            )
+            self._observe(recording.response_started(now, self.number, self._leased, head))
 
     async def _read_whole(self) -> None:
         while data := await self._read_content():
@@ -440,48 +421,5 @@ class Attempt:
     def record(self) -> AttemptRecord | None:
         """The whole result, once it is over."""
         if self._record is None and self.ended_at is not None:
-            self._record = self._make_record(self.ended_at, *self._end_of)
+            self._record = recording.record_of(self, self.ended_at, *self._end_of)
         return self._record
-
-    def _make_record(
-        self, now: Instant, verdict: Verdict, detail: str, evidence: Evidence | None
-    ) -> AttemptRecord:
-        connection, reach = self.connection, self.reach
-        own = None if self.reused else connection
-        return AttemptRecord(
-            number=self.number,
-            origin=connection.origin if connection else self.target.first_tier[0].origin,
-            endpoint=connection.endpoint if connection else None,
-            phase=self.phase,
-            verdict=verdict,
-            started_at=self.started_at,
-            ended_at=now,
-            detail=detail,
-            evidence=evidence,
-            status=self.head.status if self.head else None,
-            reused=self.reused,
-            bytes_sent=self.bytes_sent,
-            resolved_at=reach.resolved_at if reach else None,
-            connected_at=own.connected_at if own else None,
-            usable_at=own.usable_at if own else None,
-            sent_at=self.sent_at,
-            first_byte_at=self.first_byte_at,
-            local=connection.transport.local if connection else None,
-            connection_attempts=tuple(reach.attempts) if reach else (),
-        )
-
-    # --- telling -----------------------------------------------------------------------------
-
-    def _tell_connected(self, connection: Connection) -> None:
-        assert self._observe is not None
-        self._observe(
-            events.Connected(
-                trio.current_time(),
-                self.number,
-                connection.origin,
-                connection.endpoint,
-                connection.transport.local,
-                self.reused,
-                "" if connection.is_plain else describe_tls(connection.stream),
-            )
-        )
