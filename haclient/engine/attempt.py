@@ -12,6 +12,8 @@ clean end state) or `abandon` (closed). Whoever creates an attempt calls one of 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import trio
 from msgspec.structs import replace
 
@@ -23,6 +25,7 @@ from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import (
     Answered,
     BrokenOff,
+    CallerFailed,
     ClearedUp,
     Failed,
     Outcome,
@@ -208,12 +211,29 @@ class Attempt:
             head = await http.read_head()
             if head.status >= 200:
                 self._note_head(head)
+            elif head.status == 101:
+                self._note_switch(head)
             else:
-                self._note_interim(head)
+                await self._note_interim(head)
 
-    def _note_interim(self, head: Head) -> None:
+    def _note_switch(self, head: Head) -> None:
+        """What follows is another protocol's: no silence of it means anything here."""
+        self._note_head(head)
+        assert self.entry is not None
+        self.target.engine.watch.remove(self.entry)
+        self._leased.transport.forget_interrupt()
+
+    async def _note_interim(self, head: Head) -> None:
         if self._observe is not None:
             self._observe(recording.interim_received(self.number, head))
+        tell, turn = self.request.on_interim, self.request.turn
+        if tell is None or head.status == 100:
+            return
+        try:
+            async with turn or nullcontext():
+                await tell(head)
+        except Exception as exc:
+            raise CallerFailed from exc
 
     def _note_head(self, head: Head) -> None:
         now = self.first_byte_at = trio.current_time()
@@ -313,6 +333,8 @@ class Attempt:
             # A response has begun: not a server of another protocol, but one without an end.
             self.phase = Phase.RECEIVING
         end = end_of(exc)
+        if isinstance(exc, CallerFailed):
+            return self._fail(Verdict.FAILED, str(exc.__cause__), error=exc)
         if end is None:
             # The request's own fault (a field that cannot be sent), or a bug.
             return self._fail(Verdict.FAILED, str(exc), error=exc)

@@ -33,6 +33,7 @@ from haclient.engine.outcome import (
     Suspicion,
 )
 from haclient.errors import DeadlineError
+from haclient.net.connection import Connection
 from haclient.types import AttemptRecord, Endpoint, Verdict
 
 __all__ = ["Answer", "exchange"]
@@ -48,6 +49,16 @@ class Answer(msgspec.Struct, eq=False):
     def attempts(self) -> tuple[AttemptRecord, ...]:
         """The record of each attempt that is over, in the order of their numbers."""
         return records_of(self.course)
+
+    @property
+    def connection(self) -> Connection:
+        """What the answer comes on; after 101, the caller's to speak another protocol on."""
+        assert self.attempt.connection is not None
+        return self.attempt.connection
+
+    def leftover(self) -> bytes:
+        """After 101: what came behind the head already."""
+        return self.connection.http.leftover()
 
 
 async def exchange(
@@ -143,6 +154,8 @@ class Course:
     async def _run_beside(self, suspect: Attempt, reason: str) -> Answer:
         """The rare way: the suspect goes on while others try."""
         send, receive = trio.open_memory_channel[tuple[Attempt, Outcome]](math.inf)
+        # An interim answer is handed over whole, also by the attempt that loses.
+        turn = self._request.turn = trio.Lock()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_drive, suspect, send)
             nursery.start_soon(_drive, self._begin(reason), send)
@@ -158,7 +171,8 @@ class Course:
                         decision = await self._next_decision(receive, until)
                     case _:
                         assert_never(decision)
-            nursery.cancel_scope.cancel()
+            async with turn:
+                nursery.cancel_scope.cancel()
         # Only now, with every task gone: one that had just got its connection would send on it,
         # and a cancellation of the caller may still come while the tasks end.
         if isinstance(decision, Relay):

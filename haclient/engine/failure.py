@@ -6,6 +6,7 @@ says what else was tried, why nothing more was, and what to do.
 
 from __future__ import annotations
 
+from haclient.engine.outcome import CallerFailed
 from haclient.engine.reach import Reach
 from haclient.errors import (
     BadRequestError,
@@ -47,6 +48,9 @@ def error_for(
     may = any(record.bytes_sent > 0 for record in records)
     stage = records[-1].phase
     if error is not None:
+        if isinstance(error, CallerFailed):
+            assert isinstance(error.__cause__, Exception)
+            return error.__cause__
         if isinstance(error, Error):
             error.attempts, error.may_have_been_processed, error.stage = records, may, stage
             return error

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
+import trio
 
 from haclient.core.retry import Failure, RequestFacts
 from haclient.engine.replay import Content
 from haclient.net.http1 import Head
 from haclient.types import Evidence, Fields
 
-__all__ = ["Answered", "BrokenOff", "ClearedUp", "Failed", "Outcome", "Request", "Suspicion"]
+__all__ = [
+    "Answered",
+    "BrokenOff",
+    "CallerFailed",
+    "ClearedUp",
+    "Failed",
+    "Outcome",
+    "Request",
+    "Suspicion",
+]
 
 
 class Request(msgspec.Struct, eq=False):
@@ -33,6 +45,13 @@ class Request(msgspec.Struct, eq=False):
     """Whether the answer is read whole within the exchange, so that it may be tried again
     elsewhere for as long as the caller has seen nothing of it."""
     max_content: int = 1 << 26
+    is_upgrade: bool = False
+    """Whether 101 is an answer: `fields` bear Connection: Upgrade and Upgrade then."""
+    on_interim: Callable[[Head], Awaitable[None]] | None = None
+    """Awaited with each 1xx head but 100 and 101, never twice at a time. What it raises ends the
+    exchange and is raised there."""
+    turn: trio.Lock | None = None
+    """The exchange's own: whoever of two attempts side by side is in `on_interim` holds it."""
 
 
 class Answered(msgspec.Struct, eq=False):
@@ -59,6 +78,10 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 Outcome = Answered | Suspicion | ClearedUp | Failed
+
+
+class CallerFailed(Exception):
+    """What the caller had called failed: no server is to blame. The `__cause__` is its error."""
 
 
 class BrokenOff(Exception):

@@ -9,7 +9,7 @@ also while the sender waits for a window that nobody opens any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 import trio
@@ -21,6 +21,7 @@ from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
 from haclient.net.proxy_tunnel import fields_through
+from haclient.types import Instant
 
 __all__ = ["Sending"]
 
@@ -63,7 +64,7 @@ class Sending:
         request: Request,
         prefix: str,
         on_sent: Callable[[], None],
-        on_interim: Callable[[Head], None],
+        on_interim: Callable[[Head], Awaitable[None]],
     ) -> None:
         self._connection = connection
         self._request = request
@@ -87,7 +88,7 @@ class Sending:
             connection.origin.authority,
             request.content.length,
         )
-        connection.http.begin(self.head)
+        connection.http.begin(self.head, is_upgrade=request.is_upgrade)
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Hands the request to the kernel, or starts to.
@@ -138,19 +139,26 @@ class Sending:
 
     async def _wait_for_continue(self) -> None:
         """Sends the head and waits a while for the word to go on, or for a final answer."""
+        await self._connection.send(self.head.data)
+        until = trio.current_time() + EXPECT_WAIT
+        while (head := await self._head_until(until)) is not None:
+            if head.status >= 200:
+                self.early_head = head
+                return
+            # Not within the time-out: whoever passes it on must not be stopped half-way.
+            await self._on_interim(head)
+            if head.status == 100:
+                return
+
+    async def _head_until(self, until: Instant) -> Head | None:
         connection = self._connection
-        await connection.send(self.head.data)
-        with trio.move_on_after(EXPECT_WAIT):
+        with trio.move_on_at(until):
             try:
-                while (head := await connection.http.read_head()).status < 200:
-                    self._on_interim(head)
-                    if head.status == 100:
-                        return
+                return await connection.http.read_head()
             except InterruptedReceive:
                 # There is news of the connection: whoever reads next is to have it.
                 connection.transport.interrupt()
-                return
-            self.early_head = head
+        return None
 
     async def _upload(self, scope: trio.CancelScope, rest: bytes) -> None:
         connection = self._connection

@@ -65,13 +65,17 @@ _BYTEARRAY = re.compile(r"bytearray\((.*)\)", re.DOTALL)
 
 
 @functools.lru_cache(maxsize=64)
-def _stand_in(method: str, is_close: bool) -> h11.Request:
+def _stand_in(method: str, is_close: bool, is_upgrade: bool) -> h11.Request:
     """What h11 is told of a request: what the reading of its answer depends on, and no more.
 
     The head itself is written by core.framing. The method decides whether the answer has content,
-    "close" whether the connection may go on.
+    "close" whether the connection may go on, "upgrade" whether 101 is an answer.
     """
-    fields = [("Host", "stand-in"), *([("Connection", "close")] if is_close else [])]
+    fields = [("Host", "stand-in")]
+    if is_close:
+        fields.append(("Connection", "close"))
+    if is_upgrade:
+        fields += [("Connection", "upgrade"), ("Upgrade", "stand-in")]
     return h11.Request(method=method, target="/", headers=fields)
 
 
@@ -99,12 +103,15 @@ class Http1:
         self._is_request_whole = False
         self.trailers: Fields = ()
 
-    def begin(self, head: RequestHead) -> None:
-        """The request goes out with `head`; what follows is framed as it announced."""
+    def begin(self, head: RequestHead, *, is_upgrade: bool = False) -> None:
+        """The request goes out with `head`; what follows is framed as it announced.
+
+        With `is_upgrade` 101 is a final answer: what follows it is no HTTP, see `leftover`.
+        """
         self._framing = head.framing
         self._left = head.length
         self._is_request_whole = False
-        self._h11.send(_stand_in(head.method, head.is_close))
+        self._h11.send(_stand_in(head.method, head.is_close, is_upgrade))
         self._h11.send(END)
 
     def content_bytes(self, data: bytes) -> bytes:
@@ -136,7 +143,7 @@ class Http1:
         return b""
 
     async def read_head(self) -> Head:
-        """Returns the next head, interim ones (1xx) included.
+        """Returns the next head, interim ones (1xx) included, and 101 where it was asked for.
 
         May be called again after InterruptedReceive: nothing is lost.
 
@@ -152,8 +159,8 @@ class Http1:
             self._interim_seen += 1
             if self._interim_seen > MAX_INTERIM_HEADS:
                 raise Endless(f"more than {MAX_INTERIM_HEADS} interim responses")
-            if event.status_code == 101:
-                raise Garbled("101 Switching Protocols, which was not asked for")
+            if event.status_code == 101 and not self._is_request_whole:
+                raise Garbled("101 Switching Protocols before the request was whole")
             return _head(event)
         raise Garbled(f"a response head was due, not {type(event).__name__}")
 
@@ -196,6 +203,10 @@ class Http1:
     def _is_no_http(self) -> bool:
         """Whether what came in place of a head begins as none does ("SSH-2.0-...")."""
         return not b"HTTP/".startswith(bytes(self._h11.trailing_data[0][:5]))
+
+    def leftover(self) -> bytes:
+        """What was read past the head of a 101 answer: the first bytes of the other protocol."""
+        return bytes(self._h11.trailing_data[0])
 
     @property
     def is_content_complete(self) -> bool:
