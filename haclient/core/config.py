@@ -7,11 +7,17 @@ Times are seconds, sizes bytes.
 
 from __future__ import annotations
 
+import ipaddress
+import re
+
 import msgspec
 
+from haclient.core.names import ip_literal
 from haclient.core.spec import Target
 
 __all__ = [
+    "LOG_FORMATS",
+    "LOG_LEVELS",
     "AdminSettings",
     "Bind",
     "Config",
@@ -22,7 +28,20 @@ __all__ = [
     "Route",
     "TcpBind",
     "UnixBind",
+    "parse_bind",
 ]
+
+LOG_FORMATS = ("text", "json")
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+MAX_UNIX_PATH = 107
+"""Bytes: sun_path has 108 with the zero at its end (unix(7))."""
+
+_ADDRESS_AND_PORT = re.compile(r"(?:([0-9.]+)|\[([^\]]+)\]):([0-9]{1,5})")
+
+_INHERITED_NAME = re.compile(r"[!-9;-~]{1,255}")
+"""systemd.socket(5), FileDescriptorName=: ASCII without control characters and ":"."""
 
 
 class TcpBind(msgspec.Struct, frozen=True):
@@ -35,6 +54,26 @@ class TcpBind(msgspec.Struct, frozen=True):
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"{host}:{self.port}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody but this machine can reach it."""
+        address = ipaddress.ip_address(self.address)
+        # Of ::ffff:127.0.0.1, Python 3.11 says that it is no loopback address.
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for every address of its family."""
+        return ipaddress.ip_address(self.address).is_unspecified
+
+    def collides_with(self, other: Bind) -> bool:
+        """Whether one of the two finds its address in use."""
+        if not isinstance(other, TcpBind) or self.port != other.port or not self.port:
+            return False
+        if (":" in self.address) != (":" in other.address):
+            return False
+        return self.address == other.address or self.is_wildcard or other.is_wildcard
+
 
 class UnixBind(msgspec.Struct, frozen=True):
     """The absolute path of a Unix socket."""
@@ -43,6 +82,15 @@ class UnixBind(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"unix:{self.path}"
+
+    @property
+    def is_local(self) -> bool:
+        """It is, and its permissions say who of this machine may reach it."""
+        return True
+
+    def collides_with(self, other: Bind) -> bool:
+        """Whether one of the two finds its address in use."""
+        return self == other
 
 
 class InheritedBind(msgspec.Struct, frozen=True):
@@ -53,8 +101,50 @@ class InheritedBind(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"systemd:{self.name}"
 
+    @property
+    def is_local(self) -> bool:
+        """Where it is bound stands in a unit of systemd's, which was written to that end."""
+        return True
+
+    def collides_with(self, other: Bind) -> bool:
+        """Whether both want the one socket."""
+        return self == other
+
 
 Bind = TcpBind | UnixBind | InheritedBind
+
+
+def parse_bind(text: str) -> Bind:
+    """Reads "127.0.0.1:8080", "[::1]:8080", "unix:/run/x.sock" or "systemd:NAME".
+
+    Raises:
+        ValueError: it is none of these; the message says what would do.
+    """
+    kind, colon, rest = text.partition(":")
+    if kind == "unix" and colon:
+        return UnixBind(_unix_path(rest))
+    if kind == "systemd" and colon:
+        if not _INHERITED_NAME.fullmatch(rest):
+            raise ValueError('behind "systemd:" goes the FileDescriptorName of a socket unit')
+        return InheritedBind(rest)
+    found = _ADDRESS_AND_PORT.fullmatch(text)
+    address = ip_literal(found[1] or found[2]) if found is not None else None
+    if found is None or address is None or int(found[3]) > 65535:
+        raise ValueError(
+            'write an address and a port, as "127.0.0.1:8080" or "[::1]:8080", '
+            '"unix:/run/haclient/x.sock" or "systemd:NAME"'
+        )
+    return TcpBind(address, int(found[3]))
+
+
+def _unix_path(path: str) -> str:
+    if not path.startswith("/") or path.endswith("/") or "\0" in path:
+        raise ValueError('behind "unix:" goes the absolute path of a socket')
+    if (length := len(path.encode("utf-8", "surrogateescape"))) > MAX_UNIX_PATH:
+        raise ValueError(
+            f"the path of a socket has {MAX_UNIX_PATH} bytes at the most, and this one {length}"
+        )
+    return path
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -63,6 +153,12 @@ class Route(msgspec.Struct, frozen=True):
     target: str
     host: str = ""
     path: str = "/"
+
+    def hides(self, later: Route) -> bool:
+        """Whether nothing is left for `later`, where the first that matches decides."""
+        if self.host not in {"", later.host}:
+            return False
+        return later.path == self.path or later.path.startswith(self.path.rstrip("/") + "/")
 
 
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +207,15 @@ class ResolverSettings(msgspec.Struct, frozen=True, kw_only=True):
     stale_for: float = 3600.0
     state_file: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses what cannot be.
+
+        Raises:
+            ValueError: no TTL lies between the two.
+        """
+        if self.min_ttl > self.max_ttl:
+            raise ValueError(f"min_ttl is {self.min_ttl:g} s, above max_ttl, {self.max_ttl:g} s")
+
 
 class AdminSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the daemon is asked how it is, and told what to do."""
@@ -122,8 +227,8 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the daemon tells what happens.
 
     Attributes:
-        format: "text" or "json".
-        level: "debug", "info", "warning" or "error".
+        format: one of LOG_FORMATS.
+        level: one of LOG_LEVELS.
         access: whether each request has its line.
     """
 

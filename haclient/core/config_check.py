@@ -1,0 +1,167 @@
+"""What is wrong with a configuration whose every value is right by itself.
+
+A file can be read key by key and still be no daemon: two doors on one address, a route that nothing
+ever gets to, a door that is open to the whole network and meant for this machine. The naive answer
+is to find out at the start, one by one, from the system's own words, or in production. Here the
+values are looked at together, and each fault says which key it is about, as a path into the file, and
+what would do.
+
+Left out: whether a port is in use by another process, whether a name has an address. That is true
+only for the moment at which it was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import msgspec
+
+from haclient.core.config import Bind, InheritedBind, Route, TcpBind
+from haclient.core.keepalive import Plan, Refusal
+from haclient.core.spec import Target
+
+__all__ = ["Door", "Fault", "KeyPath", "door_faults", "largest_round_trip", "unused", "window_plan"]
+
+KeyPath = tuple[str | int, ...]
+"""A key of the file: ("listener", "orders", "routes", 0, "target")."""
+
+LONGEST_ROUND_TRIP = 2.0
+"""Seconds. Nobody keeps a sidecar that far from its servers (a satellite's hop is 0.6 s)."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """What is wrong, and what would do; `nearest` is what was probably meant."""
+
+    path: KeyPath
+    problem: str
+    wanted: str
+    nearest: Sequence[str] = ()
+    """The names among which a misspelt one has to be."""
+
+
+class Door(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to be wrong with a listener, as far as it could be read.
+
+    Attributes:
+        bind: None if it could not be read.
+        target: empty if it could not be read, None if there is none.
+        routes: with None for each that could not be read.
+    """
+
+    name: str
+    bind: Bind | None
+    target: str | None = None
+    routes: tuple[Route | None, ...] = ()
+    public: bool = False
+
+
+def door_faults(
+    listeners: Sequence[Door], admin: Bind | None, targets: Collection[str]
+) -> Iterator[Fault]:
+    """Everything that is wrong with the doors.
+
+    Args:
+        listeners: all of them, in the order of the file.
+        admin: where the admin endpoint is.
+        targets: the names of all targets, also of those that could not be read.
+    """
+    for listener in listeners:
+        yield from _goes_nowhere(listener, targets)
+        yield from _hidden_routes(listener)
+        yield from _open_to_all(listener)
+    yield from _collisions(listeners, admin)
+    if admin is not None and (not admin.is_local or isinstance(admin, InheritedBind)):
+        yield Fault(
+            ("admin", "bind"),
+            "whoever reaches it can stop the daemon, and nobody is asked who he is",
+            'bind it to a Unix socket, as "unix:/run/haclient/admin.sock", or to 127.0.0.1 or ::1',
+        )
+
+
+def _goes_nowhere(listener: Door, targets: Collection[str]) -> Iterator[Fault]:
+    here: KeyPath = ("listener", listener.name)
+    if listener.target is None and not listener.routes:
+        yield Fault(here, "it leads nowhere", 'write target = "NAME", or routes')
+    named: list[tuple[KeyPath, str]] = [
+        ((*here, "routes", number, "target"), route.target)
+        for number, route in enumerate(listener.routes)
+        if route is not None
+    ]
+    if listener.target:
+        named.insert(0, ((*here, "target"), listener.target))
+    for path, name in named:
+        if name not in targets:
+            some = ", ".join(sorted(targets)[:8]) or "none"
+            yield Fault(path, f"no [target.{name}] is defined", f"there is {some}", tuple(targets))
+
+
+def _hidden_routes(listener: Door) -> Iterator[Fault]:
+    for number, later in enumerate(listener.routes):
+        before = [route for route in listener.routes[:number] if route is not None]
+        earlier = next((e for e in before if later is not None and e.hides(later)), None)
+        if earlier is not None:
+            yield Fault(
+                ("listener", listener.name, "routes", number),
+                "no request gets here: the first route that matches decides, and that is "
+                f"{{ host = {_quoted(earlier.host)}, path = {_quoted(earlier.path)} }} before it",
+                "put this one first, or remove it",
+            )
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
+def _open_to_all(listener: Door) -> Iterator[Fault]:
+    bind = listener.bind
+    if isinstance(bind, TcpBind) and not bind.is_local and not listener.public:
+        yield Fault(
+            ("listener", listener.name, "bind"),
+            "others on the network can use it, and nobody is asked who he is",
+            f'write bind = "127.0.0.1:{bind.port}", or public = true if that is meant',
+        )
+
+
+def _collisions(listeners: Sequence[Door], admin: Bind | None) -> Iterator[Fault]:
+    taken: list[tuple[str, Bind]] = []
+    doors: list[tuple[KeyPath, Bind | None]] = [(("listener", d.name), d.bind) for d in listeners]
+    for path, bind in [*doors, (("admin",), admin)]:
+        if bind is None:
+            continue
+        first = next((name for name, other in taken if bind.collides_with(other)), None)
+        if first is not None:
+            yield Fault((*path, "bind"), f"[{first}] is bound there already", "give it another one")
+        taken.append((".".join(map(str, path)), bind))
+
+
+def unused(listeners: Sequence[Door], targets: Collection[str]) -> list[str]:
+    """The targets that no door leads to."""
+    used = {listener.target for listener in listeners}
+    used |= {route.target for listener in listeners for route in listener.routes if route}
+    return [name for name in targets if name not in used]
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+def window_plan(target: Target) -> Plan | Refusal:
+    """How the target's window is kept, with a server beside us and a kernel that answers everything.
+
+    A kernel without TCP_RTO_MAX_MS refuses fewer windows, never more: a file that is good on one
+    machine must be good on the next.
+    """
+    return Plan.for_window(target.window, target.connect_timeout)
+
+
+def largest_round_trip(target: Target) -> float:
+    """Up to which round trip, in whole milliseconds, the target's window is kept; 0 for none.
+
+    The variation is reckoned as half of it, as of a connection whose first round trip was measured
+    just now (RFC 6298, section 2.2).
+    """
+    low, high = 0, round(LONGEST_ROUND_TRIP * 1000)
+    while low < high:
+        middle = (low + high + 1) // 2
+        plan = Plan.for_window(target.window, target.connect_timeout, middle / 1000, middle / 2000)
+        low, high = (middle, high) if isinstance(plan, Plan) else (low, middle - 1)
+    return low / 1000

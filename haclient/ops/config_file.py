@@ -1,0 +1,246 @@
+"""The configuration file, as the daemon's Config.
+
+    config = load("/etc/haclient/haclient.toml")
+
+Three steps, each with all its errors at once: the bytes are TOML; each value is what its key may be
+(haclient.ops.config_read, with the tables of config_keys); the values go together
+(haclient.core.config_check, and the files of TLS). A file with an error gives no Config at all, so that
+a reload can keep the old one.
+
+Not looked at: whether a name can be resolved, or a server answers. The daemon is for the day when they
+do not.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from haclient.core.config import (
+    AdminSettings,
+    Config,
+    ListenerSettings,
+    LogSettings,
+    ResolverSettings,
+)
+from haclient.core.config_check import Door, door_faults, unused, window_plan
+from haclient.core.keepalive import Refusal
+from haclient.core.spec import Target
+from haclient.ops.command_line import CommandError
+from haclient.ops.config_error import ConfigError, nearest
+from haclient.ops.config_keys import ADMIN, DAEMON, LISTENER, LOG, RESOLVER, TARGET, Key
+from haclient.ops.config_read import MISSING, Missing, Source
+from haclient.ops.exit_codes import ExitCode
+
+__all__ = ["Checked", "check_bytes", "load", "load_bytes", "parse", "read_bytes"]
+
+Made = TypeVar("Made")
+
+MAX_BYTES = 4 << 20
+"""Of a file; a thousand targets take 300 KiB."""
+
+TABLES = ("defaults", "target", "listener", "resolver", "admin", "log", "daemon")
+
+_AT = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)$")
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""Names go into log lines, URLs of the admin endpoint and labels of metrics."""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """All that a file says, and all that is wrong with it.
+
+    Attributes:
+        config: None if there is any error.
+        targets: those that could be read.
+    """
+
+    config: Config | None
+    targets: dict[str, Target]
+    errors: tuple[ConfigError, ...]
+    warnings: tuple[ConfigError, ...]
+
+
+def load(path: str) -> Config:
+    """Reads the file at `path`.
+
+    Raises:
+        CommandError: exit code 78; every error, one a line.
+    """
+    return load_bytes(path, read_bytes(path))
+
+
+def load_bytes(path: str, data: bytes) -> Config:
+    """Reads what a file holds; `path` is for messages, and where relative paths start from.
+
+    Raises:
+        CommandError: exit code 78; every error, one a line.
+    """
+    checked = check_bytes(path, data)
+    if checked.config is None:
+        raise CommandError("\n".join(map(str, checked.errors)), ExitCode.CONFIGURATION)
+    return checked.config
+
+
+def check_bytes(path: str, data: bytes) -> Checked:
+    """Reads what a file holds, and says all that is wrong with it."""
+    source = parse(path, data)
+    if isinstance(source, ConfigError):
+        return Checked(None, {}, (source,), ())
+    return _check(source)
+
+
+# --- bytes ----------------------------------------------------------------------------------------
+
+
+def read_bytes(path: str) -> bytes:
+    """What the file at `path` holds.
+
+    Raises:
+        CommandError: exit code 78; it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        raise CommandError(
+            f"{path} cannot be read: {why}; name the file with -c FILE", ExitCode.CONFIGURATION
+        ) from None
+    if len(data) > MAX_BYTES:
+        raise CommandError(
+            f"{path} has more than {MAX_BYTES >> 20} MiB, and is no configuration; "
+            "name the file with -c FILE",
+            ExitCode.CONFIGURATION,
+        )
+    return data
+
+
+def parse(path: str, data: bytes) -> Source | ConfigError:
+    """The tables of a TOML file."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        found = f"the byte 0x{data[exc.start]:02x}"
+        return _no_toml(path, line, f"{found} is no UTF-8; save it as UTF-8")
+    try:
+        return Source(path, text, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as exc:
+        what, line = str(exc), text.count("\n") + 1
+        if (at := _AT.search(what)) is not None:
+            what, line = what[: at.start()], int(at[1] or line)
+        return _no_toml(path, line, f"{what[:1].lower()}{what[1:]}; mend it there")
+    except (ValueError, RecursionError) as exc:
+        # A number of thousands of digits, brackets within brackets within brackets.
+        return _no_toml(path, 0, f"{exc}; nothing in a configuration is that large or that deep")
+
+
+def _no_toml(path: str, line: int, what: str) -> ConfigError:
+    return ConfigError(path, line, "", "", "", f"this is not TOML: {what}")
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _check(source: Source) -> Checked:
+    for name in source.tables:
+        if name not in TABLES:
+            source.error((name,), "unknown table", nearest(name, TABLES))
+    targets = _targets(source)
+    doors, listeners = _listeners(source)
+    admin = _single(source, "admin", ADMIN, AdminSettings) if "admin" in source.tables else None
+    rest = {
+        "resolver": _single(source, "resolver", RESOLVER, ResolverSettings),
+        "log": _single(source, "log", LOG, LogSettings),
+        **source.values(("daemon",), DAEMON),
+    }
+    names = source.names(("target",))
+    for fault in door_faults(doors, admin.bind if admin is not None else None, names):
+        source.fault(fault)
+    for name in unused(doors, names):
+        source.warn(("target", name), "no listener leads to it; name it in one, or remove it")
+    config = None
+    if not source.errors:
+        config = Config(targets=targets, listeners=listeners, admin=admin, **rest)
+    errors = sorted(source.errors, key=lambda error: error.line)
+    return Checked(config, targets, tuple(errors), tuple(source.warnings))
+
+
+def _single(
+    source: Source, name: str, keys: Mapping[str, Key], build: Callable[..., Made]
+) -> Made | None:
+    """A table that is there once; None if it could not be read."""
+    made = source.build((name,), build, source.values((name,), keys))
+    return None if isinstance(made, Missing) else made
+
+
+def _targets(source: Source) -> dict[str, Target]:
+    defaults = source.values(("defaults",), TARGET, may_lack=True)
+    targets: dict[str, Target] = {}
+    for name in source.table(("target",)):
+        path = ("target", name)
+        _check_name(source, path)
+        values = defaults | source.values(path, TARGET, may_lack=True)
+        if "urls" not in values:
+            values |= source.lacking(path, TARGET, ())
+        target = source.build(path, Target, values)
+        if not isinstance(target, Missing):
+            _check_window(source, name, target)
+            targets[name] = target
+    return targets
+
+
+def _check_name(source: Source, path: tuple[str, ...]) -> None:
+    if not _NAME.fullmatch(path[-1]):
+        source.error(path, 'a name has up to 64 letters, digits, ".", "_" and "-"; rename it')
+
+
+def _check_window(source: Source, name: str, target: Target) -> None:
+    plan = window_plan(target)
+    if isinstance(plan, Refusal):
+        source.error(
+            _where_set(source, name, ("failover_window", "connect_timeout")), plan.explain()[0]
+        )
+
+
+def _where_set(source: Source, name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Where the first of `keys` that is set for the target stands."""
+    for key in keys:
+        for table in (("target", name), ("defaults",)):
+            if key in source.names(table):
+                return (*table, key)
+    return ("target", name)
+
+
+def _listeners(source: Source) -> tuple[list[Door], tuple[ListenerSettings, ...]]:
+    """What is known of each, and those that could be read."""
+    doors: list[Door] = []
+    listeners: list[ListenerSettings] = []
+    for name in source.table(("listener",)):
+        path = ("listener", name)
+        _check_name(source, path)
+        values = source.values(path, LISTENER)
+        doors.append(_door(name, values))
+        listener = source.build(path, ListenerSettings, {"name": name, **values})
+        if not isinstance(listener, Missing):
+            listeners.append(listener)
+    return doors, tuple(listeners)
+
+
+def _door(name: str, values: Mapping[str, Any]) -> Door:
+    """With holes where something could not be read."""
+    bind, target, routes = (values.get(key) for key in ("bind", "target", "routes"))
+    return Door(
+        name=name,
+        bind=None if bind is MISSING else bind,
+        target="" if target is MISSING else target,
+        routes=(None,)
+        if routes is MISSING
+        else tuple(None if route is MISSING else route for route in routes or ()),
+        public=values.get("public", False) is not False,
+    )
