@@ -207,7 +207,7 @@ class Client:
         live, request = self._prepare(method, url, headers, content, target, is_whole=True)
         try:
             answer = await exchange(live, request, self._observe, timeout)
-            response = Response(answer, self._observe)
+            response = Response(answer)
             await response.take_whole()
         finally:
             if request.content.small is None:
@@ -233,7 +233,7 @@ class Client:
         live, request = self._prepare(method, url, headers, content, target, is_whole=False)
         try:
             answer = await exchange(live, request, self._observe, timeout)
-            response = Response(answer, self._observe)
+            response = Response(answer)
             try:
                 yield response
             finally:

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Self
 
-import trio
-
-from haclient import events
-from haclient.engine.attempt import Attempt
 from haclient.engine.exchange import Answer
-from haclient.engine.failure import error_for
-from haclient.engine.outcome import BrokenOff
 from haclient.types import AttemptRecord, Fields, Verdict
 
 __all__ = ["Headers", "Response"]
@@ -53,16 +47,12 @@ class Response:
         attempts: what was tried, when, and why each try ended; whole once the content is.
     """
 
-    def __init__(self, answer: Answer, observe: events.Observer | None) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._attempt: Attempt = answer.attempt
-        self._observe = observe
         self._content: bytes | None = None
-        self._error: Exception | None = None
-        self._is_over = False
         self._is_begun = False
-        head = self._attempt.head
-        assert head is not None
+        self._is_broken = False
+        head = answer.head
         self.status = head.status
         self.reason = head.reason.decode("latin-1")
         self.http_version = head.http_version.decode("latin-1")
@@ -70,7 +60,7 @@ class Response:
         self.headers = Headers(head.fields)
 
     def __repr__(self) -> str:
-        return f"<Response {self.status} from {self._attempt.connection and self._attempt.connection.endpoint}>"
+        return f"<Response {self.status} from {self._answer.connection.endpoint}>"
 
     @property
     def attempts(self) -> tuple[AttemptRecord, ...]:
@@ -80,7 +70,7 @@ class Response:
     @property
     def trailers(self) -> Fields:
         """Trailer fields of chunked content, once it was read to its end."""
-        return self._attempt.trailers
+        return self._answer.trailers
 
     async def read(self) -> bytes:
         """Returns the whole content.
@@ -91,7 +81,7 @@ class Response:
             RuntimeError: part of it was handed over by iteration, or the response was closed.
         """
         if self._content is None:
-            if self._is_begun and self._error is None:
+            if self._is_begun and not self._is_broken:
                 raise RuntimeError("part of the content was handed over already")
             self._content = b"".join([chunk async for chunk in self])
         return self._content
@@ -115,48 +105,24 @@ class Response:
             As `read`.
         """
         self._is_begun = True
-        if self._error is not None:
-            raise self._error
-        if self._is_over:
-            return b""
         try:
-            chunk = await self._attempt.read_chunk()
-        except BrokenOff as broken:
-            self._is_over = True
-            own = broken.outcome.error
-            self._error = error_for(
-                self.attempts, "part of it was handed over already", None, own, self._attempt.record
-            )
-            self._tell_end(self._error)
-            raise self._error from (broken.__cause__ if own is None else own.__cause__)
+            chunk = await self._answer.read_chunk()
         except BaseException:
+            self._is_broken = True
             self.close()
             raise
         if not chunk:
-            await self._finish()
+            await self._answer.finish()
         return chunk
-
-    async def _finish(self) -> None:
-        self._is_over = True
-        await self._attempt.finish()
-        self._tell_end(None)
 
     async def take_whole(self) -> None:
         """The content was read within the exchange (for the client; not for its users)."""
-        self._content = self._attempt.content
-        await self._finish()
+        self._content = self._answer.content
+        await self._answer.finish()
 
     def close(self) -> None:
         """Gives the rest up; the connection is closed unless the content was read to its end."""
-        if not self._is_over:
-            self._is_over = True
-            self._error = RuntimeError("the response was closed before its content was read")
-            self._attempt.abandon(Verdict.ANSWERED, "content not read to its end")
-            self._tell_end(None)
-
-    def _tell_end(self, error: Exception | None) -> None:
-        if self._observe is not None:
-            self._observe(events.ExchangeEnded(trio.current_time(), self.attempts, error))
+        self._answer.abandon(Verdict.ANSWERED, "content not read to its end")
 
 
 class _Chunks:

@@ -1,64 +1,25 @@
-"""One request, answered once: the only place that says again or stop.
+"""One request, answered once: the way in for whoever has one to make.
 
-`core.retry` decides; this starts attempts and ends them. The common exchange is one attempt in the
-caller's own task. Only when that attempt is suspect and a second one may run beside it is a
-nursery opened: each attempt then has a task, outcomes come through one channel, the first answer
-wins and what else is outstanding is closed with the nursery.
-
-Every way out of here ends every attempt that was started: the one that answered belongs to the
-Answer that is returned, all others are finished or abandoned (their connections closed). The
+Every way out of `exchange` ends every attempt that was started: the one that answered belongs to
+the Answer that is returned, all others are finished or abandoned (their connections closed). The
 request's content is the caller's: an answer may come, and be read, while it is still being sent.
 """
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
-from typing import assert_never
-
-import msgspec
 import trio
 
 from haclient import events
-from haclient.core.retry import Again, Decision, GiveUp, Relay, Retry, Wait
 from haclient.engine.attempt import Attempt
+from haclient.engine.course import Course
 from haclient.engine.failure import error_for
 from haclient.engine.live import LiveTarget
-from haclient.engine.outcome import (
-    Answered,
-    ClearedUp,
-    Failed,
-    Outcome,
-    Request,
-    Suspicion,
-)
-from haclient.errors import DeadlineError
+from haclient.engine.outcome import BrokenOff, Request
 from haclient.net.connection import Connection
-from haclient.types import AttemptRecord, Endpoint, Verdict
+from haclient.net.http1 import Head
+from haclient.types import AttemptRecord, Fields, Verdict
 
 __all__ = ["Answer", "exchange"]
-
-
-class Answer(msgspec.Struct, eq=False):
-    """The attempt whose answer the caller gets, and all that were made."""
-
-    attempt: Attempt
-    course: list[Attempt]
-
-    @property
-    def attempts(self) -> tuple[AttemptRecord, ...]:
-        """The record of each attempt that is over, in the order of their numbers."""
-        return records_of(self.course)
-
-    @property
-    def connection(self) -> Connection:
-        """What the answer comes on; after 101, the caller's to speak another protocol on."""
-        assert self.attempt.connection is not None
-        return self.attempt.connection
-
-    def leftover(self) -> bytes:
-        """After 101: what came behind the head already."""
-        return self.connection.http.leftover()
 
 
 async def exchange(
@@ -67,7 +28,7 @@ async def exchange(
     observe: events.Observer | None = None,
     timeout: float | None = None,
 ) -> Answer:
-    """Returns the answer's attempt, its head read (and its content, if wanted whole).
+    """Returns the answer, its head read (and its content, if wanted whole).
 
     Args:
         target: whom to ask.
@@ -82,212 +43,106 @@ async def exchange(
     course = Course(target, request, observe)
     try:
         if timeout is None:
-            return await course.run()
+            return Answer(course, await course.run())
         with trio.move_on_after(timeout):
-            return await course.run()
+            return Answer(course, await course.run())
         raise course.deadline_error(timeout)
     except Exception as exc:
-        if observe is not None:
-            observe(events.ExchangeEnded(trio.current_time(), course.records(), exc))
+        course.tell_end(exc)
         raise
     finally:
         course.close()
 
 
-class Course:
-    """The attempts of one exchange, from the first to the answer."""
+class Answer:
+    """What the caller gets: a head, and content as it arrives.
 
-    __slots__ = (
-        "_answered",
-        "_attempts",
-        "_last_failed",
-        "_may_return",
-        "_observe",
-        "_request",
-        "_retry",
-        "_target",
-        "_tried",
-        "_winner",
-    )
+    Whoever has one calls `finish`, after the content's end, or `abandon`; the second of several such
+    calls does nothing.
 
-    def __init__(
-        self, target: LiveTarget, request: Request, observe: events.Observer | None
-    ) -> None:
-        spec = target.spec
-        self._target = target
-        self._request = request
-        self._observe = observe
-        self._attempts: list[Attempt] = []
-        self._answered: set[int] = set()
-        self._tried: set[Endpoint] = set()
-        self._winner: Attempt | None = None
-        self._last_failed: Failed | None = None
-        self._may_return = True
-        self._retry = Retry(
-            request.facts,
-            window=spec.window,
-            max_attempts=spec.max_attempts,
-            failover_statuses=spec.failover_statuses,
-            budget=target.budget,
-        )
+    Attributes:
+        attempt: the one that the content comes from.
+        head: of the final response; of 101 where that was asked for.
+    """
 
-    async def run(self) -> Answer:
-        """The common way: one attempt at a time, in this task."""
-        attempt = self._begin("")
-        while True:
-            outcome = await attempt.advance()
-            decision = self._decide(attempt, outcome)
-            match decision:
-                case Relay(number):
-                    return self._relay(number)
-                case Again(reason) if isinstance(outcome, Suspicion):
-                    return await self._run_beside(attempt, reason)
-                case Again(reason):
-                    attempt = self._begin(reason)
-                case Wait():
-                    pass
-                case GiveUp(reason):
-                    raise self._error(reason)
-                case _:
-                    assert_never(decision)
+    __slots__ = ("_course", "_error", "_is_over", "_is_whole", "attempt", "head")
 
-    async def _run_beside(self, suspect: Attempt, reason: str) -> Answer:
-        """The rare way: the suspect goes on while others try."""
-        send, receive = trio.open_memory_channel[tuple[Attempt, Outcome]](math.inf)
-        # An interim answer is handed over whole, also by the attempt that loses.
-        turn = self._request.turn = trio.Lock()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_drive, suspect, send)
-            nursery.start_soon(_drive, self._begin(reason), send)
-            decision: Decision = Wait(self._retry.window_ends_at)
-            while True:
-                match decision:
-                    case Relay() | GiveUp():
-                        break
-                    case Again(reason):
-                        nursery.start_soon(_drive, self._begin(reason), send)
-                        decision = Wait(self._retry.window_ends_at)
-                    case Wait(until):
-                        decision = await self._next_decision(receive, until)
-                    case _:
-                        assert_never(decision)
-            async with turn:
-                nursery.cancel_scope.cancel()
-        # Only now, with every task gone: one that had just got its connection would send on it,
-        # and a cancellation of the caller may still come while the tasks end.
-        if isinstance(decision, Relay):
-            return self._relay(decision.attempt)
-        raise self._error(decision.reason)
+    def __init__(self, course: Course, attempt: Attempt) -> None:
+        assert attempt.head is not None
+        self.attempt = attempt
+        self.head: Head = attempt.head
+        self._course = course
+        self._error: Exception | None = None
+        self._is_whole = False
+        self._is_over = False
 
-    async def _next_decision(
-        self, receive: trio.MemoryReceiveChannel[tuple[Attempt, Outcome]], until: float
-    ) -> Decision:
-        # The window may be over already: what has come in until now is heard first all the same.
-        with suppress(trio.WouldBlock):
-            return self._decide(*receive.receive_nowait())
-        with trio.move_on_at(until):
-            return self._decide(*await receive.receive())
-        return self._retry.window_ended()
+    def __repr__(self) -> str:
+        return f"<Answer {self.head.status} from {self.attempt!r}>"
 
-    def _decide(self, attempt: Attempt, outcome: Outcome) -> Decision:
-        """Puts what happened to the machine."""
-        now = trio.current_time()
-        retry, content, number = self._retry, self._request.content, attempt.number
-        # A server that answered, or is alive and silent, is not helped by the same request again.
-        self._may_return = not isinstance(outcome, Answered)
-        match outcome:
-            case Answered(head):
-                self._answered.add(number)
-                may_ask_on = retry.calls_for_another(head.status)
-                return retry.answered(
-                    number,
-                    head.status,
-                    now,
-                    is_replayable=may_ask_on and content.is_replayable,
-                    is_elsewhere=may_ask_on and self._target.has_untried(self._tried),
-                )
-            case Suspicion(evidence):
-                return retry.suspected(
-                    number,
-                    evidence,
-                    now,
-                    is_replayable=content.is_shareable,
-                    is_elsewhere=self._target.has_untried(self._tried),
-                )
-            case ClearedUp():
-                return retry.cleared(number)
-            case Failed(failure, error):
-                self._last_failed = outcome
-                self._may_return = failure.verdict not in (Verdict.SLOW, Verdict.GARBLED)
-                if error is not None:
-                    return GiveUp(str(error))
-                return retry.failed(number, failure, now)
-            case _:
-                assert_never(outcome)
+    @property
+    def attempts(self) -> tuple[AttemptRecord, ...]:
+        """The record of each attempt that is over, in the order of their numbers."""
+        return self._course.records()
 
-    def _begin(self, reason: str) -> Attempt:
-        attempt = Attempt(
-            self._retry.started(),
-            self._target,
-            self._request,
-            self._tried,
-            self._observe,
-            may_return=self._may_return,
-        )
-        self._attempts.append(attempt)
-        if self._observe is not None:
-            origins = tuple(url.origin for url in self._target.first_tier)
-            self._observe(
-                events.AttemptStarted(attempt.started_at, attempt.number, origins, reason)
-            )
-        return attempt
+    @property
+    def content(self) -> bytes:
+        """The whole content, where it was wanted whole."""
+        return self.attempt.content
 
-    def _relay(self, number: int) -> Answer:
-        """The others are closed first, so that their records are whole."""
-        self._winner = winner = self._attempts[number - 1]
-        self.close()
-        return Answer(winner, self._attempts)
+    @property
+    def trailers(self) -> Fields:
+        """Trailer fields of chunked content, once it was read to its end."""
+        return self.attempt.trailers
 
-    def _error(self, reason: str) -> Exception:
-        self.close()
-        error = self._last_failed.error if self._last_failed is not None else None
-        return error_for(self.records(), reason, self._attempts[-1].reach, error)
+    @property
+    def connection(self) -> Connection:
+        """What the answer comes on; after 101, the caller's to speak another protocol on."""
+        assert self.attempt.connection is not None
+        return self.attempt.connection
 
-    def deadline_error(self, timeout: float) -> DeadlineError:
-        """The caller's time is up; whatever is outstanding is closed."""
-        self.close()
-        records = self.records()
-        last = records[-1]
-        return DeadlineError(
-            f"no answer within the {timeout:.3g} s allowed: {last.describe()}",
-            stage=last.phase,
-            may_have_been_processed=any(record.bytes_sent > 0 for record in records),
-            attempts=records,
-        )
+    def leftover(self) -> bytes:
+        """After 101: what came behind the head already."""
+        return self.connection.http.leftover()
 
-    def records(self) -> tuple[AttemptRecord, ...]:
-        """Of every attempt that is over."""
-        return records_of(self._attempts)
+    async def read_chunk(self) -> bytes:
+        """Returns the next piece of content as it comes, empty at its end.
 
-    def close(self) -> None:
-        """Ends what is still outstanding, but for the winner."""
-        given_up = Verdict.SUPERSEDED if self._winner is not None else Verdict.CANCELLED
-        for attempt in self._attempts:
-            if attempt.number in self._answered and attempt is not self._winner:
-                attempt.abandon(Verdict.ANSWERED, "another server was asked")
-            elif attempt is not self._winner:
-                attempt.abandon(given_up)
+        Raises:
+            ResponseIncompleteError, ResponseTimeoutError, ProtocolError: it broke off.
+            RuntimeError: it was given up before its end.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._is_whole:
+            return b""
+        try:
+            data = await self.attempt.read_chunk()
+        except BrokenOff as broken:
+            error = self._broken_off(broken)
+            raise error from error.__cause__
+        self._is_whole = not data
+        return data
 
+    def _broken_off(self, broken: BrokenOff) -> Exception:
+        own = broken.outcome.error
+        reason = "part of it was handed over already"
+        self._error = error_for(self.attempts, reason, None, own, self.attempt.record)
+        self._is_over = True
+        self._course.tell_end(self._error)
+        self._error.__cause__ = broken.__cause__ if own is None else own.__cause__
+        return self._error
 
-def records_of(attempts: list[Attempt]) -> tuple[AttemptRecord, ...]:
-    """Of those that are over."""
-    return tuple(one.record for one in attempts if one.record is not None)
+    async def finish(self) -> None:
+        """The content was read: the connection goes back to the pool if it may serve again."""
+        if not self._is_over:
+            self._is_over = self._is_whole = True
+            await self.attempt.finish()
+            self._course.tell_end(None)
 
-
-async def _drive(attempt: Attempt, send: trio.MemorySendChannel[tuple[Attempt, Outcome]]) -> None:
-    """Reports every turn of an attempt until it is over."""
-    while True:
-        outcome = await attempt.advance()
-        send.send_nowait((attempt, outcome))
-        if isinstance(outcome, Answered | Failed):
-            return
+    def abandon(self, verdict: Verdict = Verdict.CANCELLED, detail: str = "") -> None:
+        """Gives the rest up: closes the connection, unless `finish` was called."""
+        if not self._is_over:
+            self._is_over = True
+            self._error = RuntimeError("the response was closed before its content was read")
+            self.attempt.abandon(verdict, detail)
+            self._course.tell_end(None)

@@ -1,0 +1,231 @@
+"""The attempts of one exchange, begun and ended as `core.retry` says.
+
+The common course is one attempt in the caller's own task. Only when that attempt is suspect and a
+second one may run beside it is a nursery opened: each attempt then has a task, outcomes come
+through one channel, the first answer wins and what else is outstanding is closed with the nursery.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from typing import assert_never
+
+import trio
+
+from haclient import events
+from haclient.core.retry import Again, Decision, GiveUp, Relay, Retry, Wait
+from haclient.engine.attempt import Attempt
+from haclient.engine.failure import error_for
+from haclient.engine.live import LiveTarget
+from haclient.engine.outcome import (
+    Answered,
+    ClearedUp,
+    Failed,
+    Outcome,
+    Request,
+    Suspicion,
+)
+from haclient.errors import DeadlineError
+from haclient.types import AttemptRecord, Endpoint, Verdict
+
+__all__ = ["Course"]
+
+
+class Course:
+    """The attempts of one exchange, from the first to the answer."""
+
+    __slots__ = (
+        "_answered",
+        "_attempts",
+        "_last_failed",
+        "_may_return",
+        "_observe",
+        "_request",
+        "_retry",
+        "_target",
+        "_tried",
+        "_winner",
+    )
+
+    def __init__(
+        self, target: LiveTarget, request: Request, observe: events.Observer | None
+    ) -> None:
+        spec = target.spec
+        self._target = target
+        self._request = request
+        self._observe = observe
+        self._attempts: list[Attempt] = []
+        self._answered: set[int] = set()
+        self._tried: set[Endpoint] = set()
+        self._winner: Attempt | None = None
+        self._last_failed: Failed | None = None
+        self._may_return = True
+        self._retry = Retry(
+            request.facts,
+            window=spec.window,
+            max_attempts=spec.max_attempts,
+            failover_statuses=spec.failover_statuses,
+            budget=target.budget,
+        )
+
+    async def run(self) -> Attempt:
+        """The common way: one attempt at a time, in this task."""
+        attempt = self._begin("")
+        while True:
+            outcome = await attempt.advance()
+            decision = self._decide(attempt, outcome)
+            match decision:
+                case Relay(number):
+                    return self._relay(number)
+                case Again(reason) if isinstance(outcome, Suspicion):
+                    return await self._run_beside(attempt, reason)
+                case Again(reason):
+                    attempt = self._begin(reason)
+                case Wait():
+                    pass
+                case GiveUp(reason):
+                    raise self._error(reason)
+                case _:
+                    assert_never(decision)
+
+    async def _run_beside(self, suspect: Attempt, reason: str) -> Attempt:
+        """The rare way: the suspect goes on while others try."""
+        send, receive = trio.open_memory_channel[tuple[Attempt, Outcome]](math.inf)
+        # An interim answer is handed over whole, also by the attempt that loses.
+        turn = self._request.turn = trio.Lock()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_drive, suspect, send)
+            nursery.start_soon(_drive, self._begin(reason), send)
+            decision: Decision = Wait(self._retry.window_ends_at)
+            while True:
+                match decision:
+                    case Relay() | GiveUp():
+                        break
+                    case Again(reason):
+                        nursery.start_soon(_drive, self._begin(reason), send)
+                        decision = Wait(self._retry.window_ends_at)
+                    case Wait(until):
+                        decision = await self._next_decision(receive, until)
+                    case _:
+                        assert_never(decision)
+            async with turn:
+                nursery.cancel_scope.cancel()
+        # Only now, with every task gone: one that had just got its connection would send on it,
+        # and a cancellation of the caller may still come while the tasks end.
+        if isinstance(decision, Relay):
+            return self._relay(decision.attempt)
+        raise self._error(decision.reason)
+
+    async def _next_decision(
+        self, receive: trio.MemoryReceiveChannel[tuple[Attempt, Outcome]], until: float
+    ) -> Decision:
+        # The window may be over already: what has come in until now is heard first all the same.
+        with suppress(trio.WouldBlock):
+            return self._decide(*receive.receive_nowait())
+        with trio.move_on_at(until):
+            return self._decide(*await receive.receive())
+        return self._retry.window_ended()
+
+    def _decide(self, attempt: Attempt, outcome: Outcome) -> Decision:
+        """Puts what happened to the machine."""
+        now = trio.current_time()
+        retry, content, number = self._retry, self._request.content, attempt.number
+        # A server that answered, or is alive and silent, is not helped by the same request again.
+        self._may_return = not isinstance(outcome, Answered)
+        match outcome:
+            case Answered(head):
+                self._answered.add(number)
+                may_ask_on = retry.calls_for_another(head.status)
+                return retry.answered(
+                    number,
+                    head.status,
+                    now,
+                    is_replayable=may_ask_on and content.is_replayable,
+                    is_elsewhere=may_ask_on and self._target.has_untried(self._tried),
+                )
+            case Suspicion(evidence):
+                return retry.suspected(
+                    number,
+                    evidence,
+                    now,
+                    is_replayable=content.is_shareable,
+                    is_elsewhere=self._target.has_untried(self._tried),
+                )
+            case ClearedUp():
+                return retry.cleared(number)
+            case Failed(failure, error):
+                self._last_failed = outcome
+                self._may_return = failure.verdict not in (Verdict.SLOW, Verdict.GARBLED)
+                if error is not None:
+                    return GiveUp(str(error))
+                return retry.failed(number, failure, now)
+            case _:
+                assert_never(outcome)
+
+    def _begin(self, reason: str) -> Attempt:
+        attempt = Attempt(
+            self._retry.started(),
+            self._target,
+            self._request,
+            self._tried,
+            self._observe,
+            may_return=self._may_return,
+        )
+        self._attempts.append(attempt)
+        if self._observe is not None:
+            origins = tuple(url.origin for url in self._target.first_tier)
+            self._observe(
+                events.AttemptStarted(attempt.started_at, attempt.number, origins, reason)
+            )
+        return attempt
+
+    def _relay(self, number: int) -> Attempt:
+        """The others are closed first, so that their records are whole."""
+        self._winner = winner = self._attempts[number - 1]
+        self.close()
+        return winner
+
+    def _error(self, reason: str) -> Exception:
+        self.close()
+        error = self._last_failed.error if self._last_failed is not None else None
+        return error_for(self.records(), reason, self._attempts[-1].reach, error)
+
+    def deadline_error(self, timeout: float) -> DeadlineError:
+        """The caller's time is up; whatever is outstanding is closed."""
+        self.close()
+        records = self.records()
+        last = records[-1]
+        return DeadlineError(
+            f"no answer within the {timeout:.3g} s allowed: {last.describe()}",
+            stage=last.phase,
+            may_have_been_processed=any(record.bytes_sent > 0 for record in records),
+            attempts=records,
+        )
+
+    def records(self) -> tuple[AttemptRecord, ...]:
+        """Of every attempt that is over, in the order of their numbers."""
+        return tuple(one.record for one in self._attempts if one.record is not None)
+
+    def tell_end(self, error: Exception | None) -> None:
+        """The caller has all that it will get."""
+        if self._observe is not None:
+            self._observe(events.ExchangeEnded(trio.current_time(), self.records(), error))
+
+    def close(self) -> None:
+        """Ends what is still outstanding, but for the winner."""
+        given_up = Verdict.SUPERSEDED if self._winner is not None else Verdict.CANCELLED
+        for attempt in self._attempts:
+            if attempt.number in self._answered and attempt is not self._winner:
+                attempt.abandon(Verdict.ANSWERED, "another server was asked")
+            elif attempt is not self._winner:
+                attempt.abandon(given_up)
+
+
+async def _drive(attempt: Attempt, send: trio.MemorySendChannel[tuple[Attempt, Outcome]]) -> None:
+    """Reports every turn of an attempt until it is over."""
+    while True:
+        outcome = await attempt.advance()
+        send.send_nowait((attempt, outcome))
+        if isinstance(outcome, Answered | Failed):
+            return
