@@ -229,6 +229,8 @@ class AttemptRecord(msgspec.Struct, frozen=True):
     first_byte_at: Instant | None = None
     local: Endpoint | None = None
     connection_attempts: tuple[ConnectionAttempt, ...] = ()
+    replay: str = ""
+    """Why the request's content could not have been sent again at its end; empty where it could."""
 
     def describe(self) -> str:
         """One line for a person: where, how far, how it ended, and why."""
@@ -237,4 +239,5 @@ class AttemptRecord(msgspec.Struct, frozen=True):
         if self.verdict is Verdict.ANSWERED:
             return f"{where}: answered with {self.status} {took}"
         why = f" ({self.evidence})" if self.evidence else f" ({self.detail})" if self.detail else ""
-        return f"{where}: {self.verdict.value} while {self.phase.value} {took}{why}"
+        lost = f"; its content cannot be sent again: {self.replay}" if self.replay else ""
+        return f"{where}: {self.verdict.value} while {self.phase.value} {took}{why}{lost}"

@@ -20,7 +20,7 @@ import msgspec
 
 from haclient.types import Fields
 
-__all__ = ["Framing", "RequestHead", "write_request_head"]
+__all__ = ["Framing", "RequestHead", "write_field_lines", "write_request_head"]
 
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """RFC 9110, section 5.6.2."""
@@ -29,6 +29,7 @@ VALUE = rb"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?"
 """RFC 9110, section 5.5: visible characters and obs-text, with blanks between, none around."""
 
 _WHOLE = re.compile(rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b:(?: %b)?\r\n)*\r\n" % (TOKEN, TOKEN, VALUE))
+_FIELD_LINES = re.compile(rb"(?:%b:(?: %b)?\r\n)*" % (TOKEN, VALUE))
 _FIELD_NAME = re.compile(TOKEN)
 _FIELD_VALUE = re.compile(VALUE)
 _METHOD = re.compile(TOKEN)
@@ -104,6 +105,19 @@ def write_request_head(
     return RequestHead(data, method, framing, length or 0, is_close, expects_continue)
 
 
+def write_field_lines(fields: Fields) -> bytes:
+    """The lines of a trailer section (RFC 9112, section 7.1.2), in order, letter case kept.
+
+    Raises:
+        ValueError: a field cannot be put on the wire; the message says which.
+    """
+    lines = [b"%b: %b\r\n" % (name, value) if value else name + b":\r\n" for name, value in fields]
+    data = b"".join(lines)
+    if _FIELD_LINES.fullmatch(data) is None or data.count(b"\n") != len(lines):
+        raise ValueError(_culprit_of(fields))
+    return data
+
+
 SPECIAL = frozenset({b"host", b"connection", b"expect", b"content-length", b"transfer-encoding"})
 
 
@@ -148,9 +162,14 @@ def _culprit(method: str, target: str, fields: Fields) -> str:
         return f"the method {method!r} is not a token (RFC 9110, section 9.1)"
     if _TARGET.fullmatch(target.encode()) is None:
         return f"the request target {target!r} has a blank or a control character"
+    return _culprit_of(fields) or "the Host field's own value is not fit for the wire"
+
+
+def _culprit_of(fields: Fields) -> str:
+    """Which field is not fit for the wire; empty where all are."""
     for name, value in fields:
         if _FIELD_NAME.fullmatch(name) is None:
             return f"the field name {name!r} is not a token (RFC 9110, section 5.1)"
         if value and _FIELD_VALUE.fullmatch(value) is None:
             return f"the value of {name.decode()} has a control character, or a blank around it"
-    return "the Host field's own value is not fit for the wire"
+    return ""

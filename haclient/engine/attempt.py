@@ -120,7 +120,7 @@ class Attempt:
         self.trailers: Fields = ()
         self._observe = observe
         self._record: AttemptRecord | None = None
-        self._end_of: tuple[Verdict, str, Evidence | None] = (Verdict.CANCELLED, "", None)
+        self._end_of: tuple[Verdict, str, Evidence | None, str] = (Verdict.CANCELLED, "", None, "")
         self._bytes_before = 0
         self._bytes_sent = 0
         self._generation = 0
@@ -417,7 +417,7 @@ class Attempt:
     ) -> None:
         """From here on there is a record; it is made when somebody asks for it."""
         self.ended_at = now
-        self._end_of = (verdict, detail, evidence)
+        self._end_of = (verdict, detail, evidence, self.request.content.lost)
         if verdict is Verdict.ANSWERED:
             self.phase = Phase.DONE
         elif self.connection is None and self.reach is not None:

@@ -23,7 +23,12 @@ __all__ = ["connected", "interim_received", "record_of", "response_started"]
 
 
 def record_of(
-    attempt: Attempt, ended_at: Instant, verdict: Verdict, detail: str, evidence: Evidence | None
+    attempt: Attempt,
+    ended_at: Instant,
+    verdict: Verdict,
+    detail: str,
+    evidence: Evidence | None,
+    replay: str,
 ) -> AttemptRecord:
     """The whole result of an attempt that is over."""
     connection, reach = attempt.connection, attempt.reach
@@ -48,6 +53,7 @@ def record_of(
         first_byte_at=attempt.first_byte_at,
         local=connection.transport.local if connection else None,
         connection_attempts=tuple(reach.attempts) if reach else (),
+        replay=replay,
     )
 
 

@@ -14,14 +14,22 @@ most, the slow one. So the source is read by a task of its own, which outlives a
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from typing import BinaryIO, cast
 
 import trio
 
 from haclient.errors import ContentError
+from haclient.types import Fields
 
-__all__ = ["BytesContent", "Content", "FileContent", "StreamContent", "as_content"]
+__all__ = [
+    "BytesContent",
+    "Content",
+    "FileContent",
+    "ReplayLedger",
+    "StreamContent",
+    "as_content",
+]
 
 CHUNK_BYTES = 65536
 
@@ -32,16 +40,18 @@ class Content:
     Attributes:
         length: in bytes, or None where it is not known beforehand (sent chunked).
         small: the whole, where it is at hand and small enough to travel with the head.
+        lost: why it cannot be sent again; empty where it can.
     """
 
     def __init__(self) -> None:
         self.length: int | None = 0
         self.small: bytes | None = b""
+        self.lost = ""
 
     @property
     def is_replayable(self) -> bool:
         """Whether `chunks` can start at the beginning again."""
-        return True
+        return not self.lost
 
     @property
     def is_shareable(self) -> bool:
@@ -58,6 +68,10 @@ class Content:
             ContentError: the caller's source failed; its error is the cause.
         """
         raise NotImplementedError
+
+    def trailers(self) -> Fields:
+        """The trailer fields, once `chunks` is at its end; they go out where that is chunked."""
+        return ()
 
     async def aclose(self) -> None:
         """Nobody reads any more: lets go of the source."""
@@ -118,24 +132,63 @@ class FileContent(Content):
         return self._file.read(min(CHUNK_BYTES, self._end - position))
 
 
+class ReplayLedger:
+    """What all requests of a process together may keep for resends.
+
+    A bound for each request alone is none for ten thousand of them.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def __repr__(self) -> str:
+        return f"<ReplayLedger {self.held} of {self.limit} bytes>"
+
+    def take(self, size: int) -> bool:
+        """Whether so many bytes more may be kept; they are counted then."""
+        if self.held + size > self.limit:
+            return False
+        self.held += size
+        return True
+
+    def give(self, size: int) -> None:
+        """So many bytes are kept no more."""
+        self.held -= size
+
+
 class StreamContent(Content):
     """An iterable of bytes, read once and kept up to `limit` bytes for a resend.
 
-    Its task reads a piece when an attempt asks for one, never ahead. The piece that passes the
-    limit is kept until somebody takes it, so that the resend which is just beginning has it too.
+    Its task reads a piece when an attempt asks for one, never ahead. A piece is kept when it is
+    taken, so that the one that passes the limit is there for a resend which is just beginning. What
+    is kept lies in one block: a thousand pieces of a byte would take sixty times their bytes.
+
+    Args:
+        source: what is read.
+        limit: bytes kept of it.
+        length: in bytes, where it is known.
+        ledger: what is kept is counted there as well; when it is full, nothing more is kept.
+        trailers: asked for the trailer fields at the end of the content.
     """
 
     def __init__(
-        self, source: AsyncIterable[bytes] | Iterable[bytes], limit: int, length: int | None = None
+        self,
+        source: AsyncIterable[bytes] | Iterable[bytes],
+        limit: int,
+        length: int | None = None,
+        ledger: ReplayLedger | None = None,
+        trailers: Callable[[], Fields] | None = None,
     ) -> None:
         super().__init__()
         self.small = None
         self.length = length
         self._source = source
         self._limit = limit
-        self._is_replayable = True
-        self._pieces: list[bytes] = []
-        self._bytes_read = 0
+        self._ledger = ledger
+        self._trailers = trailers
+        self._kept = bytearray()
+        self._fresh: bytes | None = None
         self._scope: trio.CancelScope | None = None
         self._wanted = trio.Event()
         self._news = trio.Event()
@@ -143,14 +196,13 @@ class StreamContent(Content):
         self._error: ContentError | None = None
 
     @property
-    def is_replayable(self) -> bool:
-        """Until more than the limit was read and taken."""
-        return self._is_replayable
-
-    @property
     def is_shareable(self) -> bool:
         """A source is read once."""
         return False
+
+    def trailers(self) -> Fields:
+        """As Content.trailers."""
+        return self._trailers() if self._trailers is not None else ()
 
     def open(self, nursery: trio.Nursery) -> None:
         """As Content.open."""
@@ -161,29 +213,53 @@ class StreamContent(Content):
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """As Content.chunks: what was kept first, then on from the source."""
-        assert self._is_replayable, "what is gone cannot be sent again"
+        assert not self.lost, "what is gone cannot be sent again"
         position = 0
-        while await self._has_piece(position):
-            data = self._pieces[position]
-            position += 1
-            if self._bytes_read > self._limit:
-                self._is_replayable = False
-                del self._pieces[:position]
-                position = 0
+        while True:
+            if position < len(self._kept):
+                data = bytes(self._kept[position : position + CHUNK_BYTES])
+            elif (fresh := await self._next_fresh()) is not None:
+                data = self._take(fresh)
+            else:
+                return
+            position += len(data)
             yield data
 
-    async def _has_piece(self, position: int) -> bool:
-        while position == len(self._pieces):
+    async def _next_fresh(self) -> bytes | None:
+        while self._fresh is None:
             if self._ended.is_set():
                 if self._error is not None:
                     raise self._error
-                return False
+                return None
             self._wanted.set()
             await self._news.wait()
-        return True
+            # An attempt that was given up in this very moment must not take it from the next one.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return self._fresh
+
+    def _take(self, fresh: bytes) -> bytes:
+        """Keeps the piece, or lets go of the right to a resend."""
+        self._fresh = None
+        if not self.lost:
+            if len(self._kept) + len(fresh) > self._limit:
+                self.lost = "past replay_limit"
+            elif self._ledger is not None and not self._ledger.take(len(fresh)):
+                self.lost = "replay memory full"
+            else:
+                self._kept += fresh
+        if self.lost:
+            self._drop()
+        return fresh
+
+    def _drop(self) -> None:
+        kept, self._kept = self._kept, bytearray()
+        if self._ledger is not None:
+            self._ledger.give(len(kept))
 
     async def aclose(self) -> None:
         """As Content.aclose; the source's own clean-up runs now, not at garbage collection."""
+        self._limit = -1  # nothing is kept any more, whoever may still be reading
+        self._drop()
         if self._scope is not None:
             self._scope.cancel()
             with trio.CancelScope(shield=True):
@@ -231,8 +307,7 @@ class StreamContent(Content):
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"pieces of content must be bytes, not {type(data).__name__}")
         if data:
-            self._pieces.append(bytes(data))
-            self._bytes_read += len(self._pieces[-1])
+            self._fresh = bytes(data)
             self._wanted = trio.Event()
             self._news.set()
             self._news = trio.Event()

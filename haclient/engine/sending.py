@@ -186,5 +186,5 @@ class Sending:
                 await connection.send(http.content_bytes(data))
                 self.is_short_of_content = True
         self.is_short_of_content = False
-        if end := http.end_of_request():
+        if end := http.end_of_request(self._request.content.trailers()):
             await connection.send(end)

@@ -18,7 +18,7 @@ import h11
 import msgspec
 import trio
 
-from haclient.core.framing import Framing, RequestHead
+from haclient.core.framing import Framing, RequestHead, write_field_lines
 from haclient.net import InterruptedReceive, Transport
 from haclient.types import Fields
 
@@ -128,15 +128,16 @@ class Http1:
             raise ValueError(f"{-self._left} bytes more of content than its Content-Length says")
         return data
 
-    def end_of_request(self) -> bytes:
-        """Returns what ends the request.
+    def end_of_request(self, trailers: Fields = ()) -> bytes:
+        """Returns what ends the request; trailer fields only chunked content can have.
 
         Raises:
-            ValueError: less than the head announced.
+            ValueError: less than the head announced, or a trailer field not fit for the wire.
         """
         if self._framing is Framing.CHUNKED:
+            end = b"0\r\n%b\r\n" % write_field_lines(trailers)
             self._is_request_whole = True
-            return b"0\r\n\r\n"
+            return end
         if self._left:
             raise ValueError(f"{self._left} bytes less of content than its Content-Length says")
         self._is_request_whole = True
