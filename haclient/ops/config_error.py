@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from collections.abc import Iterable
 
@@ -49,19 +47,23 @@ class ConfigError(msgspec.Struct, frozen=True):
     nearest: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.line else self.file
-        if self.table:
-            where += f": [{self.table}]"
-        if self.key:
-            where += f" {self.key}" if self.table else f": {self.key}"
+        return self.text()
+
+    def text(self, label: str = "") -> str:
+        """One line; `label` stands behind the place, where compilers have "warning"."""
+        parts = [f"{self.file}:{self.line}" if self.line else self.file, *filter(None, [label])]
+        subject = f"[{self.table}] {self.key}".strip() if self.table else self.key
         if self.found:
-            where += f" = {self.found}"
+            subject += f" = {self.found}"
+        parts += [part for part in (subject, self.wanted) if part]
         hint = f"; did you mean {self.nearest}?" if self.nearest else ""
-        return printable(f"{where}: {self.wanted}{hint}")
+        return printable(": ".join(parts) + hint)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The likely misspelt word of those that are known; empty: none."""
+    import difflib  # for a misspelling alone
+
     found = difflib.get_close_matches(word, list(known), n=1)
     return found[0] if found else ""
 
@@ -87,7 +89,7 @@ def _depth(path: KeyPath) -> int:
 
 def _quoted(part: str | int) -> str:
     text = str(part)
-    return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return text if _BARE.fullmatch(text) else msgspec.json.encode(text).decode()
 
 
 def shown(value: object) -> str:
@@ -103,5 +105,5 @@ def _toml(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return msgspec.json.encode(value).decode()
     return str(value).lower() if isinstance(value, bool) else str(value)

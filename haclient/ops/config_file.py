@@ -27,16 +27,17 @@ from haclient.core.config import (
     LogSettings,
     ResolverSettings,
 )
-from haclient.core.config_check import Door, door_faults, unused, window_plan
-from haclient.core.keepalive import Refusal
-from haclient.core.spec import Target
+from haclient.core.config_check import Door, KeyPath, door_faults, unused, window_plan
+from haclient.core.keepalive import Refusal, WatchPhase
+from haclient.core.spec import Target, TlsSettings
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_error import ConfigError, nearest
 from haclient.ops.config_keys import ADMIN, DAEMON, LISTENER, LOG, RESOLVER, TARGET, Key
 from haclient.ops.config_read import MISSING, Missing, Source
+from haclient.ops.config_tls import file_faults
 from haclient.ops.exit_codes import ExitCode
 
-__all__ = ["Checked", "check_bytes", "load", "load_bytes", "parse", "read_bytes"]
+__all__ = ["Checked", "check_bytes", "check_file", "load", "load_bytes", "parse", "read_bytes"]
 
 Made = TypeVar("Made")
 
@@ -71,7 +72,7 @@ def load(path: str) -> Config:
     Raises:
         CommandError: exit code 78; every error, one a line.
     """
-    return load_bytes(path, read_bytes(path))
+    return _config(check_file(path))
 
 
 def load_bytes(path: str, data: bytes) -> Config:
@@ -80,10 +81,21 @@ def load_bytes(path: str, data: bytes) -> Config:
     Raises:
         CommandError: exit code 78; every error, one a line.
     """
-    checked = check_bytes(path, data)
+    return _config(check_bytes(path, data))
+
+
+def _config(checked: Checked) -> Config:
     if checked.config is None:
         raise CommandError("\n".join(map(str, checked.errors)), ExitCode.CONFIGURATION)
     return checked.config
+
+
+def check_file(path: str) -> Checked:
+    """Reads the file at `path`, and says all that is wrong with it."""
+    data = read_bytes(path)
+    if isinstance(data, ConfigError):
+        return Checked(None, {}, (data,), ())
+    return check_bytes(path, data)
 
 
 def check_bytes(path: str, data: bytes) -> Checked:
@@ -97,27 +109,21 @@ def check_bytes(path: str, data: bytes) -> Checked:
 # --- bytes ----------------------------------------------------------------------------------------
 
 
-def read_bytes(path: str) -> bytes:
-    """What the file at `path` holds.
-
-    Raises:
-        CommandError: exit code 78; it cannot be read.
-    """
+def read_bytes(path: str) -> bytes | ConfigError:
+    """What the file at `path` holds."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        raise CommandError(
-            f"{path} cannot be read: {why}; name the file with -c FILE", ExitCode.CONFIGURATION
-        ) from None
+        return _unusable(path, f"it cannot be read: {why}")
     if len(data) > MAX_BYTES:
-        raise CommandError(
-            f"{path} has more than {MAX_BYTES >> 20} MiB, and is no configuration; "
-            "name the file with -c FILE",
-            ExitCode.CONFIGURATION,
-        )
+        return _unusable(path, f"it has more than {MAX_BYTES >> 20} MiB")
     return data
+
+
+def _unusable(path: str, why: str) -> ConfigError:
+    return ConfigError(path, 0, "", "", "", f"{why}; name the configuration file with --config")
 
 
 def parse(path: str, data: bytes) -> Source | ConfigError:
@@ -180,19 +186,32 @@ def _single(
 
 
 def _targets(source: Source) -> dict[str, Target]:
-    defaults = source.values(("defaults",), TARGET, may_lack=True)
+    defaults = _target_values(source, ("defaults",))
     targets: dict[str, Target] = {}
     for name in source.table(("target",)):
         path = ("target", name)
         _check_name(source, path)
-        values = defaults | source.values(path, TARGET, may_lack=True)
+        values = defaults | _target_values(source, path)
         if "urls" not in values:
             values |= source.lacking(path, TARGET, ())
         target = source.build(path, Target, values)
         if not isinstance(target, Missing):
-            _check_window(source, name, target)
+            _check_times(source, name, target)
             targets[name] = target
     return targets
+
+
+def _target_values(source: Source, path: KeyPath) -> dict[str, Any]:
+    """Of [defaults] or of a target: what it says itself."""
+    values = source.values(path, TARGET, may_lack=True)
+    tls = values.get("tls")
+    if isinstance(tls, TlsSettings):
+        for key, what in file_faults(tls):
+            source.error((*path, "tls", key), what)
+        if not tls.verify:
+            what = "any certificate will do, so whoever is on the way can be the server"
+            source.warn((*path, "tls", "verify"), f"{what}; name its authority in ca_file")
+    return values
 
 
 def _check_name(source: Source, path: tuple[str, ...]) -> None:
@@ -200,15 +219,21 @@ def _check_name(source: Source, path: tuple[str, ...]) -> None:
         source.error(path, 'a name has up to 64 letters, digits, ".", "_" and "-"; rename it')
 
 
-def _check_window(source: Source, name: str, target: Target) -> None:
+def _check_times(source: Source, name: str, target: Target) -> None:
     plan = window_plan(target)
     if isinstance(plan, Refusal):
-        source.error(
-            _where_set(source, name, ("failover_window", "connect_timeout")), plan.explain()[0]
+        where = _where_set(source, name, ("failover_window", "connect_timeout"))
+        source.error(where, plan.explain()[0])
+    elif target.response_timeout < plan.bounds[WatchPhase.SILENT].dead:
+        dead = plan.bounds[WatchPhase.SILENT].dead
+        what = f"shorter than the {dead:.3g} s until a silent server is known to be dead"
+        source.warn(
+            _where_set(source, name, ("response_timeout",)),
+            f"{what}, so living ones are given up with it; make it longer",
         )
 
 
-def _where_set(source: Source, name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+def _where_set(source: Source, name: str, keys: tuple[str, ...]) -> KeyPath:
     """Where the first of `keys` that is set for the target stands."""
     for key in keys:
         for table in (("target", name), ("defaults",)):

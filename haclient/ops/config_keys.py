@@ -22,7 +22,18 @@ from haclient.ops import config_kinds as kinds
 from haclient.ops.config_kinds import Kind, ListOf, TableOf, count, duration, size
 from haclient.types import Order
 
-__all__ = ["ADMIN", "DAEMON", "LISTENER", "LOG", "RESOLVER", "ROUTE", "TARGET", "TLS", "Key"]
+__all__ = [
+    "ADMIN",
+    "DAEMON",
+    "LISTENER",
+    "LOG",
+    "RESOLVER",
+    "ROUTE",
+    "TARGET",
+    "TLS",
+    "Key",
+    "Keys",
+]
 
 
 class Key(msgspec.Struct, frozen=True):

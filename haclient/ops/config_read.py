@@ -54,7 +54,9 @@ class Source:
 
     def error(self, path: KeyPath, wanted: str, nearest: str = "") -> None:
         """Notes a mistake in what stands at `path`."""
-        self.errors.append(self._entry(path, wanted, nearest))
+        entry = self._entry(path, wanted, nearest)
+        if entry not in self.errors:  # else what is wrong in [defaults] is told for each target
+            self.errors.append(entry)
 
     def warn(self, path: KeyPath, wanted: str) -> None:
         """Notes what is no mistake, and probably not meant."""
@@ -106,8 +108,12 @@ class Source:
         if isinstance(value, dict):
             return value
         if value is not MISSING:
-            self.error(path, f"a table is wanted, as [{table_name(path)}]")
+            self._no_table(path)
         return {}
+
+    def _no_table(self, path: KeyPath) -> None:
+        inside = f"; a key goes into [{path[0]}.NAME]" if len(path) > 1 else ""
+        self.error(path, f"a table is wanted, as [{table_name(path)}]{inside}")
 
     def values(
         self,
@@ -125,13 +131,17 @@ class Source:
             ignored: those that are not even looked at.
             may_lack: whether what is required is so elsewhere.
         """
+        given = self._at(path)
+        if given is MISSING:
+            given = {}
+        if not isinstance(given, dict):
+            self._no_table(path)
+            return {key.attribute or name: MISSING for name, key in keys.items() if key.is_required}
         values: dict[str, Any] = {}
-        given = self.table(path)
         for name, value in given.items():
-            key = keys.get(name)
             if name in ignored:
                 continue
-            if key is None:
+            if (key := keys.get(name)) is None:
                 self.error((*path, name), "unknown key", nearest(name, keys))
                 continue
             found = self._value((*path, name), key.kind, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from haclient.ops.explain_race import Certificate, Name, Tried
 from haclient.ops.explain_resend import Case, Resend
 from haclient.ops.style import Colour, Sign, Style, printable
 from haclient.ops.trace import milliseconds
+from haclient.ops.window_text import finite, plan_json
 from haclient.types import Order
 
 __all__ = ["Explanation", "as_json", "lines"]
@@ -179,7 +179,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
         "names": [_name_json(name) for name in found.names],
         "race": [_tried_json(one) for one in found.tried],
         "serves": str(found.winner.endpoint) if found.winner is not None else None,
-        "plan": _plan_json(found.plan),
+        "plan": plan_json(found.plan),
         "resend": {
             resend.name: {case.name.lower(): is_resent for case, is_resent in resend.cases.items()}
             for resend in found.resends
@@ -205,8 +205,8 @@ def _tried_json(one: Tried) -> dict[str, Any]:
     return {
         "address": str(one.endpoint),
         "origin": str(one.origin),
-        "connected_in": _finite(one.connect_time),
-        "usable_in": _finite(one.total_time) if one.is_usable else None,
+        "connected_in": finite(one.connect_time),
+        "usable_in": finite(one.total_time) if one.is_usable else None,
         "failure": one.attempt.failure.name.lower() if one.attempt.failure is not None else None,
         "detail": one.attempt.detail,
         "tls": one.tls,
@@ -218,31 +218,3 @@ def _tried_json(one: Tried) -> dict[str, Any]:
             "expires_at": certificate.expires_at.isoformat(),
         },
     }
-
-
-def _plan_json(plan: Plan | Refusal) -> dict[str, Any]:
-    if isinstance(plan, Refusal):
-        return {
-            "window": plan.window,
-            "kept": False,
-            "smallest": plan.smallest,
-            "reason": plan.reason,
-        }
-    return {
-        "window": plan.window,
-        "kept": True,
-        "worst_case": plan.worst_case,
-        "phases": {
-            phase.name.lower(): {
-                "suspect": _finite(bounds.suspect),
-                "dead": _finite(bounds.dead),
-                "resent": _finite(plan.resent_within(phase)),
-            }
-            for phase, bounds in plan.bounds.items()
-        },
-    }
-
-
-def _finite(seconds: float | None) -> float | None:
-    """JSON has no infinity; digits below a microsecond say nothing."""
-    return None if seconds is None or math.isinf(seconds) else round(seconds, 6)

@@ -21,6 +21,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "request": ("haclient.ops.request", "one highly available request, with curl's options"),
+    "check": ("haclient.ops.check", "validates the daemon's file, and prints what it promises"),
     "explain": ("haclient.ops.explain", "a dry run: addresses, a connect race, the plan"),
     "doctor": (
         "haclient.ops.doctor",

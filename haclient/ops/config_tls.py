@@ -1,0 +1,64 @@
+"""Whether the files that a target's TLS names can be used, without making the context that uses them.
+
+haclient.net.tls says the same when the first https connection is made, which is after the start, and in
+front of a request. It stands on trio, which `haclient check` has no time for; so the files are tried
+here once more, each by itself, and a test holds that both refuse the same ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from haclient.core.spec import TlsSettings
+
+__all__ = ["file_faults"]
+
+ENCRYPTED = "the key is encrypted, and nobody is there to ask for the password; store it decrypted"
+
+
+def file_faults(tls: TlsSettings) -> Iterator[tuple[str, str]]:
+    """The key and what is wrong, for each file that cannot be used."""
+    if tls.ca_file is not None:
+        yield from _fault("ca_file", lambda: _load_certificates(tls.ca_file))
+    if tls.cert_file is not None:
+        found = list(_fault("cert_file", lambda: _load_certificates(tls.cert_file)))
+        yield from found
+        if not found:
+            key = "key_file" if tls.key_file is not None else "cert_file"
+            yield from _fault(key, lambda: _load_key(tls))
+
+
+def _load_certificates(path: str | None) -> None:
+    import ssl  # 20 ms: most files name none
+
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+
+
+def _load_key(tls: TlsSettings) -> None:
+    import ssl
+
+    def no_password() -> str:
+        raise ValueError(ENCRYPTED)
+
+    assert tls.cert_file is not None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_cert_chain(tls.cert_file, tls.key_file, no_password)
+
+
+def _fault(key: str, load: Callable[[], None]) -> Iterator[tuple[str, str]]:
+    try:
+        load()
+    except OSError as exc:  # ssl.SSLError is one
+        yield key, f"{_why(exc)}; name a PEM file that this user can read"
+    except ValueError as exc:
+        yield key, str(exc)
+
+
+def _why(exc: OSError) -> str:
+    reason = getattr(exc, "reason", None)
+    if reason == "KEY_VALUES_MISMATCH":
+        return "this key does not belong to the certificate"
+    if hasattr(exc, "reason"):
+        return f"not valid PEM ({reason or exc})"
+    return os.strerror(exc.errno) if exc.errno else str(exc)
