@@ -28,6 +28,7 @@ __all__ = [
     "ProtocolError",
     "ProxyError",
     "ProxyStatus",
+    "QueueTimeoutError",
     "ResolveError",
     "ResponseIncompleteError",
     "ResponseTimeoutError",
@@ -160,6 +161,12 @@ class ConnectTimeoutError(ConnectError):
     """Nobody answered at any address within connect_timeout."""
 
     proxy_status = ProxyStatus.CONNECTION_TIMEOUT
+
+
+class QueueTimeoutError(ConnectError):
+    """Every address was at its limit of connections for longer than queue_timeout."""
+
+    proxy_status = ProxyStatus.CONNECTION_LIMIT_REACHED
 
 
 class ProxyError(ConnectError):

@@ -239,6 +239,18 @@ class Retry:
             return Wait(self.window_ends_at)
         return self._last_word(why_not)
 
+    def broke_off(self, attempt: int, failure: Failure, now: Instant) -> Decision:
+        """The answer that was relayed broke off in its content; one more attempt is for the rest.
+
+        What else was outstanding is closed, and what was held is of no use: part of another answer
+        was handed over. The window is a new one, for the server had answered.
+        """
+        self._outstanding.clear()
+        self._suspects.clear()
+        self._held = None
+        self._trouble_since = math.inf
+        return self.failed(attempt, failure, now)
+
     def window_ended(self) -> Decision:
         """The window is over: an exchange with a server that is not suspect goes on."""
         if self._outstanding and not self.is_hopeless:

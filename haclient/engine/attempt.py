@@ -267,8 +267,8 @@ class Attempt:
     async def read_chunk(self) -> bytes:
         """Returns the next piece of content as it comes, empty at the end.
 
-        A suspicion is borne here: the caller has seen part of the answer, and no other server can
-        take over.
+        A suspicion is borne here: the caller has seen part of the answer, and only proof is worth
+        asking another server for the rest.
 
         Raises:
             BrokenOff: it bears the outcome.
@@ -372,6 +372,10 @@ class Attempt:
     def _leased(self) -> Connection:
         assert self.connection is not None
         return self.connection
+
+    def refuse(self, verdict: Verdict, detail: str) -> Failed:
+        """What came is of no use: ends the attempt, and says how."""
+        return self._fail(verdict, detail)
 
     async def finish(self) -> None:
         """The answer is whole: the connection goes back to the pool if it may serve again."""

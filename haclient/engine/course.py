@@ -8,10 +8,12 @@ through one channel, the first answer wins and what else is outstanding is close
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import assert_never
 
 import trio
+from msgspec.structs import replace
 
 from haclient import events
 from haclient.core.retry import Again, Decision, GiveUp, Relay, Retry, Wait
@@ -26,7 +28,8 @@ from haclient.engine.outcome import (
     Request,
     Suspicion,
 )
-from haclient.errors import DeadlineError
+from haclient.errors import DeadlineError, QueueTimeoutError
+from haclient.net.http1 import Head
 from haclient.types import AttemptRecord, Endpoint, Verdict
 
 __all__ = ["Course"]
@@ -44,8 +47,10 @@ class Course:
         "_request",
         "_retry",
         "_target",
+        "_told",
         "_tried",
         "_winner",
+        "request",
     )
 
     def __init__(
@@ -53,12 +58,13 @@ class Course:
     ) -> None:
         spec = target.spec
         self._target = target
-        self._request = request
+        self.request = self._request = request
         self._observe = observe
         self._attempts: list[Attempt] = []
         self._answered: set[int] = set()
         self._tried: set[Endpoint] = set()
         self._winner: Attempt | None = None
+        self._told: Attempt | None = None
         self._last_failed: Failed | None = None
         self._may_return = True
         self._retry = Retry(
@@ -69,9 +75,9 @@ class Course:
             budget=target.budget,
         )
 
-    async def run(self) -> Attempt:
+    async def run(self, reason: str = "") -> Attempt:
         """The common way: one attempt at a time, in this task."""
-        attempt = self._begin("")
+        attempt = self._begin(reason)
         while True:
             outcome = await attempt.advance()
             decision = self._decide(attempt, outcome)
@@ -88,6 +94,59 @@ class Course:
                     raise self._error(reason)
                 case _:
                     assert_never(decision)
+
+    async def go_on(
+        self, broken: Attempt, outcome: Failed, request: Request, refusal: Callable[[Head], str]
+    ) -> Attempt:
+        """Asks another server for the rest of an answer that broke off.
+
+        Args:
+            broken: the attempt whose answer it was.
+            outcome: how it ended.
+            request: asks for the rest.
+            refusal: says of an answer why it is not the rest; empty where it is.
+
+        Raises:
+            haclient.errors.Error: the rest was not to be had; it tells of `broken`.
+        """
+        assert broken.connection is not None
+        self._request, self._told, self._winner = request, broken, None
+        # Who failed before this answer began may be back by now: a long one sees many a restart.
+        self._tried = {broken.connection.endpoint}
+        is_elsewhere = self._target.has_untried(self._tried)
+        failure = replace(outcome.failure, is_elsewhere=is_elsewhere)
+        self._note_failed(outcome)
+        decision = self._retry.broke_off(broken.number, failure, trio.current_time())
+        try:
+            while isinstance(decision, Again):
+                attempt = await self.run(decision.reason)
+                assert attempt.head is not None
+                if not (why_not := refusal(attempt.head)):
+                    return attempt
+                decision = self._refuse(attempt, why_not)
+            assert isinstance(decision, GiveUp)
+            raise self._error(decision.reason)
+        finally:
+            self.close()
+
+    def _refuse(self, attempt: Attempt, why_not: str) -> Decision:
+        """A good answer, and not to this question; its server is not to blame."""
+        self._winner, self._may_return = None, False
+        failure = attempt.refuse(Verdict.ANSWERED, why_not).failure
+        # To the machine it is an answer that is none.
+        failure = replace(failure, verdict=Verdict.GARBLED)
+        return self._retry.failed(attempt.number, failure, trio.current_time())
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether the target, and the request, allow it."""
+        return self._target.spec.resume and self.request.content.small == b""
+
+    def error_for_rest(self, broken: Attempt, outcome: Failed) -> Exception:
+        """The error for an answer that broke off and is not of the kind that can go on."""
+        self._note_failed(outcome)
+        self._told = broken
+        return self._error("part of it was handed over already")
 
     async def _run_beside(self, suspect: Attempt, reason: str) -> Attempt:
         """The rare way: the suspect goes on while others try."""
@@ -155,13 +214,16 @@ class Course:
             case ClearedUp():
                 return retry.cleared(number)
             case Failed(failure, error):
-                self._last_failed = outcome
-                self._may_return = failure.verdict not in (Verdict.SLOW, Verdict.GARBLED)
-                if error is not None:
+                self._note_failed(outcome)
+                if error is not None and not isinstance(error, QueueTimeoutError):
                     return GiveUp(str(error))
                 return retry.failed(number, failure, now)
             case _:
                 assert_never(outcome)
+
+    def _note_failed(self, outcome: Failed) -> None:
+        self._last_failed = outcome
+        self._may_return = outcome.failure.verdict not in (Verdict.SLOW, Verdict.GARBLED)
 
     def _begin(self, reason: str) -> Attempt:
         attempt = Attempt(
@@ -189,7 +251,8 @@ class Course:
     def _error(self, reason: str) -> Exception:
         self.close()
         error = self._last_failed.error if self._last_failed is not None else None
-        return error_for(self.records(), reason, self._attempts[-1].reach, error)
+        told = self._told.record if self._told is not None else None
+        return error_for(self.records(), reason, self._attempts[-1].reach, error, told)
 
     def deadline_error(self, timeout: float) -> DeadlineError:
         """The caller's time is up; whatever is outstanding is closed."""

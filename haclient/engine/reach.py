@@ -23,7 +23,7 @@ from haclient.core.health import counts_against
 from haclient.core.race import RaceSettings
 from haclient.core.url import Url
 from haclient.engine.live import LiveTarget
-from haclient.errors import ResolveError
+from haclient.errors import QueueTimeoutError, ResolveError
 from haclient.net import Transport
 from haclient.net.connection import Connection
 from haclient.net.proxy_tunnel import open_tunnel
@@ -49,6 +49,8 @@ class Reach(msgspec.Struct, eq=False):
     errors: list[ResolveError] = msgspec.field(default_factory=list)
     put_off: list[list[Candidate]] = msgspec.field(default_factory=list)
     """Tiers whose addresses are held down: asked when nobody else can be connected."""
+    queued_for: float = 0.0
+    """Seconds, in all, in front of addresses at their limit."""
 
     async def connection(
         self, avoid: set[Endpoint], *, max_idle: float | None = None, may_return: bool = True
@@ -59,6 +61,9 @@ class Reach(msgspec.Struct, eq=False):
             avoid: addresses that this exchange has met in trouble.
             max_idle: as for Pool.try_lease.
             may_return: whether those are asked again where nobody else can be connected.
+
+        Raises:
+            QueueTimeoutError: addresses were at their limit for longer than queue_timeout.
         """
         in_trouble: list[Candidate] = []
         for number, tier in enumerate(self.target.tiers):
@@ -220,6 +225,24 @@ class Reach(msgspec.Struct, eq=False):
         return self._as_connection(opened) if opened is not None else None
 
     async def _wait_for_room(self, candidates: list[Candidate]) -> Candidate | Connection:
+        """Waits its turn, for as long as the target allows in all."""
+        began_at = trio.current_time()
+        deadline = began_at + self.target.spec.queue_timeout - self.queued_for
+        with trio.CancelScope(deadline=deadline):
+            granted = await self._first_room(candidates, deadline)
+            self.queued_for += trio.current_time() - began_at
+            return granted
+        spec = self.target.spec
+        raise QueueTimeoutError(
+            f"no connection to {', '.join(dict.fromkeys(str(one.origin) for one in candidates))} "
+            f"became free within {spec.queue_timeout:g} s: {len(candidates)} addresses are at "
+            f"their limit of {spec.max_connections} connections",
+            remedy="Raise max_connections, or add servers",
+        )
+
+    async def _first_room(
+        self, candidates: list[Candidate], deadline: Instant
+    ) -> Candidate | Connection:
         """Waits until any address has room, or a connection to spare, whichever origin's it is."""
         pool, key = self.target.pool, self.target.key
         by_origin: dict[Origin, list[Candidate]] = {}
@@ -231,7 +254,7 @@ class Reach(msgspec.Struct, eq=False):
         async def wait(origin: Origin, ours: list[Candidate], scope: trio.CancelScope) -> None:
             endpoints = [one.endpoint for one in ours]
             try:
-                granted = await pool.wait_for_room(key(origin), endpoints)
+                granted = await pool.wait_for_room(key(origin), endpoints, deadline)
             except trio.ClosedResourceError as exc:
                 closed.append(exc)
                 return
