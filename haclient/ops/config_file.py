@@ -168,7 +168,7 @@ def _check(source: Source) -> Checked:
     names = source.names(("target",))
     for fault in door_faults(doors, admin.bind if admin is not None else None, names):
         source.fault(fault)
-    for name in unused(doors, names):
+    for name in unused(doors, [name for name in names if source.names(("target", name))]):
         source.warn(("target", name), "no listener leads to it; name it in one, or remove it")
     config = None
     if not source.errors:

@@ -48,5 +48,4 @@ def _target(source: Source, name: str) -> Target | Missing:
     values = defaults | source.values(here, TARGET, ignored=DAEMON_ONLY, may_lack=True)
     if "urls" not in values and not source.errors:
         values |= source.lacking(here, TARGET, ())
-    made = source.build(here, Target, values)
-    return Missing.MISSING if source.errors else made
+    return Missing.MISSING if source.errors else source.build(here, Target, values)
