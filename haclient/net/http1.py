@@ -4,6 +4,10 @@
 and slow (about 100 us an exchange); a faster reader of the canonical form can stand here one day,
 with h11 as its judge, and nothing else would change.
 
+Content of a known length does not go through h11: it would be copied twice (166 ns/KiB in pieces of
+64 KiB, 430 in pieces of 16; counted here, 9 and 34). The bytes are the stream's own, and the next
+exchange gets an h11 of its own: a fresh one costs 1 us, less than to tell the old one of the end.
+
 What h11 leaves to its user and is done here: a bound on interim answers; 101 only where it was
 asked for; an end of the connection told apart from garbage; and a check that nothing unread is
 left behind before the connection serves again.
@@ -55,6 +59,12 @@ class Head(msgspec.Struct, frozen=True):
     fields: Fields
 
 
+NO_CONTENT = frozenset({204, 304})
+"""Whatever their fields say (RFC 9112, section 6.3)."""
+
+NOT_COUNTED, AT_END = -1, -2
+"""In place of the bytes of content that are left: h11 reads it; it was read to its end."""
+
 END = h11.EndOfMessage()
 
 TOO_LONG = 431
@@ -83,19 +93,25 @@ class Http1:
     """The state of one connection, one exchange after another."""
 
     __slots__ = (
+        "_early",
         "_framing",
         "_h11",
         "_has_eof",
         "_interim_seen",
         "_is_request_whole",
         "_left",
+        "_method",
         "_stream",
+        "_unread",
         "trailers",
     )
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._h11 = _new_h11()
+        self._early = b""
+        self._unread = NOT_COUNTED
+        self._method = ""
         self._has_eof = False
         self._interim_seen = 0
         self._framing = Framing.NONE
@@ -111,6 +127,7 @@ class Http1:
         self._framing = head.framing
         self._left = head.length
         self._is_request_whole = False
+        self._method = head.method
         self._h11.send(_stand_in(head.method, head.is_close, is_upgrade))
         self._h11.send(END)
 
@@ -155,6 +172,9 @@ class Http1:
         """
         event = await self._next_event()
         if isinstance(event, h11.Response):
+            self._unread = _length_of(event, self._method)
+            if self._unread >= 0:
+                self._early = bytes(self._h11.trailing_data[0])
             return _head(event)
         if isinstance(event, h11.InformationalResponse):
             self._interim_seen += 1
@@ -171,6 +191,8 @@ class Http1:
         Raises:
             As `read_head`.
         """
+        if self._unread != NOT_COUNTED:
+            return await self._read_counted()
         event = await self._next_event()
         if isinstance(event, h11.Data):
             return bytes(event.data)
@@ -178,6 +200,24 @@ class Http1:
             self.trailers = tuple(event.headers.raw_items())
             return b""
         raise Garbled(f"content was due, not {type(event).__name__}")
+
+    async def _read_counted(self) -> bytes:
+        left = self._unread
+        if left <= 0:
+            self._unread = AT_END
+            return b""
+        data, self._early = (
+            self._early or bytes(await self._stream.receive_some(RECEIVE_BYTES)),
+            b"",
+        )
+        if not data:
+            self._has_eof = True
+            raise ConnectionLost("the server closed the connection")
+        if len(data) > left:
+            # What is behind belongs to nobody: the connection does not serve again.
+            data, self._early = data[:left], data[left:]
+        self._unread = left - len(data)
+        return data
 
     async def _next_event(self) -> h11.Event:
         while True:
@@ -217,7 +257,7 @@ class Http1:
     @property
     def is_content_due(self) -> bool:
         """Whether the response has more to say."""
-        return self._h11.their_state is h11.SEND_BODY
+        return self._h11.their_state is h11.SEND_BODY and self._unread != AT_END
 
     def start_next(self) -> bool:
         """Makes ready for the next exchange; False where the connection must be closed.
@@ -225,13 +265,17 @@ class Http1:
         True only from the clean end state: both messages whole, neither side asked to close, not a
         byte left over.
         """
-        if not self._is_request_whole or self._h11.their_state is not h11.DONE:
+        if not self._is_request_whole or self._has_eof or self._h11.our_state is not h11.DONE:
             return False
-        if self._h11.our_state is not h11.DONE:
+        if self._unread == AT_END:
+            if self._early:
+                return False
+            self._h11 = _new_h11()
+            self._unread = NOT_COUNTED
+        elif self._h11.their_state is h11.DONE and not self._h11.trailing_data[0]:
+            self._h11.start_next_cycle()
+        else:
             return False
-        if self._h11.trailing_data[0] or self._has_eof:
-            return False
-        self._h11.start_next_cycle()
         self._interim_seen = 0
         self.trailers = ()
         return True
@@ -247,6 +291,26 @@ class Http1:
         except InterruptedReceive:
             return False
         return True
+
+
+def _new_h11() -> h11.Connection:
+    return h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+
+
+def _length_of(event: h11.Response, method: str) -> int:
+    """Bytes of content where that is known beforehand, else NOT_COUNTED (RFC 9112, section 6.3).
+
+    h11 has refused what is malformed or contradicts itself.
+    """
+    if method == "HEAD" or event.status_code in NO_CONTENT:
+        return 0
+    length = NOT_COUNTED
+    for name, value in event.headers:
+        if name == b"transfer-encoding":
+            return NOT_COUNTED
+        if name == b"content-length":
+            length = int(value)
+    return length
 
 
 def _head(event: h11.Response | h11.InformationalResponse) -> Head:
