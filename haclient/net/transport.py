@@ -13,14 +13,18 @@ then knows that it was meant as news, and raises InterruptedReceive; a writer ju
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import errno
 import select
 import socket
+import struct
 
 import trio
 
 from haclient.core.detector import TcpInfo
 from haclient.net import InterruptedReceive
+from haclient.net.peer_socket import is_peer_orphaned
 from haclient.net.sockopts import (
     leave_to_kernel,
     start_keepalive,
@@ -30,10 +34,22 @@ from haclient.net.sockopts import (
 )
 from haclient.types import Endpoint
 
-__all__ = ["SocketTransport", "endpoint_of"]
+__all__ = ["HangUp", "SocketTransport", "endpoint_of"]
 
 DEFAULT_RECEIVE_BYTES = 65536
 """As trio's own default; a whole TLS record and most answers fit."""
+
+
+GONE_FLAGS = select.POLLHUP | select.POLLERR
+"""Both directions ended, or a reset: poll(2) reports these unasked."""
+
+
+class HangUp(enum.Enum):
+    """What became of the one who connected to us."""
+
+    NONE = "there"
+    HALF = "closed its side, and may wait for an answer"
+    GONE = "gone"
 
 
 class OneAtATime:
@@ -232,6 +248,27 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         Readable while idle means EOF, a reset or bytes that nobody asked for: all unfit.
         """
         return not self._is_closed and not self._poll.poll(0)
+
+    def hang_up(self) -> HangUp:
+        """Whether the peer has left; one system call, two more once it has closed its side."""
+        if self._is_closed:
+            return HangUp.GONE
+        poll = select.poll()
+        poll.register(self._sock, select.POLLRDHUP)
+        events = poll.poll(0)
+        if not events:
+            return HangUp.NONE
+        if events[0][1] & GONE_FLAGS or is_peer_orphaned(self._sock):
+            return HangUp.GONE
+        return HangUp.HALF
+
+    def reset(self) -> None:
+        """Closes with a reset, so that what was sent cannot be taken for whole."""
+        if not self._is_closed:
+            linger = struct.pack("ii", 1, 0)
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close()
 
     def snapshot(self) -> TcpInfo | None:
         """The kernel's view; None on Unix sockets, once closed, and where it cannot be read."""

@@ -21,8 +21,13 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "request": ("haclient.ops.request", "one highly available request, with curl's options"),
+    "serve": ("haclient.ops.serve", "the daemon: a local door to each target"),
     "check": ("haclient.ops.check", "validates the daemon's file, and prints what it promises"),
     "explain": ("haclient.ops.explain", "a dry run: addresses, a connect race, the plan"),
+    "status": ("haclient.ops.status", "how the running daemon is; --watch: as a live table"),
+    "ready": ("haclient.ops.orders", "whether the running daemon takes requests"),
+    "drain": ("haclient.ops.orders", "tells the running daemon to finish and end"),
+    "reload": ("haclient.ops.orders", "tells the running daemon to read its file again"),
     "doctor": (
         "haclient.ops.doctor",
         "what this machine gives, and how fast it notices a dead server",

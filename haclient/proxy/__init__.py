@@ -1,5 +1,20 @@
 """The doors in front of the engine, one file a station of the way in.
 
-Empty as yet: the library and the command enter at `haclient.engine`. The daemon adds its listeners
-here, between `ops` and `engine`.
+    listener     binds, accepts, pauses when the machine has no more to give
+    downstream   one client's connection: requests in one after another, answers out in their order
+    client_side  its socket, and what a client may keep us waiting for
+    service      one request: routed, asked of the engine, its answer relayed, its record told
+    inflow       the request's content, as the client sends it
+    relay        the answer's way to the client
+    reply        answers of haclient's own
+    tunnel       bytes both ways after 101
+    vigil        one look at every client's connection, four times a second: who left, who stalls
+    door         a listener in use: its settings, its routes, who is inside
+    gateway      what all connections of a process share
+    sidecar      all doors and targets of a process: start, reload, drain
+    record       what is told of each exchange once it is over
+
+A connection is one task; a request makes none (but for content too long to be read at once, and for
+what the engine does in trouble). A client's connection has one cancel scope for all its life: whoever
+finds that the client has left cancels it, and the engine closes what it was asking.
 """

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 import msgspec
 
+from haclient.core.request_head import Refusal
+from haclient.net.http1_server import RawHead
 from haclient.types import AttemptRecord, Instant
 
-__all__ = ["ExchangeRecord", "Outcome", "Sink"]
-
-from collections.abc import Callable
+__all__ = ["ExchangeRecord", "Outcome", "Sink", "refusal_record"]
 
 
 class Outcome(enum.Enum):
@@ -63,3 +64,25 @@ class ExchangeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Sink = Callable[[ExchangeRecord], None]
+
+
+def refusal_record(
+    listener: str, client: str, refused: Refusal, raw: RawHead | None, now: Instant
+) -> ExchangeRecord:
+    """Of what was no request that could be served: no server was asked, and none was chosen."""
+    return ExchangeRecord(
+        listener=listener,
+        target="",
+        client=client,
+        request_id="",
+        method=raw.method.decode("latin-1") if raw else "",
+        path=raw.target.decode("latin-1") if raw else "",
+        host="",
+        http_version=raw.http_version.decode("latin-1") if raw else "",
+        status=refused.status,
+        outcome=Outcome.OWN,
+        began_at=now,
+        ended_at=now,
+        error="http_request_error",
+        detail=refused.reason,
+    )

@@ -1,0 +1,236 @@
+"""HTTP/1.1 on one connection, seen from the server: whole heads in, content as it comes.
+
+The naive way feeds an h11 connection whatever comes in and asks it for events; one object then
+carries the state of both directions, and what h11 is lenient about (a bare LF ends a line, a folded
+field is joined) is past before anybody can look. Here a head is cut out whole first, at the one
+terminator that RFC 9112 allows, then read by h11, for each request a fresh one. Content of a known
+length never touches h11; chunked content does. So the same two seams stand here as in net.http1,
+`read a head` and `read content`, and a faster reader of heads can take its place one day.
+
+What h11 leaves to its user and is done here: a head's lines end in CRLF and nothing else (RFC 9112,
+section 2.2, lets a server be stricter), no folded fields (section 5.2), one empty line before a
+request line is passed over (section 2.2), and heads, fields, chunk extensions and trailers are
+bounded.
+"""
+
+from __future__ import annotations
+
+import re
+
+import h11
+import msgspec
+import trio
+
+from haclient.types import Fields
+
+__all__ = ["BadRequest", "ClientLeft", "RawHead", "ServerHttp1"]
+
+MAX_FIELDS = 100
+"""Fields of a head. Apache's LimitRequestFields is 100, HAProxy's tune.http.maxhdr 101."""
+
+MAX_CHUNK_OVERHEAD = 16384
+"""Bytes of chunk extensions and trailers, in all. Neither means anything to most servers; Go bounds
+extensions since CVE-2023-39326 by a like amount."""
+
+RECEIVE_BYTES = 65536
+
+TOO_LARGE, URI_TOO_LONG, BAD = 431, 414, 400
+"""RFC 6585, section 5; RFC 9110, sections 15.5.15 and 15.5.1."""
+
+_LOOSE_END = re.compile(rb"\n\r?\n")
+"""The end of a head for those who take a bare LF for an end of line."""
+
+_LOOSE_LINE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]")
+"""A line that ends in LF alone, a CR that ends none, a folded field."""
+
+
+class ClientLeft(Exception):
+    """The client closed its side before its request was whole."""
+
+
+class BadRequest(Exception):
+    """What came in cannot be answered but by an error and the connection's end."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class RawHead(msgspec.Struct):
+    """A request's head as it came; nothing of it is judged yet but its lines."""
+
+    method: bytes
+    target: bytes
+    http_version: bytes
+    fields: Fields
+
+
+class ServerHttp1:
+    """The reading half of a client's connection, one request after another.
+
+    Attributes:
+        trailers: of chunked content, once it was read to its end.
+    """
+
+    __slots__ = ("_buffer", "_h11", "_left", "_max_head", "_overhead", "_stream", "trailers")
+
+    def __init__(self, stream: trio.abc.ReceiveStream, max_head: int) -> None:
+        self._stream = stream
+        self._max_head = max_head
+        self._buffer = bytearray()
+        self._h11: h11.Connection | None = None
+        self._left: int | None = 0
+        self._overhead = 0
+        self.trailers: Fields = ()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether bytes of a next request are here."""
+        return bool(self._buffer)
+
+    def buffered_head(self) -> RawHead | None:
+        """Returns the next head if it is here whole; no checkpoint.
+
+        Raises:
+            BadRequest: it is no request, or passes a limit.
+        """
+        buffer = self._buffer
+        if buffer.startswith(b"\r\n"):
+            del buffer[:2]
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0 or end + 4 > self._max_head:
+            self._check_unfinished()
+            return None
+        head = bytes(buffer[: end + 4])
+        del buffer[: end + 4]
+        return self._parse(head)
+
+    async def receive(self) -> bool:
+        """Takes in what comes next; False at the end of what the client sends.
+
+        Raises:
+            InterruptedReceive: there is news; nothing is lost.
+            trio.BrokenResourceError, trio.ClosedResourceError
+        """
+        data = await self._stream.receive_some(RECEIVE_BYTES)
+        self._buffer += data
+        return bool(data)
+
+    def _check_unfinished(self) -> None:
+        """A head that is not whole may still be too long, or never come to an end."""
+        buffer = self._buffer
+        if len(buffer) >= self._max_head:
+            if b"\r\n" not in buffer[: self._max_head]:
+                raise BadRequest(URI_TOO_LONG, f"a request line of {self._max_head} bytes or more")
+            raise BadRequest(TOO_LARGE, f"a head of more than {self._max_head} bytes")
+        if _LOOSE_END.search(buffer) is not None:
+            raise BadRequest(BAD, "a line that does not end in CRLF (RFC 9112, section 2.2)")
+
+    def _parse(self, head: bytes) -> RawHead:
+        if _LOOSE_LINE.search(head) is not None:
+            raise BadRequest(
+                BAD, "a line that does not end in CRLF, or is folded (RFC 9112, sections 2.2, 5.2)"
+            )
+        if head.count(b"\n") > MAX_FIELDS + 2:
+            raise BadRequest(TOO_LARGE, f"more than {MAX_FIELDS} fields")
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=RECEIVE_BYTES)
+        connection.receive_data(head)
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError as exc:
+            raise BadRequest(exc.error_status_hint, str(exc)) from exc
+        if not isinstance(event, h11.Request):
+            raise BadRequest(BAD, "no request")
+        self._h11 = connection
+        return RawHead(
+            event.method, event.target, event.http_version, tuple(event.headers.raw_items())
+        )
+
+    # --- content -----------------------------------------------------------------------------
+
+    def begin_content(self, length: int | None) -> None:
+        """The head was accepted; its content has `length` bytes, or is chunked where it is None."""
+        self._left = length
+        self._overhead = 0
+        self.trailers = ()
+        if length is None:
+            assert self._h11 is not None
+            self._h11.receive_data(bytes(self._buffer))
+            self._buffer.clear()
+        else:
+            self._h11 = None
+
+    @property
+    def is_content_whole(self) -> bool:
+        """Whether nothing of the request is left to read."""
+        return self._left == 0
+
+    def buffered_content(self) -> bytes | None:
+        """Returns the whole of counted content if it is here; no checkpoint."""
+        left = self._left
+        if left is None or len(self._buffer) < left:
+            return None
+        data = bytes(self._buffer[:left])
+        del self._buffer[:left]
+        self._left = 0
+        return data
+
+    async def read_content(self) -> bytes:
+        """Returns the next piece, empty at the end.
+
+        Raises:
+            ClientLeft: the client's side ended first.
+            BadRequest: broken chunked coding.
+            InterruptedReceive, trio.BrokenResourceError, trio.ClosedResourceError: as `receive`.
+        """
+        if self._left is None:
+            return await self._read_chunked()
+        if not self._left:
+            return b""
+        if self._buffer:
+            data = bytes(self._buffer[: self._left])
+            del self._buffer[: self._left]
+        else:
+            data = bytes(await self._stream.receive_some(min(self._left, RECEIVE_BYTES)))
+            if not data:
+                raise ClientLeft("the client closed its side before its content was whole")
+        self._left -= len(data)
+        return data
+
+    async def _read_chunked(self) -> bytes:
+        connection = self._h11
+        assert connection is not None
+        while True:
+            try:
+                event = connection.next_event()
+            except h11.RemoteProtocolError as exc:
+                raise BadRequest(exc.error_status_hint, str(exc)) from exc
+            if isinstance(event, h11.Data):
+                self._overhead = 0
+                return bytes(event.data)
+            if isinstance(event, h11.EndOfMessage):
+                self._end_chunked(event, connection)
+                return b""
+            await self._feed(connection)
+
+    async def _feed(self, connection: h11.Connection) -> None:
+        data = await self._stream.receive_some(RECEIVE_BYTES)
+        if not data:
+            raise ClientLeft("the client closed its side before its content was whole")
+        self._overhead += len(data)
+        if self._overhead > MAX_CHUNK_OVERHEAD + RECEIVE_BYTES:
+            raise BadRequest(BAD, "chunk extensions or trailers without an end")
+        connection.receive_data(bytes(data))
+
+    def _end_chunked(self, event: h11.EndOfMessage, connection: h11.Connection) -> None:
+        self.trailers = tuple(event.headers.raw_items())
+        self._buffer += connection.trailing_data[0]
+        self._left = 0
+        self._h11 = None
+
+    def take_buffered(self) -> bytes:
+        """Returns what has come in behind the head: after 101 it is no HTTP any more."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data

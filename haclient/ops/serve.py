@@ -1,0 +1,60 @@
+"""`haclient serve -c FILE`: reads the file, and runs the daemon until it is told to end.
+
+What can be said before anything starts is said here, in one line each: an unknown option, a file that
+cannot be read, a mistake in it. Only then is the data plane imported.
+"""
+
+from __future__ import annotations
+
+from haclient.ops.command_line import CommandError, CommandParser
+
+__all__ = ["run"]
+
+DEFAULT_CONFIG = "/etc/haclient/haclient.toml"
+
+
+def build_parser() -> CommandParser:
+    """The options of `haclient serve`."""
+    parser = CommandParser(
+        "haclient serve",
+        usage="haclient serve [-c FILE]",
+        description="The daemon: a local door to each target of the file.",
+        epilog="SIGTERM ends it in good order, SIGHUP reads the file again.",
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default=DEFAULT_CONFIG,
+        help=f"the configuration (default: {DEFAULT_CONFIG})",
+    )
+    parser.add_argument("-h", "--help", action="help", help="this page")
+    parser.add_argument("words", nargs="*", help=argparse_hidden())
+    return parser
+
+
+def argparse_hidden() -> str:
+    """What keeps an argument off the page of help."""
+    import argparse
+
+    return argparse.SUPPRESS
+
+
+def run(argv: list[str]) -> int:
+    """Runs the daemon; returns when it has drained.
+
+    Raises:
+        CommandError: exit code 2 for the command line, 78 for the file or an address in it.
+    """
+    parser = build_parser()
+    options = parser.parse_args(parser.canonical(argv))
+    if options.words:
+        raise CommandError(f"{options.words[0]!r} is not wanted here; see 'haclient serve --help'")
+
+    from haclient.ops.config_file import load
+
+    config = load(options.config)
+
+    from haclient.ops.daemon import run_daemon
+
+    return run_daemon(options.config, config)

@@ -1,0 +1,235 @@
+"""A client's socket, and what the client may keep us waiting for.
+
+Each wait has its limit: for the next request, for a head once it has begun, for a byte to move where it
+is the client's turn to send or to take one. The naive answer is a timer or a cancel scope for each.
+Here a connection only says what it waits for; `vigil` comes by four times a second, calls `look`, and
+that wakes or ends whoever is past the limit. So a limit is kept a quarter of a second late, and costs
+the common request two assignments.
+
+A client that leaves while its request is with a server is found by the same look: the task of its
+connection is cancelled, and with it what was asked of servers. A client that only closed its side, and
+still reads, is answered: see net.peer_socket.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import trio
+
+from haclient.net import InterruptedReceive
+from haclient.net.http1_server import BadRequest, RawHead, ServerHttp1
+from haclient.net.transport import HangUp, SocketTransport
+from haclient.proxy.door import Door
+from haclient.types import Instant
+
+__all__ = ["ClientSide", "Served"]
+
+LEAVES_NOTICED_AFTER = 0.25
+"""Seconds. A request that is answered sooner costs no look at its client; a second is promised."""
+
+LINGER = 2.0
+"""Seconds for which what a client still sends is read and dropped behind a last answer: closing on
+unread bytes is a reset, which can overtake that answer (RFC 9112, section 9.6)."""
+
+LINGER_BYTES = 1 << 20
+"""What a client may have sent before it came to read that answer: the buffers of both kernels."""
+
+REQUEST_TIMEOUT = 408
+
+
+class Served(Protocol):
+    """The request that is being served."""
+
+    began_at: Instant
+    is_answering: bool
+
+    def note_client_gone(self, why: str) -> None:
+        """The connection is about to be ended for this reason."""
+        ...
+
+
+class ClientSide:
+    """See the module's docstring.
+
+    Attributes:
+        client: whose it is, for a person.
+        scope: of the connection's task.
+        served: the request under way, if one is.
+        has_expired: a limit has passed; whoever was woken looks here.
+    """
+
+    __slots__ = (
+        "_clients_turns",
+        "_deadline",
+        "_drain_at",
+        "_idle_grace",
+        "_moved",
+        "_moved_at",
+        "client",
+        "door",
+        "has_expired",
+        "http",
+        "scope",
+        "served",
+        "transport",
+    )
+
+    def __init__(self, door: Door, transport: SocketTransport, idle_grace: float) -> None:
+        self.door = door
+        self.transport = transport
+        self.client = "unix" if transport.endpoint.is_unix else str(transport.endpoint)
+        self.http = ServerHttp1(transport, door.settings.max_head)
+        self.scope = trio.CancelScope()
+        self.served: Served | None = None
+        self.has_expired = False
+        self._idle_grace = idle_grace
+        self._deadline: Instant = math.inf
+        self._drain_at: Instant = math.inf
+        self._clients_turns = 0
+        self._moved = 0
+        self._moved_at: Instant = 0.0
+
+    def __repr__(self) -> str:
+        return f"<ClientSide {self.client} at {self.door.settings.name}>"
+
+    @property
+    def is_outstanding(self) -> bool:
+        """Whether a request has not been answered yet."""
+        return self.served is not None
+
+    # --- the next head -----------------------------------------------------------------------
+
+    async def next_head(self) -> RawHead | None:
+        """The next request's head, or None where there is none to come.
+
+        Raises:
+            BadRequest: it is none, or took too long.
+            trio.BrokenResourceError, trio.ClosedResourceError: the connection is gone.
+        """
+        http = self.http
+        if http.has_begun and (head := http.buffered_head()) is not None:
+            return head
+        self._set_deadline()
+        try:
+            while await self._receive():
+                head = http.buffered_head()
+                if head is not None:
+                    return head
+            return None
+        finally:
+            self._deadline = math.inf
+
+    def _set_deadline(self) -> None:
+        settings = self.door.settings
+        limit = settings.header_timeout if self.http.has_begun else settings.idle_timeout
+        self._deadline = trio.current_time() + limit
+
+    async def _receive(self) -> bool:
+        had_begun = self.http.has_begun
+        try:
+            is_more = await self.http.receive()
+        except InterruptedReceive:
+            return self._is_woken_for_nothing()
+        if is_more and not had_begun:
+            self._set_deadline()
+        return is_more
+
+    def _is_woken_for_nothing(self) -> bool:
+        if self.has_expired and self.http.has_begun:
+            timeout = self.door.settings.header_timeout
+            raise BadRequest(REQUEST_TIMEOUT, f"no whole head within {timeout:g} s")
+        return not self.has_expired
+
+    # --- sending -----------------------------------------------------------------------------
+
+    async def send(self, data: bytes) -> None:
+        """Hands `data` to the kernel; without a checkpoint where it takes all at once.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: the client is gone, or stalls.
+        """
+        sent = self.transport.send_now(data)
+        if sent == len(data):
+            return
+        self.begin_clients_turn()
+        try:
+            await self.transport.send_all(memoryview(data)[sent:])
+        finally:
+            self.end_clients_turn()
+
+    def begin_clients_turn(self) -> None:
+        """From here on a byte must move now and then, for it is the client who is waited for."""
+        self._clients_turns += 1
+        self._moved_at = trio.current_time()
+
+    def end_clients_turn(self) -> None:
+        """It is somebody else's turn again."""
+        self._clients_turns -= 1
+
+    async def linger(self) -> None:
+        """Sends a FIN, and reads for a while what the client has under way."""
+        await self.transport.send_eof()
+        left = LINGER_BYTES
+        with trio.move_on_after(LINGER):
+            while left > 0:
+                try:
+                    data = await self.transport.receive_some()
+                except InterruptedReceive:
+                    continue
+                if not data:
+                    return
+                left -= len(data)
+
+    # --- what the vigil calls ----------------------------------------------------------------
+
+    def look(self, now: Instant) -> None:
+        """Ends what has lasted too long, and the work for a client that has left."""
+        served = self.served
+        if now >= self._deadline:
+            self._expire()
+        elif self._clients_turns:
+            self._look_for_movement(now)
+        elif served is None:
+            if self.door.is_draining:
+                self._look_while_draining(now)
+        elif now - served.began_at >= LEAVES_NOTICED_AFTER and self._has_left():
+            self.end("the client left before its answer was whole")
+
+    def _has_left(self) -> bool:
+        return self.transport.hang_up() is HangUp.GONE
+
+    def _look_for_movement(self, now: Instant) -> None:
+        """No byte either way for body_timeout, though it is the client's turn: long enough."""
+        moved = self.transport.bytes_received + self.transport.bytes_sent
+        if moved != self._moved:
+            self._moved, self._moved_at = moved, now
+        elif now - self._moved_at >= self.door.settings.body_timeout:
+            served = self.served
+            if served is not None and served.is_answering:
+                served.note_client_gone("the client took nothing of its answer for too long")
+                self.transport.reset()
+            else:
+                self._expire()
+
+    def _look_while_draining(self, now: Instant) -> None:
+        """Between two requests: one that is just on its way is still answered."""
+        if self._drain_at == math.inf:
+            self._drain_at = now + self._idle_grace
+        elif now >= self._drain_at and not self.http.has_begun:
+            self._expire()
+
+    def _expire(self) -> None:
+        self.has_expired = True
+        self.transport.interrupt()
+
+    def end(self, why: str) -> None:
+        """Ends the connection and whatever is outstanding on it, now."""
+        if self.served is not None:
+            self.served.note_client_gone(why)
+        self.scope.cancel()
+
+    def cancel(self) -> None:
+        """The drain has lasted long enough."""
+        self.end("haclient was told to end")

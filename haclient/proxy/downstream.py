@@ -1,0 +1,75 @@
+"""One client's connection: requests in one after another, answers out in the same order.
+
+What a client sends ahead (pipelining, RFC 9112, section 9.3.2) waits in the kernel's buffer: one
+request is served before the next is read, so the order needs no queue, and a hundred requests sent
+ahead cost no more than one.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from haclient.core.request_head import Refusal, judge
+from haclient.net.http1_server import BadRequest, RawHead
+from haclient.net.transport import SocketTransport
+from haclient.proxy.client_side import ClientSide
+from haclient.proxy.door import Door
+from haclient.proxy.gateway import Gateway
+from haclient.proxy.record import refusal_record
+from haclient.proxy.reply import refusal
+from haclient.proxy.service import Service
+
+__all__ = ["serve_connection"]
+
+
+async def serve_connection(gateway: Gateway, door: Door, transport: SocketTransport) -> None:
+    """Serves a connection to its end; never raises for what a client or a server does."""
+    side = ClientSide(door, transport, gateway.idle_grace)
+    door.inside.add(side)
+    try:
+        with side.scope:
+            while await _serve_one(gateway, side):
+                pass
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # the client left between two requests, or as an answer of ours was on its way
+    except Exception as exc:
+        # A fault of ours, whatever it is, ends one connection and no other.
+        gateway.tell_fault(exc)
+    finally:
+        transport.close()
+        door.inside.discard(side)
+
+
+async def _serve_one(gateway: Gateway, side: ClientSide) -> bool:
+    """One request and its answer; whether the connection may carry another."""
+    try:
+        raw = await side.next_head()
+    except BadRequest as bad:
+        return await _refuse(gateway, side, Refusal(bad.status, bad.reason), None)
+    if raw is None:
+        return False
+    side.door.requests += 1
+    line = judge(raw.method, raw.target, raw.http_version, raw.fields)
+    if isinstance(line, Refusal):
+        return await _refuse(gateway, side, line, raw)
+    side.http.begin_content(line.length)
+    side.served = service = Service(gateway, side, raw, line)
+    try:
+        may_go_on = await service.run()
+    finally:
+        side.served = None
+    if not may_go_on:
+        await side.linger()
+    return may_go_on
+
+
+async def _refuse(
+    gateway: Gateway, side: ClientSide, refused: Refusal, raw: RawHead | None
+) -> bool:
+    """Answers what is no request that could be served, and ends the connection."""
+    now = trio.current_time()
+    gateway.tell(refusal_record(side.door.settings.name, side.client, refused, raw, now))
+    is_head = raw is not None and raw.method == b"HEAD"
+    await side.send(refusal(refused.status, refused.reason, is_head=is_head))
+    await side.linger()
+    return False

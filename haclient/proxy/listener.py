@@ -1,0 +1,97 @@
+"""Accepts connections at one door, as many as there is room for.
+
+The naive loop accepts until the process has no descriptor left; accept(2) then fails at once, and the
+loop turns at full speed with a connection in the kernel's queue that it can neither take nor refuse.
+Here a door that is full, or a process out of descriptors, pauses: whoever connects waits in the
+kernel's queue, and is served when somebody leaves.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from haclient.net.listening import BACKLOG, accept, stop_listening
+from haclient.net.transport import SocketTransport
+from haclient.proxy.door import Door
+
+__all__ = ["Listener"]
+
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""accept(2): nothing is wrong with the connection, there is no room for it."""
+
+PAUSE = 0.1
+"""Seconds between two tries while there is no room."""
+
+AT_ONCE = 64
+"""Connections taken before the others are let on: a thousand that come together would else keep all
+requests waiting until the last was accepted."""
+
+Serve = Callable[[Door, SocketTransport], Awaitable[None]]
+
+
+class Listener:
+    """One listening socket.
+
+    Attributes:
+        door: where its connections enter.
+        sock: listening; closed when accepting ends.
+        has_stopped: nothing is accepted any more.
+    """
+
+    def __init__(self, door: Door, sock: socket.socket) -> None:
+        self.door = door
+        self.sock = sock
+        self.has_stopped = False
+        self._is_stopping = False
+
+    async def run(self, nursery: trio.Nursery, serve: Serve) -> None:
+        """Accepts until `stop`; each connection becomes a task of `nursery`."""
+        try:
+            while not self._is_stopping:
+                await self._wait_for_room()
+                try:
+                    await trio.lowlevel.wait_readable(self.sock)
+                except trio.ClosedResourceError:
+                    break  # `stop`
+                await self._accept_some(nursery, serve)
+            # Who had connected before the stop was promised an answer.
+            await self._accept_some(nursery, serve, at_once=BACKLOG)
+        finally:
+            self.has_stopped = True
+            stop_listening(self.sock, self.door.settings.bind)
+
+    def stop(self) -> None:
+        """Accepts what has connected already, and then no more."""
+        self._is_stopping = True
+        trio.lowlevel.notify_closing(self.sock)
+
+    async def _wait_for_room(self) -> None:
+        door = self.door
+        while len(door.inside) >= door.settings.max_connections and not self._is_stopping:
+            door.is_paused = True
+            await trio.sleep(PAUSE)
+        door.is_paused = False
+
+    async def _accept_some(
+        self, nursery: trio.Nursery, serve: Serve, at_once: int = AT_ONCE
+    ) -> None:
+        door = self.door
+        for _ in range(at_once):
+            if len(door.inside) >= door.settings.max_connections:
+                return
+            try:
+                transport = accept(self.sock)
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno in OUT_OF_RESOURCES:
+                    door.is_paused = True
+                    await trio.sleep(PAUSE)
+                    return
+                continue  # the client left before it was accepted (ECONNABORTED)
+            door.accepted += 1
+            nursery.start_soon(serve, door, transport)

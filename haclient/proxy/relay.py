@@ -1,0 +1,133 @@
+"""An answer's way from a server to the client.
+
+The head is written anew from judged fields, never echoed: one framing, CRLF, and nothing of ours that
+the client's Connection could name away. Content goes out as it comes in, and no faster than the client
+takes it: the next piece is read when the last one was handed to the kernel, so memory holds one.
+
+An answer that breaks off is never made to look whole: counted and chunked content ends early, which any
+client sees; content that only the connection's end would delimit ends in a reset.
+"""
+
+from __future__ import annotations
+
+from haclient.core.fields import (
+    ResponseEnd,
+    response_fields,
+    response_framing,
+    trailer_fields,
+)
+from haclient.core.proxy_status import describe_attempts, proxy_status
+from haclient.core.request_head import RequestLine
+from haclient.core.response_head import write_interim_head, write_response_head
+from haclient.engine.exchange import Answer
+from haclient.net.http1 import Head
+from haclient.net.watch import Watch
+from haclient.proxy.client_side import ClientSide
+from haclient.proxy.tunnel import Tunnel
+from haclient.types import Fields
+
+__all__ = ["Relay"]
+
+
+class Relay:
+    """One answer.
+
+    Attributes:
+        bytes_sent: of content (of a tunnel, towards the client).
+        detail: what there is to say of its end, for a person.
+    """
+
+    __slots__ = ("_answer", "_end", "_line", "_side", "_via", "bytes_sent", "detail")
+
+    def __init__(
+        self, side: ClientSide, line: RequestLine, answer: Answer, via: bytes | None
+    ) -> None:
+        self._side = side
+        self._line = line
+        self._answer = answer
+        self._via = via
+        self._end = ResponseEnd.NONE
+        self.bytes_sent = 0
+        self.detail = ""
+
+    @staticmethod
+    def interim(head: Head) -> bytes:
+        """A 1xx head as it goes to the client."""
+        return write_interim_head(head.status, head.reason, head.fields)
+
+    async def run(self, *, may_persist: bool) -> bool:
+        """Relays the head and the content to its end; whether the connection may go on.
+
+        Raises:
+            haclient.errors.Error: the answer broke off.
+            trio.BrokenResourceError, trio.ClosedResourceError: the client is gone.
+            ValueError: the head cannot be passed on; nothing was sent.
+        """
+        data, may_persist = self._head(may_persist=may_persist)
+        answer, send = self._answer, self._side.send
+        await send(data)
+        while chunk := await answer.read_chunk():
+            await send(self._framed(chunk))
+        if self._end is ResponseEnd.CHUNKED:
+            await send(_last_chunk(trailer_fields(answer.trailers)))
+        await answer.finish()
+        return may_persist
+
+    def _head(self, *, may_persist: bool) -> tuple[bytes, bool]:
+        head, line = self._answer.head, self._line
+        framing = response_framing(
+            line.method, head.status, head.fields, client_is_http10=line.is_http10
+        )
+        self._end = framing.end
+        may_persist = may_persist and framing.end is not ResponseEnd.UNTIL_CLOSE
+        fields = response_fields(head.status, head.fields, framing, via=self._via)
+        if self._answer.attempt.number > 1:
+            fields = (*fields, (b"Proxy-Status", self._proxy_status()))
+        connection = None
+        if not may_persist:
+            connection = b"close"
+        elif line.is_http10:
+            connection = b"keep-alive"
+        data = write_response_head(head.status, head.reason, fields, connection=connection)
+        return data, may_persist
+
+    def _proxy_status(self) -> bytes:
+        answer = self._answer
+        return proxy_status(
+            next_hop=str(answer.connection.endpoint),
+            received_status=answer.head.status,
+            details=describe_attempts(answer.attempts),
+        )
+
+    def _framed(self, chunk: bytes) -> bytes:
+        self.bytes_sent += len(chunk)
+        return b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._end is ResponseEnd.CHUNKED else chunk
+
+    def break_off(self) -> None:
+        """The content ends here, and the client must see that it is not whole."""
+        if self._end is ResponseEnd.UNTIL_CLOSE:
+            self._side.transport.reset()
+        else:
+            self._side.transport.close()
+
+    async def tunnel(self, watch: Watch) -> None:
+        """Relays 101 and then bytes both ways, until both sides have ended."""
+        head, answer = self._answer.head, self._answer
+        framing = response_framing(
+            self._line.method, head.status, head.fields, client_is_http10=False
+        )
+        fields = response_fields(head.status, head.fields, framing, via=self._via)
+        await self._side.send(write_response_head(head.status, head.reason, fields))
+        tunnel = Tunnel(self._side, answer.connection, watch)
+        try:
+            await tunnel.run(answer.leftover())
+        finally:
+            self.bytes_sent = tunnel.bytes_down
+            self.detail = f"{tunnel.bytes_up} bytes up, {tunnel.bytes_down} down"
+            if tunnel.dead is not None:
+                self.detail += f"; the server is dead: {tunnel.dead}"
+
+
+def _last_chunk(trailers: Fields) -> bytes:
+    lines = [b"%b: %b\r\n" % field for field in trailers]
+    return b"0\r\n%b\r\n" % b"".join(lines)

@@ -1,0 +1,292 @@
+"""One request of a client's: routed, asked of the engine, its answer relayed, its record told.
+
+Straight-line code in the connection's own task. Whatever way it takes out of here (an answer, an error
+of ours, a client that left, a drain) the record is told, and the request's content let go of.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+
+import trio
+
+from haclient.core.fields import forwarded_value, request_fields
+from haclient.core.request_head import RequestLine
+from haclient.core.retry import RequestFacts
+from haclient.core.spec import HostHeader, IdempotencyKey
+from haclient.engine.exchange import Answer, exchange
+from haclient.engine.live import LiveTarget
+from haclient.engine.outcome import Request
+from haclient.errors import Error, ProxyStatus
+from haclient.net.http1 import Head
+from haclient.net.http1_server import BadRequest, ClientLeft, RawHead
+from haclient.proxy.client_side import ClientSide
+from haclient.proxy.gateway import Gateway
+from haclient.proxy.inflow import Inflow
+from haclient.proxy.record import ExchangeRecord, Outcome
+from haclient.proxy.relay import Relay
+from haclient.proxy.reply import problem, status_for
+from haclient.types import AttemptRecord, Fields, Instant
+
+__all__ = ["Service"]
+
+VIA = {False: b"1.1 haclient", True: b"1.0 haclient"}
+"""By whether the request came in HTTP/1.0 (RFC 9110, section 7.6.3: the version received)."""
+
+NOT_FOUND, SWITCHING = 404, 101
+
+MASK_64 = (1 << 64) - 1
+
+
+class Service:
+    """See the module's docstring; `run` once."""
+
+    __slots__ = (
+        "_attempts",
+        "_detail",
+        "_error",
+        "_gateway",
+        "_gone",
+        "_head_at",
+        "_inflow",
+        "_line",
+        "_outcome",
+        "_raw",
+        "_request_id",
+        "_response_bytes",
+        "_side",
+        "_status",
+        "_target",
+        "began_at",
+        "is_answering",
+    )
+
+    def __init__(self, gateway: Gateway, side: ClientSide, raw: RawHead, line: RequestLine) -> None:
+        self._gateway = gateway
+        self._side = side
+        self._raw = raw
+        self._line = line
+        self._inflow = Inflow(side, line)
+        self._target = ""
+        self._request_id = ""
+        self._status = 0
+        self._outcome = Outcome.CLIENT_GONE
+        self._error = ""
+        self._detail = ""
+        self._gone = ""
+        self._head_at: Instant | None = None
+        self._response_bytes = 0
+        self._attempts: tuple[AttemptRecord, ...] = ()
+        self.began_at = trio.current_time()
+        self.is_answering = False
+
+    def __repr__(self) -> str:
+        return f"<Service {self._line.method} {self._line.target}>"
+
+    def note_client_gone(self, why: str) -> None:
+        """The connection is about to be ended for this reason."""
+        self._gone = why
+
+    async def run(self) -> bool:
+        """Serves the request; whether the connection may carry another."""
+        try:
+            name = self._side.door.routes.match(self._line.host, self._line.target)
+            live = self._gateway.targets.get(name) if name is not None else None
+            if live is None:
+                return await self._say_not_found()
+            assert name is not None
+            self._target = name
+            return await self._ask(live)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ClientLeft) as exc:
+            self._gone = self._gone or str(exc) or "the client left"
+            return False
+        finally:
+            self._tell()
+
+    # --- the request -------------------------------------------------------------------------
+
+    async def _ask(self, live: LiveTarget) -> bool:
+        inflow = self._inflow
+        try:
+            content = await inflow.content(live.spec.replay_limit, self._gateway.ledger)
+        except BadRequest as bad:
+            return await self._say(bad.status, bad.reason, ProxyStatus.HTTP_REQUEST_ERROR.token)
+        line, spec = self._line, live.spec
+        fields = self._fields_for(live)
+        request = Request(
+            line.method,
+            line.target,
+            fields,
+            content,
+            _facts_of(line, spec.idempotency_key),
+            is_upgrade=line.upgrade is not None,
+            on_interim=None if line.is_http10 else self._relay_interim,
+        )
+        try:
+            try:
+                answer = await exchange(live, request)
+            except Error as error:
+                return await self._say_error(error)
+            return await self._relay(answer)
+        finally:
+            if content.small is None:
+                await content.aclose()
+
+    def _fields_for(self, live: LiveTarget) -> Fields:
+        line, settings = self._line, self._side.door.settings
+        made = random.getrandbits(128 + 64)  # names, no secrets
+        self._request_id = request_id = f"{made >> 64:032x}"
+        fields = request_fields(
+            line,
+            self._raw.fields,
+            preserve_host=live.spec.host_header is HostHeader.PRESERVE,
+            via=VIA[line.is_http10] if settings.via else None,
+            forwarded=self._forwarded() if settings.forwarded else None,
+            request_id=request_id.encode(),
+            # Not sampled: nobody records a trace that begins here (W3C Trace Context, 3.2.2.5).
+            traceparent=f"00-{request_id}-{made & MASK_64:016x}-00".encode(),
+        )
+        if b"x-request-id" in line.names:
+            self._request_id = _value(fields, b"x-request-id")
+        return fields
+
+    def _forwarded(self) -> bytes:
+        endpoint = self._side.transport.endpoint
+        address = "" if endpoint.is_unix else endpoint.address
+        return forwarded_value(address, self._line.authority, "http")
+
+    async def _relay_interim(self, head: Head) -> None:
+        if not self.is_answering:
+            await self._side.send(Relay.interim(head))
+
+    # --- the answer --------------------------------------------------------------------------
+
+    async def _relay(self, answer: Answer) -> bool:
+        settings = self._side.door.settings
+        relay = Relay(self._side, self._line, answer, VIA[False] if settings.via else None)
+        self.is_answering = True
+        self._head_at = trio.current_time()
+        self._status = answer.head.status
+        try:
+            if answer.head.status == SWITCHING:
+                self._outcome = Outcome.TUNNELLED
+                await relay.tunnel(self._gateway.engine.watch)
+                return False
+            return await self._relay_content(relay, answer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._outcome = Outcome.CLIENT_GONE
+            raise
+        except trio.Cancelled:
+            self._outcome = Outcome.CLIENT_GONE
+            raise
+        finally:
+            answer.abandon()
+            self._attempts = answer.attempts
+            self._response_bytes = relay.bytes_sent
+            self._detail = self._detail or relay.detail
+
+    async def _relay_content(self, relay: Relay, answer: Answer) -> bool:
+        may_persist = self._line.is_persistent and not self._side.door.is_draining
+        try:
+            may_go_on = await relay.run(may_persist=may_persist and self._inflow.is_whole)
+        except Error as error:
+            # Part of the answer is out: the client must see that it is not whole.
+            self._outcome = Outcome.BROKEN_OFF
+            self._error, self._detail = error.proxy_status.token, str(error)
+            relay.break_off()
+            return False
+        self._outcome = Outcome.ANSWERED
+        return may_go_on
+
+    # --- answers of our own ------------------------------------------------------------------
+
+    async def _say_not_found(self) -> bool:
+        detail = f"no route of listener {self._side.door.settings.name} takes this request"
+        return await self._say(NOT_FOUND, detail, ProxyStatus.DESTINATION_NOT_FOUND.token)
+
+    async def _say_error(self, error: Error) -> bool:
+        self._attempts = error.attempts
+        inflow = self._inflow
+        if inflow.has_client_left:
+            self._gone = "the client left before its request was whole"
+            return False
+        if inflow.refused is not None:
+            refused = inflow.refused
+            return await self._say(
+                refused.status, refused.reason, ProxyStatus.HTTP_REQUEST_ERROR.token
+            )
+        may = error.may_have_been_processed
+        return await self._say(status_for(error), str(error), error.proxy_status.token, may)
+
+    async def _say(self, status: int, detail: str, token: str, may: bool = False) -> bool:
+        may_go_on = self._line.is_persistent and self._inflow.is_whole
+        may_go_on = may_go_on and not self._side.door.is_draining and not self._line.is_http10
+        self._status, self._error, self._detail = status, token, detail
+        self._outcome = Outcome.OWN
+        self._head_at = trio.current_time()
+        self.is_answering = True
+        endpoints = [str(one.endpoint) for one in self._attempts if one.endpoint is not None]
+        data = problem(
+            status,
+            detail,
+            error=token,
+            is_head=self._line.method == "HEAD",
+            is_last=not may_go_on,
+            request_id=self._request_id,
+            began_at=self.began_at,
+            may_have_been_processed=may,
+            attempts=self._attempts,
+            next_hop=endpoints[-1] if endpoints else "",
+        )
+        try:
+            await self._side.send(data)
+        except BaseException:
+            self._outcome = Outcome.CLIENT_GONE
+            raise
+        self._response_bytes = len(data)
+        return may_go_on
+
+    # --- what is told ------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        line = self._line
+        is_gone = self._outcome is Outcome.CLIENT_GONE
+        self._gateway.tell(
+            ExchangeRecord(
+                listener=self._side.door.settings.name,
+                target=self._target,
+                client=self._side.client,
+                request_id=self._request_id,
+                method=line.method,
+                path=line.target,
+                host=line.host,
+                http_version="1.0" if line.is_http10 else "1.1",
+                status=self._status,
+                outcome=self._outcome,
+                began_at=self.began_at,
+                ended_at=trio.current_time(),
+                head_at=self._head_at,
+                request_bytes=self._inflow.bytes_read,
+                response_bytes=self._response_bytes,
+                attempts=self._attempts,
+                error=self._error,
+                detail=self._gone if is_gone else self._detail,
+            )
+        )
+
+
+def _facts_of(line: RequestLine, honours: IdempotencyKey) -> RequestFacts:
+    facts = _facts(line.method, has_key=False)
+    if facts.is_idempotent or honours is IdempotencyKey.IGNORE:
+        return facts
+    return _facts(line.method, has_key=b"idempotency-key" in line.names)
+
+
+@functools.lru_cache(maxsize=64)
+def _facts(method: str, *, has_key: bool) -> RequestFacts:
+    return RequestFacts(method, has_key)
+
+
+def _value(fields: Fields, name: bytes) -> str:
+    return next(value for key, value in fields if key.lower() == name).decode("latin-1")

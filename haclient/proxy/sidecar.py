@@ -1,0 +1,166 @@
+"""All doors and targets of a process: they open together, change together, and close in good order.
+
+A reload is all or nothing: whatever may fail (an address in use, for one) is tried before anything is
+changed. What stays the same is not touched: a listener whose bind is the same keeps its socket and its
+connections, a target whose settings are the same keeps its budget and what is known of its addresses;
+and connections to servers outlive both, for the engine keeps them by origin.
+
+The drain has three steps: no more connections are accepted (those that the kernel had taken already
+are), every connection ends behind the request that it is at, and what is left at the end of
+`drain_timeout` is cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+from collections.abc import Callable, Iterable
+
+import trio
+
+from haclient.core.config import Bind, Config, ListenerSettings
+from haclient.engine.live import Engine, LiveTarget
+from haclient.engine.replay import ReplayLedger
+from haclient.net import Dialer, Resolver
+from haclient.net.dialer import SocketDialer
+from haclient.net.listening import Inherited, address_of, listen_on
+from haclient.proxy.door import Door
+from haclient.proxy.downstream import serve_connection
+from haclient.proxy.gateway import Gateway
+from haclient.proxy.listener import Listener
+from haclient.proxy.record import Sink
+from haclient.proxy.vigil import keep_vigil
+
+__all__ = ["Sidecar"]
+
+SETTLED_EVERY = 0.02
+"""Seconds between two looks at whether a drain is over."""
+
+
+class Sidecar:
+    """The data plane of one process.
+
+    Attributes:
+        config: in force.
+        gateway: what the connections share.
+        doors: every door that is open, or drains.
+        is_draining: told to end.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        nursery: trio.Nursery,
+        resolver: Resolver,
+        *,
+        tell: Sink,
+        tell_fault: Callable[[Exception], None],
+        inherited: Inherited | None = None,
+        dialer: Dialer | None = None,
+    ) -> None:
+        self.config = config
+        self.is_draining = False
+        self._nursery = nursery
+        self._inherited = inherited if inherited is not None else {}
+        self._listeners: dict[Bind, Listener] = {}
+        self._closing: list[Listener] = []
+        engine = Engine(nursery, resolver, dialer or SocketDialer())
+        self.gateway = Gateway(engine, ReplayLedger(config.replay_memory), tell, tell_fault)
+
+    @property
+    def doors(self) -> list[Door]:
+        """Every door that is open, or has somebody inside."""
+        return [one.door for one in (*self._listeners.values(), *self._closing)]
+
+    def start(self) -> None:
+        """Opens every door.
+
+        Raises:
+            BindError: none is open then.
+        """
+        opened = self._open(self.config.listeners)
+        self.gateway.engine.start()
+        self._nursery.start_soon(keep_vigil, lambda: self.doors)
+        self._use_targets(self.config)
+        for settings in self.config.listeners:
+            self._begin(settings, opened[settings.bind])
+
+    # --- reload ------------------------------------------------------------------------------
+
+    def apply(self, config: Config) -> None:
+        """Puts a new configuration in force, for every request from now on.
+
+        Raises:
+            BindError: the old one stays.
+        """
+        listeners = self._listeners
+        opened = self._open([one for one in config.listeners if one.bind not in listeners])
+        self._closing = [one for one in self._closing if one.door.inside or not one.has_stopped]
+        self._use_targets(config)
+        self.gateway.ledger.limit = config.replay_memory
+        self.config = config
+        wanted = {one.bind for one in config.listeners}
+        for bind in [bind for bind in listeners if bind not in wanted]:
+            self._retire(listeners.pop(bind))
+        for settings in config.listeners:
+            if settings.bind in listeners:
+                listeners[settings.bind].door.apply(settings)
+            else:
+                self._begin(settings, opened[settings.bind])
+
+    def _open(self, listeners: Iterable[ListenerSettings]) -> dict[Bind, socket.socket]:
+        """Every socket, or none.
+
+        Raises:
+            BindError: one cannot be had.
+        """
+        with contextlib.ExitStack() as undo:
+            opened = {}
+            for settings in listeners:
+                sock = opened[settings.bind] = listen_on(settings.bind, self._inherited)
+                undo.callback(sock.close)
+            undo.pop_all()
+        return opened
+
+    def _begin(self, settings: ListenerSettings, sock: socket.socket) -> None:
+        door = Door(settings)
+        door.address = address_of(sock)
+        listener = self._listeners[settings.bind] = Listener(door, sock)
+        serve = functools.partial(serve_connection, self.gateway)
+        self._nursery.start_soon(listener.run, self._nursery, serve)
+
+    def _use_targets(self, config: Config) -> None:
+        engine, before = self.gateway.engine, self.gateway.targets
+        self.gateway.targets = {
+            name: before[name]
+            if name in before and before[name].spec == spec
+            else LiveTarget(spec, engine)
+            for name, spec in config.targets.items()
+        }
+
+    def _retire(self, listener: Listener) -> None:
+        listener.stop()
+        listener.door.is_draining = True
+        self._closing.append(listener)
+
+    # --- the end -----------------------------------------------------------------------------
+
+    async def drain(self) -> int:
+        """Ends in good order; returns how many requests had to be cut.
+
+        Returns when nobody is inside any more, after `drain_timeout` at the latest.
+        """
+        self.is_draining = True
+        for listener in self._listeners.values():
+            self._retire(listener)
+        self._listeners.clear()
+        with trio.move_on_after(self.config.drain_timeout):
+            # A look now and then, only here: an event would be set for each connection that ends.
+            while any(one.door.inside or not one.has_stopped for one in self._closing):  # noqa: ASYNC110
+                await trio.sleep(SETTLED_EVERY)
+        left = [inside for one in self._closing for inside in one.door.inside]
+        cut = sum(inside.is_outstanding for inside in left)
+        for inside in left:
+            inside.cancel()
+        return cut
