@@ -16,6 +16,7 @@ import trio
 from msgspec.structs import replace
 
 from haclient import events
+from haclient.core.resume import GoOn, Refuse
 from haclient.core.retry import Again, Decision, GiveUp, Relay, Retry, Wait
 from haclient.engine.attempt import Attempt
 from haclient.engine.failure import error_for
@@ -96,15 +97,19 @@ class Course:
                     assert_never(decision)
 
     async def go_on(
-        self, broken: Attempt, outcome: Failed, request: Request, refusal: Callable[[Head], str]
-    ) -> Attempt:
+        self,
+        broken: Attempt,
+        outcome: Failed,
+        request: Request,
+        judge: Callable[[Head], GoOn | Refuse],
+    ) -> tuple[Attempt, GoOn]:
         """Asks another server for the rest of an answer that broke off.
 
         Args:
             broken: the attempt whose answer it was.
             outcome: how it ended.
             request: asks for the rest.
-            refusal: says of an answer why it is not the rest; empty where it is.
+            judge: whether an answer is the rest.
 
         Raises:
             haclient.errors.Error: the rest was not to be had; it tells of `broken`.
@@ -121,18 +126,20 @@ class Course:
             while isinstance(decision, Again):
                 attempt = await self.run(decision.reason)
                 assert attempt.head is not None
-                if not (why_not := refusal(attempt.head)):
-                    return attempt
-                decision = self._refuse(attempt, why_not)
+                match judge(attempt.head):
+                    case GoOn() as go_on:
+                        return attempt, go_on
+                    case Refuse(reason):
+                        decision = self._refuse(attempt, reason)
             assert isinstance(decision, GiveUp)
             raise self._error(decision.reason)
         finally:
             self.close()
 
-    def _refuse(self, attempt: Attempt, why_not: str) -> Decision:
+    def _refuse(self, attempt: Attempt, reason: str) -> Decision:
         """A good answer, and not to this question; its server is not to blame."""
         self._winner, self._may_return = None, False
-        failure = attempt.refuse(Verdict.ANSWERED, why_not).failure
+        failure = attempt.refuse(Verdict.ANSWERED, reason).failure
         # To the machine it is an answer that is none.
         failure = replace(failure, verdict=Verdict.GARBLED)
         return self._retry.failed(attempt.number, failure, trio.current_time())

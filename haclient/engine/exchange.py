@@ -12,9 +12,9 @@ import trio
 from haclient import events
 from haclient.engine.attempt import Attempt
 from haclient.engine.course import Course
-from haclient.engine.failure import error_for
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import BrokenOff, Request
+from haclient.engine.resume import Rest, resume
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
 from haclient.types import AttemptRecord, Fields, Verdict
@@ -63,15 +63,29 @@ class Answer:
     Attributes:
         attempt: the one that the content comes from.
         head: of the final response; of 101 where that was asked for.
+        is_resumed: how many times the content went on from another server.
     """
 
-    __slots__ = ("_course", "_error", "_is_over", "_is_whole", "attempt", "head")
+    __slots__ = (
+        "_course",
+        "_error",
+        "_is_over",
+        "_is_whole",
+        "_received",
+        "_source",
+        "attempt",
+        "head",
+        "is_resumed",
+    )
 
     def __init__(self, course: Course, attempt: Attempt) -> None:
         assert attempt.head is not None
         self.attempt = attempt
         self.head: Head = attempt.head
+        self.is_resumed = 0
         self._course = course
+        self._source: Attempt | Rest = attempt
+        self._received = 0
         self._error: Exception | None = None
         self._is_whole = False
         self._is_over = False
@@ -91,8 +105,11 @@ class Answer:
 
     @property
     def trailers(self) -> Fields:
-        """Trailer fields of chunked content, once it was read to its end."""
-        return self.attempt.trailers
+        """Trailer fields of chunked content, once it was read to its end.
+
+        Those of another server's answer may speak of a part of the content; there are none then.
+        """
+        return self.attempt.trailers if not self.is_resumed else ()
 
     @property
     def connection(self) -> Connection:
@@ -107,36 +124,48 @@ class Answer:
     async def read_chunk(self) -> bytes:
         """Returns the next piece of content as it comes, empty at its end.
 
+        One that breaks off goes on from another server, where it can.
+
         Raises:
             ResponseIncompleteError, ResponseTimeoutError, ProtocolError: it broke off.
             RuntimeError: it was given up before its end.
         """
         if self._error is not None:
             raise self._error
-        if self._is_whole:
-            return b""
-        try:
-            data = await self.attempt.read_chunk()
-        except BrokenOff as broken:
-            error = self._broken_off(broken)
-            raise error from error.__cause__
-        self._is_whole = not data
-        return data
+        while not self._is_whole:
+            try:
+                data = await self._source.read_chunk()
+            except BrokenOff as broken:
+                await self._go_on(broken)
+                continue
+            self._is_whole = not data
+            self._received += len(data)
+            return data
+        return b""
 
-    def _broken_off(self, broken: BrokenOff) -> Exception:
-        own = broken.outcome.error
-        reason = "part of it was handed over already"
-        self._error = error_for(self.attempts, reason, None, own, self.attempt.record)
-        self._is_over = True
-        self._course.tell_end(self._error)
-        self._error.__cause__ = broken.__cause__ if own is None else own.__cause__
-        return self._error
+    async def _go_on(self, broken: BrokenOff) -> None:
+        try:
+            rest = await resume(
+                self._course, self.attempt, broken.outcome, self.head, self._received
+            )
+        except Exception as error:
+            self._error = error
+            self._is_over = True
+            self._course.tell_end(error)
+            own = broken.outcome.error
+            raise error from (broken.__cause__ if own is None else own.__cause__)
+        if rest is None:
+            self._is_whole = True
+            return
+        self._source, self.attempt = rest, rest.attempt
+        self.is_resumed += 1
 
     async def finish(self) -> None:
         """The content was read: the connection goes back to the pool if it may serve again."""
         if not self._is_over:
             self._is_over = self._is_whole = True
-            await self.attempt.finish()
+            if not self.attempt.is_over:
+                await self.attempt.finish()
             self._course.tell_end(None)
 
     def abandon(self, verdict: Verdict = Verdict.CANCELLED, detail: str = "") -> None:
