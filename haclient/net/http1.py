@@ -23,6 +23,7 @@ import msgspec
 import trio
 
 from haclient.core.framing import Framing, RequestHead, write_field_lines
+from haclient.core.head_pattern import read_response
 from haclient.net import InterruptedReceive, Transport
 from haclient.types import Fields
 
@@ -93,6 +94,7 @@ class Http1:
     """The state of one connection, one exchange after another."""
 
     __slots__ = (
+        "_asked",
         "_early",
         "_framing",
         "_h11",
@@ -108,7 +110,8 @@ class Http1:
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
-        self._h11 = _new_h11()
+        self._h11: h11.Connection | None = None
+        self._asked = ("", False, False)
         self._early = b""
         self._unread = NOT_COUNTED
         self._method = ""
@@ -128,8 +131,7 @@ class Http1:
         self._left = head.length
         self._is_request_whole = False
         self._method = head.method
-        self._h11.send(_stand_in(head.method, head.is_close, is_upgrade))
-        self._h11.send(END)
+        self._asked = head.method, head.is_close, is_upgrade
 
     def content_bytes(self, data: bytes) -> bytes:
         """Returns a piece of content as it goes on the wire (RFC 9112, sections 6.2 and 7.1).
@@ -170,11 +172,14 @@ class Http1:
             Garbled: not HTTP/1.1; Endless: too long a head, or more than 32 interim answers.
             InterruptedReceive: the watch has news.
         """
-        event = await self._next_event()
+        if self._h11 is None and (plain := await self._read_plain()) is not None:
+            return plain
+        http = self._use_h11()
+        event = await self._next_event(http)
         if isinstance(event, h11.Response):
             self._unread = _length_of(event, self._method)
             if self._unread >= 0:
-                self._early = bytes(self._h11.trailing_data[0])
+                self._early = bytes(http.trailing_data[0])
             return _head(event)
         if isinstance(event, h11.InformationalResponse):
             self._interim_seen += 1
@@ -185,6 +190,44 @@ class Http1:
             return _head(event)
         raise Garbled(f"a response head was due, not {type(event).__name__}")
 
+    async def _read_plain(self) -> Head | None:
+        """The head in its common form, at the first read; None where h11 has to be asked.
+
+        A request that asked for the connection's end, or for another protocol, is none of the
+        common ones.
+        """
+        if not self._early:
+            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+            self._has_eof = not data
+            self._early = data
+        method, is_close, is_upgrade = self._asked
+        if is_close or is_upgrade:
+            return None
+        plain = read_response(self._early, method)
+        if plain is None:
+            return None
+        self._early = self._early[plain.size :]
+        self._unread = plain.length
+        return Head(plain.status, plain.reason, b"1.1", plain.fields)
+
+    def _use_h11(self) -> h11.Connection:
+        """From here on this answer is h11's to read: what came in already, and what follows."""
+        if self._h11 is None:
+            self._h11 = http = _new_h11()
+            http.send(_stand_in(*self._asked))
+            http.send(END)
+            if self._early or self._has_eof:
+                http.receive_data(self._early)
+            self._early = b""
+        return self._h11
+
+    @property
+    def has_content_at_hand(self) -> bool:
+        """Whether `read_content` returns without waiting: the end, or what came with the head."""
+        if self._unread != NOT_COUNTED:
+            return self._unread <= 0 or bool(self._early)
+        return self._h11 is not None and bool(self._h11.trailing_data[0])
+
     async def read_content(self) -> bytes:
         """Returns the next piece of content, empty at its end.
 
@@ -193,7 +236,7 @@ class Http1:
         """
         if self._unread != NOT_COUNTED:
             return await self._read_counted()
-        event = await self._next_event()
+        event = await self._next_event(self._use_h11())
         if isinstance(event, h11.Data):
             return bytes(event.data)
         if isinstance(event, h11.EndOfMessage):
@@ -219,13 +262,13 @@ class Http1:
         self._unread = left - len(data)
         return data
 
-    async def _next_event(self) -> h11.Event:
+    async def _next_event(self, http: h11.Connection) -> h11.Event:
         while True:
-            is_head_due = self._h11.their_state is h11.SEND_RESPONSE
+            is_head_due = http.their_state is h11.SEND_RESPONSE
             try:
-                event = self._h11.next_event()
+                event = http.next_event()
             except h11.RemoteProtocolError as exc:
-                if self._has_eof and not (is_head_due and self._is_no_http()):
+                if self._has_eof and not (is_head_due and _is_no_http(http)):
                     raise ConnectionLost("the server closed the connection") from exc
                 if exc.error_status_hint == TOO_LONG:
                     what = "head" if is_head_due else "line within the content"
@@ -234,20 +277,16 @@ class Http1:
             if event is h11.NEED_DATA:
                 data = await self._stream.receive_some(RECEIVE_BYTES)
                 self._has_eof = not data
-                self._h11.receive_data(bytes(data))
+                http.receive_data(bytes(data))
             elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
                 raise ConnectionLost("the server closed the connection")
             else:
                 assert isinstance(event, h11.Event)
                 return event
 
-    def _is_no_http(self) -> bool:
-        """Whether what came in place of a head begins as none does ("SSH-2.0-...")."""
-        return not b"HTTP/".startswith(bytes(self._h11.trailing_data[0][:5]))
-
     def leftover(self) -> bytes:
         """What was read past the head of a 101 answer: the first bytes of the other protocol."""
-        return bytes(self._h11.trailing_data[0])
+        return bytes(self._use_h11().trailing_data[0])
 
     @property
     def is_content_complete(self) -> bool:
@@ -257,7 +296,9 @@ class Http1:
     @property
     def is_content_due(self) -> bool:
         """Whether the response has more to say."""
-        return self._h11.their_state is h11.SEND_BODY and self._unread != AT_END
+        if self._unread != NOT_COUNTED:
+            return self._unread != AT_END
+        return self._h11 is not None and self._h11.their_state is h11.SEND_BODY
 
     def start_next(self) -> bool:
         """Makes ready for the next exchange; False where the connection must be closed.
@@ -265,17 +306,18 @@ class Http1:
         True only from the clean end state: both messages whole, neither side asked to close, not a
         byte left over.
         """
-        if not self._is_request_whole or self._has_eof or self._h11.our_state is not h11.DONE:
+        http = self._h11
+        if not self._is_request_whole or self._has_eof:
+            return False
+        if http is not None and http.our_state is not h11.DONE:
             return False
         if self._unread == AT_END:
             if self._early:
                 return False
-            self._h11 = _new_h11()
             self._unread = NOT_COUNTED
-        elif self._h11.their_state is h11.DONE and not self._h11.trailing_data[0]:
-            self._h11.start_next_cycle()
-        else:
+        elif http is None or http.their_state is not h11.DONE or http.trailing_data[0]:
             return False
+        self._h11 = None
         self._interim_seen = 0
         self.trailers = ()
         return True
@@ -291,6 +333,11 @@ class Http1:
         except InterruptedReceive:
             return False
         return True
+
+
+def _is_no_http(http: h11.Connection) -> bool:
+    """Whether what came in place of a head begins as none does ("SSH-2.0-...")."""
+    return not b"HTTP/".startswith(bytes(http.trailing_data[0][:5]))
 
 
 def _new_h11() -> h11.Connection:

@@ -21,6 +21,7 @@ import h11
 import msgspec
 import trio
 
+from haclient.core.head_pattern import read_request
 from haclient.types import Fields
 
 __all__ = ["BadRequest", "ClientLeft", "RawHead", "ServerHttp1"]
@@ -128,12 +129,16 @@ class ServerHttp1:
             raise BadRequest(BAD, "a line that does not end in CRLF (RFC 9112, section 2.2)")
 
     def _parse(self, head: bytes) -> RawHead:
+        if head.count(b"\n") > MAX_FIELDS + 2:
+            raise BadRequest(TOO_LARGE, f"more than {MAX_FIELDS} fields")
+        plain = read_request(head)
+        if plain is not None:
+            self._h11 = None
+            return RawHead(*plain)
         if _LOOSE_LINE.search(head) is not None:
             raise BadRequest(
                 BAD, "a line that does not end in CRLF, or is folded (RFC 9112, sections 2.2, 5.2)"
             )
-        if head.count(b"\n") > MAX_FIELDS + 2:
-            raise BadRequest(TOO_LARGE, f"more than {MAX_FIELDS} fields")
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=RECEIVE_BYTES)
         connection.receive_data(head)
         try:

@@ -65,6 +65,9 @@ class Relay:
         """
         data, may_persist = self._head(may_persist=may_persist)
         answer, send = self._answer, self._side.send
+        if answer.connection.http.has_content_at_hand and (chunk := await answer.read_chunk()):
+            # A small answer whole, or the first of a long one: one call to the kernel for two.
+            data += self._framed(chunk)
         await send(data)
         while chunk := await answer.read_chunk():
             await send(self._framed(chunk))
