@@ -1,0 +1,193 @@
+"""Looks at the data plane as it is now, and puts what it sees into a StatusReport.
+
+Whoever asks gets one moment: nothing in here awaits. It reads more of the doors and of the engine than
+others may; what it needs of them that they do not offer is gathered here, so that they need not know of
+a status page.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Protocol, runtime_checkable
+
+import trio
+
+from haclient._version import __version__
+from haclient.core.health import Condition, EndpointHealth
+from haclient.core.names import ip_literal
+from haclient.core.pool_state import EndpointCounts
+from haclient.engine.live import Engine, LiveTarget
+from haclient.ops.book import Book, Tally
+from haclient.ops.control import Control
+from haclient.ops.status_report import (
+    DnsReport,
+    EndpointReport,
+    ListenerReport,
+    StatusReport,
+    TargetReport,
+)
+from haclient.proxy.client_side import ClientSide
+from haclient.proxy.door import Door
+from haclient.proxy.service import Service
+from haclient.types import Endpoint, Instant, Origin
+
+__all__ = ["Connections", "build_status", "outstanding_by_target", "stale_served"]
+
+STATES = {Condition.SUSPECT: "suspect", Condition.HELD_DOWN: "held down"}
+"""As the report has them; whoever is on probation, or has recovered, is asked like any other."""
+
+
+@runtime_checkable
+class TellsNames(Protocol):
+    """A resolver that tells what it was asked."""
+
+    @property
+    def stale_served(self) -> int:
+        """Answers given beyond their time (RFC 8767)."""
+        ...
+
+    def report(self, now: Instant) -> tuple[DnsReport, ...]:
+        """A line for each name."""
+        ...
+
+
+class Connections:
+    """The counts of every pool, looked up once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._of = {
+            (id(pool), counts.key, counts.endpoint): counts
+            for pool in engine.pools.values()
+            for counts in pool.snapshot().endpoints
+        }
+
+    def of(self, live: LiveTarget, origin: Origin, endpoint: Endpoint) -> EndpointCounts | None:
+        """Those of one address of a target; targets with the same limits and origin share them."""
+        return self._of.get((id(live.pool), live.key(origin), endpoint))
+
+    def totals(self) -> tuple[int, int, int]:
+        """Idle, leased, and connecting."""
+        every = self._of.values()
+        return (
+            sum(each.idle for each in every),
+            sum(each.leased for each in every),
+            sum(each.reserved for each in every),
+        )
+
+
+def build_status(control: Control, book: Book, wall_now: float) -> StatusReport:
+    """All of it. `wall_now` is Unix time."""
+    sidecar = control.sidecar
+    doors = sidecar.doors
+    return StatusReport(
+        version=__version__,
+        pid=os.getpid(),
+        state="draining" if sidecar.is_draining or not control.is_ready else "running",
+        started_at=control.started_at,
+        uptime=max(0.0, wall_now - control.started_at),
+        config_file=control.config_file,
+        generation=control.generation,
+        listeners=tuple(map(_listener, doors)),
+        targets=tuple(_targets(control, book)),
+        outstanding=sum(door.outstanding for door in doors),
+        replay_bytes=sidecar.gateway.ledger.held,
+        last_failovers=tuple(reversed(book.last_failovers)),
+        dns=_names(sidecar.gateway.engine, trio.current_time()),
+    )
+
+
+def outstanding_by_target(doors: list[Door]) -> Counter[str]:
+    """Requests that have not been answered yet, by the name of their target."""
+    return Counter(
+        inside.served._target
+        for door in doors
+        for inside in door.inside
+        if isinstance(inside, ClientSide) and isinstance(inside.served, Service)
+    )
+
+
+def stale_served(engine: Engine) -> int:
+    """How often a name was answered beyond its time."""
+    resolver = engine.resolver
+    return resolver.stale_served if isinstance(resolver, TellsNames) else 0
+
+
+def known_endpoints(live: LiveTarget) -> Iterator[tuple[int, Origin, Endpoint]]:
+    """Tier, origin and address of each; a literal is known before anybody asks for it."""
+    for tier, urls in enumerate(live.tiers):
+        for origin in dict.fromkeys(url.origin for url in urls):
+            endpoints = live.known.get(origin)
+            if endpoints is None:
+                literal = ip_literal(origin.host)
+                endpoints = () if literal is None else (Endpoint(literal, origin.port),)
+            for endpoint in endpoints:
+                yield tier, origin, endpoint
+
+
+def state_of(health: EndpointHealth | None) -> str:
+    """What is thought of an address, in the report's words."""
+    return "ok" if health is None else STATES.get(health.condition, "ok")
+
+
+def _names(engine: Engine, now: Instant) -> tuple[DnsReport, ...]:
+    resolver = engine.resolver
+    return resolver.report(now) if isinstance(resolver, TellsNames) else ()
+
+
+def _listener(door: Door) -> ListenerReport:
+    return ListenerReport(
+        name=door.settings.name,
+        bind=door.address,
+        connections=len(door.inside),
+        outstanding=door.outstanding,
+        requests=door.requests,
+        limit=door.settings.max_connections,
+        is_paused=door.is_paused,
+    )
+
+
+def _targets(control: Control, book: Book) -> Iterator[TargetReport]:
+    sidecar = control.sidecar
+    engine, now = sidecar.gateway.engine, trio.current_time()
+    health = {each.endpoint: each for each in engine.health.snapshot(now)}
+    connections = Connections(engine)
+    outstanding = outstanding_by_target(sidecar.doors)
+    requests: Counter[str] = Counter()
+    for (_, target), row in book.rows.items():
+        requests[target] += row.requests
+    for name, live in sidecar.gateway.targets.items():
+        tally = book.tallies.get(name) or Tally()
+        yield TargetReport(
+            name=name,
+            requests=requests[name],
+            failovers=sum(tally.failovers.counts),
+            outstanding=outstanding[name],
+            budget_remaining=live.budget.remaining_ratio(now),
+            resent=tally.resent,
+            endpoints=tuple(_endpoints(live, health, connections, now)),
+        )
+
+
+def _endpoints(
+    live: LiveTarget,
+    health: Mapping[Endpoint, EndpointHealth],
+    connections: Connections,
+    now: Instant,
+) -> Iterator[EndpointReport]:
+    for tier, origin, endpoint in known_endpoints(live):
+        known = health.get(endpoint)
+        counts = connections.of(live, origin, endpoint)
+        is_held = known is not None and known.condition is Condition.HELD_DOWN
+        yield EndpointReport(
+            address=str(endpoint),
+            origin=str(origin),
+            tier=tier,
+            state=state_of(known),
+            held_for=round(known.until - now, 3) if known is not None and is_held else None,
+            failures=0 if known is None else known.failures,
+            idle=0 if counts is None else counts.idle,
+            leased=0 if counts is None else counts.leased,
+            source="literal" if ip_literal(origin.host) is not None else "",
+        )
