@@ -1,0 +1,251 @@
+"""The page of `haclient status`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from haclient.ops.status_report import (
+    DnsReport,
+    EndpointReport,
+    FailoverReport,
+    ListenerReport,
+    StatusReport,
+    TargetReport,
+)
+from haclient.ops.status_table import page, span
+from haclient.ops.style import Style
+
+PLAIN = Style(is_coloured=False, is_unicode=True)
+COLOURED = Style(is_coloured=True, is_unicode=True)
+
+ORIGIN = "http://orders.internal:8080"
+
+REPORT = StatusReport(
+    version="0.2.0",
+    pid=4711,
+    state="running",
+    started_at=1_795_780_800.0,
+    uptime=11_530.4,
+    config_file="/etc/haclient/haclient.toml",
+    generation=2,
+    listeners=(
+        ListenerReport(
+            name="orders",
+            bind="127.0.0.1:8080",
+            connections=12,
+            outstanding=3,
+            requests=18_233,
+            limit=4096,
+        ),
+        ListenerReport(
+            name="db", bind="unix:/run/haclient/db.sock", connections=64, limit=64, is_paused=True
+        ),
+    ),
+    targets=(
+        TargetReport(
+            name="orders",
+            requests=18_233,
+            failovers=2,
+            outstanding=3,
+            budget_remaining=0.98,
+            resent=4,
+            endpoints=(
+                EndpointReport(
+                    address="10.0.0.2:8080", origin=ORIGIN, idle=3, leased=2, source="dns 10.0.0.53"
+                ),
+                EndpointReport(
+                    address="10.0.0.3:8080",
+                    origin=ORIGIN,
+                    state="held down",
+                    held_for=4.23,
+                    failures=3,
+                    source="dns 10.0.0.53",
+                ),
+                EndpointReport(
+                    address="10.1.0.2:8080", origin=ORIGIN, tier=1, state="suspect", failures=1
+                ),
+            ),
+        ),
+        TargetReport(name="db", budget_remaining=0.1),
+    ),
+    outstanding=3,
+    replay_bytes=1_258_291,
+    last_failovers=(
+        FailoverReport(
+            at=1.0,
+            target="orders",
+            method="GET",
+            path="/v1/orders/7",
+            source="10.0.0.3:8080",
+            to="10.0.0.2:8080",
+            verdict="dead",
+            evidence="3 keep-alive probes unanswered",
+            seconds=2.51,
+        ),
+        FailoverReport(
+            at=2.0,
+            target="orders",
+            method="PUT",
+            path="/x",
+            source="10.0.0.3:8080",
+            to="",
+            verdict="refused",
+        ),
+    ),
+    dns=(
+        DnsReport(
+            name="orders.internal", addresses=("10.0.0.2", "10.0.0.3"), source="dns", ttl=17.4
+        ),
+        DnsReport(name="db.internal", is_stale=True, ttl=-5.0, error="no name server answered"),
+    ),
+)
+
+PAGE = """\
+haclient 0.2.0, pid 4711: running for 3 h 12 min
+/etc/haclient/haclient.toml, loaded 2 times
+3 outstanding; 1.2 MiB kept for resends
+
+listeners
+  orders  127.0.0.1:8080              12 of 4096 connections  3 outstanding  18233 requests
+  db      unix:/run/haclient/db.sock  64 of 64 connections    0 outstanding  0 requests  accepting is paused
+
+target orders  18233 requests, 3 outstanding, 2 failovers, 4 resent, budget 98 %
+  ✔ 10.0.0.2:8080  http://orders.internal:8080           ok                            2 in use, 3 idle  dns 10.0.0.53
+  ✘ 10.0.0.3:8080  http://orders.internal:8080           held down for 4.2 s, 3 failures  0 in use, 0 idle  dns 10.0.0.53
+  ? 10.1.0.2:8080  http://orders.internal:8080 (backup)  suspect, 1 failure            0 in use, 0 idle
+
+target db  0 requests, 0 outstanding, 0 failovers, 0 resent, budget 10 %
+  no address is known yet
+
+last failovers
+  t1  orders  GET /v1/orders/7  10.0.0.3:8080 → 10.0.0.2:8080  2.51 s  dead (3 keep-alive probes unanswered)
+  t2  orders  PUT /x            10.0.0.3:8080 → none           0.00 s  refused
+
+names
+  orders.internal  10.0.0.2, 10.0.0.3  dns  TTL 17 s
+  db.internal      no address               TTL -5 s  stale  no name server answered
+"""
+
+
+def clock(at: float) -> str:
+    return f"t{at:.0f}"
+
+
+def squeezed(text: str) -> list[str]:
+    """Lines whose columns may be of any width."""
+    return ["  ".join(line.split("  ")).rstrip() for line in text.splitlines()]
+
+
+def test_the_whole_page() -> None:
+    found = page(REPORT, PLAIN, clock=clock)
+
+    assert [" ".join(line.split()) for line in found] == [
+        " ".join(line.split()) for line in PAGE.splitlines()
+    ]
+
+
+def test_columns_stand_below_each_other() -> None:
+    lines = [line for line in page(REPORT, PLAIN) if "in use" in line]
+
+    assert len({line.index(" in use") for line in lines}) == 1
+    assert len({line.index("http://") for line in lines}) == 1
+
+
+def test_colours_change_no_text() -> None:
+    import re
+
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in page(REPORT, COLOURED, clock=clock)]
+
+    assert plain == page(REPORT, PLAIN, clock=clock)
+
+
+def test_what_deviates_is_coloured() -> None:
+    lines = page(REPORT, COLOURED)
+    (ok,) = [line for line in lines if "10.0.0.2:8080  " in line and "in use" in line]
+    (down,) = [line for line in lines if "held down" in line]
+
+    assert "\x1b[31m10.0.0.3:8080" in down
+    assert "\x1b[1;32m✔\x1b[0m 10.0.0.2:8080" in ok
+    assert any("\x1b[31mbudget 10 %" in line for line in lines)
+    assert not any("\x1b[31mbudget 98 %" in line for line in lines)
+
+
+def test_rates() -> None:
+    lines = page(REPORT, PLAIN, {"orders": 49.6})
+
+    assert any(line.startswith("target orders  18233 requests, 50/s, ") for line in lines)
+    assert any(line.startswith("target db  0 requests, 0/s, ") for line in lines)
+
+
+def test_a_daemon_that_has_just_begun() -> None:
+    report = StatusReport(
+        version="1",
+        pid=1,
+        state="draining",
+        started_at=0.0,
+        uptime=0.2,
+        config_file="a.toml",
+        generation=1,
+    )
+
+    assert page(report, PLAIN) == ["haclient 1, pid 1: draining for 0 s", "a.toml", "0 outstanding"]
+    assert "\x1b[1;33mdraining" in page(report, COLOURED)[0]
+
+
+EVIL = "x\x1b[2J\n\u202e"
+
+
+def evil(value: Any) -> Any:
+    """The report with every text replaced."""
+    match value:
+        case str():
+            return EVIL
+        case dict():
+            return {key: evil(one) for key, one in value.items()}
+        case list() | tuple():
+            return [evil(one) for one in value]
+        case _:
+            return value
+
+
+def test_no_text_of_another_rules_the_terminal() -> None:
+    report = msgspec.convert(evil(msgspec.to_builtins(REPORT)), StatusReport)
+
+    assert all(line.isprintable() for line in page(report, PLAIN))
+
+
+def test_the_time_here() -> None:
+    (line,) = [line for line in page(REPORT, PLAIN) if "PUT /x" in line]
+
+    hours, minutes, seconds = line.split()[0].split(":")
+    assert (len(hours), int(minutes) % 15, seconds) == (2, 0, "02")  # in any time zone
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0 s"),
+        (0.9, "0 s"),
+        (59, "59 s"),
+        (60, "1 min 0 s"),
+        (725.9, "12 min 5 s"),
+        (3600, "1 h 0 min"),
+        (15_130, "4 h 12 min"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_a_span(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1, "1 bytes"), (1024, "1.0 KiB"), (5 << 20, "5.0 MiB"), (3 << 30, "3.0 GiB")],
+)
+def test_a_size(count: int, text: str) -> None:
+    line = page(msgspec.structs.replace(REPORT, replay_bytes=count), PLAIN)[2]
+
+    assert line == f"3 outstanding; {text} kept for resends"
