@@ -161,8 +161,9 @@ class ServerHttp1:
         self.trailers = ()
         if length is None:
             assert self._h11 is not None
-            self._h11.receive_data(bytes(self._buffer))
-            self._buffer.clear()
+            if self._buffer:  # no bytes are an end, to h11
+                self._h11.receive_data(bytes(self._buffer))
+                self._buffer.clear()
         else:
             self._h11 = None
 

@@ -2,8 +2,8 @@
 
     with echo_server() as url: ...
 
-/echo gives back what it was sent, framed in the same manner, and says in fields how it came; /file
-is FILE_BYTES of noise with a strong ETag, and ranges of it; /lines/N are N chunks of a line each
+/echo gives back what it was sent, once it is there, framed in the same manner, and says in fields how it
+came; /duplex does so while it comes in; /file is FILE_BYTES of noise with a strong ETag, and ranges of it; /lines/N are N chunks of a line each
 (for HTTP/1.0 until the connection ends).
 """
 
@@ -35,13 +35,16 @@ ETAG = hashlib.sha256(FILE).hexdigest()[:16]
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
-    """Gives the content back as it comes in."""
+    """Gives the content back: at its end, or as it comes in."""
+    kept = [] if request.path == "/duplex" else [await request.read()]
     chunked = "chunked" if request.headers.get("Transfer-Encoding") else "counted"
     fields = {"X-Method": request.method, "X-Framing": chunked, "X-Raw-Path": request.raw_path}
     response = web.StreamResponse(headers=fields)
     if chunked == "counted":
         response.content_length = request.content_length or 0
     await response.prepare(request)
+    for piece in kept:
+        await response.write(piece)
     async for piece in request.content.iter_any():
         await response.write(piece)
     await response.write_eof()
@@ -73,6 +76,7 @@ def main() -> None:
     """Serves until it is ended; its first line on stdout is the port."""
     app = web.Application(client_max_size=0)
     app.router.add_route("*", "/echo", echo)
+    app.router.add_route("*", "/duplex", echo)
     app.router.add_get("/file", file)
     app.router.add_get("/lines/{count}", lines)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
