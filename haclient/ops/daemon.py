@@ -27,6 +27,8 @@ from haclient.core.config import Config, ResolverSettings
 from haclient.net.listening import BindError
 from haclient.net.resolver import SystemResolver
 from haclient.ops.access_log import AccessLog
+from haclient.ops.admin_server import AdminServer
+from haclient.ops.book import Book
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_file import load
 from haclient.ops.exit_codes import ExitCode
@@ -82,6 +84,7 @@ class Daemon:
         self._config = config
         self._log = log
         self._access = AccessLog(log)
+        self._book = Book()
         self._notifier = Notifier.from_environment()
         self._resolver = resolver_for(config.resolver)
         self._ending = trio.Event()
@@ -103,8 +106,10 @@ class Daemon:
                     tell_fault=self._tell_fault,
                     inherited=inherited,
                 )
+                admin = AdminServer(self, self._book, self._log)
                 try:
                     self.sidecar.start()
+                    admin.start(self._config.admin, nursery, inherited)
                 except BindError as exc:
                     raise CommandError(str(exc), ExitCode.CONFIGURATION) from None
                 nursery.start_soon(self._heed, signals)
@@ -138,7 +143,9 @@ class Daemon:
         """Begins to end."""
         lines = ("it drains already",) if self._ending.is_set() else ("it drains",)
         self._ending.set()
-        return OrderReport(is_done=True, lines=lines, generation=self.generation)
+        report = OrderReport(is_done=True, lines=lines, generation=self.generation)
+        self._book.tell_order("drain", report)
+        return report
 
     def reload(self) -> OrderReport:
         """Reads the file again; on any error everything stays as it is."""
@@ -147,6 +154,7 @@ class Daemon:
             report = self._reload()
         finally:
             self._notifier.ready()
+        self._book.tell_order("reload", report)
         tell = self._log.info if report.is_done else self._log.error
         for line in report.lines:
             tell("reload" if report.is_done else "reload refused", what=line)
@@ -193,7 +201,7 @@ class Daemon:
                         inside.cancel()
             else:
                 self._log.info("told to end", signal=signal.Signals(number).name)
-                self._ending.set()
+                self.drain()
 
     async def _drain(self) -> None:
         timeout = self._config.drain_timeout
@@ -212,6 +220,7 @@ class Daemon:
     # --- what is told ------------------------------------------------------------------------
 
     def _tell(self, record: ExchangeRecord) -> None:
+        self._book.tell(record)
         if self._config.log.access:
             self._access(record)
 
