@@ -356,7 +356,7 @@ class Conversation:
             case Blackhole(seconds, spares_others):
                 network.blackhole(self._stream if spares_others else endpoint, seconds)
             case Reset():
-                self._stream.reset()
+                self._stream.send_reset()
             case Fin():
                 self._stream.end.incoming.clear()  # else close would send RST
                 self._stream.close()

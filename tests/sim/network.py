@@ -213,7 +213,7 @@ class SimNetwork:
         """The server's kernel sends RST on every connection that exists."""
         self._note(f"{self._name(place)} reset")
         for server in self._connections_at(place):
-            server.reset()
+            server.send_reset()
 
     def forget(self, place: Place) -> None:
         """The server comes back without its connections: the client's next segment meets RST."""

@@ -18,6 +18,7 @@ import trio
 
 from haclient.core.detector import TcpInfo
 from haclient.net import InterruptedReceive
+from haclient.net.transport import HangUp
 from haclient.types import Endpoint
 from tests.sim.segment import Path
 from tests.sim.tcp import Connection, End
@@ -119,7 +120,24 @@ class SimStream(trio.abc.HalfCloseableStream):
         return self._is_probing
 
     def reset(self) -> None:
-        """Sends RST: what close does to a socket with SO_LINGER set to 0."""
+        """Closes with RST: what close does to a socket with SO_LINGER set to 0."""
+        self._end.abort(self._sync())
+        self.close()
+
+    def hang_up(self) -> HangUp:
+        """Whether the peer has left (haclient.net.transport, as on one machine)."""
+        self._sync()
+        end = self._end
+        if end.is_closed or end.is_gone:
+            return HangUp.GONE
+        if not end.has_fin_arrived:
+            return HangUp.NONE
+        # As poll(2): with both directions ended there is nothing left to wait for.
+        is_over = end.is_half_closed or end.peer.is_closed
+        return HangUp.GONE if is_over else HangUp.HALF
+
+    def send_reset(self) -> None:
+        """Sends RST: this end's kernel has had enough, and its application is told next."""
         self._end.abort(self._sync())
         self._sync()
 

@@ -1,7 +1,8 @@
 """The same cases on the simulation and on loopback sockets: the fake behaves as the real thing.
 
 The clock is the real one here, for autojump and sockets do not go together. On loopback the client's
-end is trio's stream or haclient's own transport, the server's end always trio's.
+end is trio's stream or haclient's own transport, the server's end trio's; where it is the sidecar's
+door, it is the other way round.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing import Protocol
 import pytest
 import trio
 
+from haclient.core.config import TcpBind
 from haclient.net.dialer import SocketDialer
+from haclient.net.listening import accept, listen_on
+from haclient.net.transport import HangUp, SocketTransport
 from haclient.types import Endpoint
 from tests.sim.network import SimNetwork
 from tests.sim.stream import SimStream
@@ -123,7 +127,6 @@ async def reset(stream: Stream) -> None:
     """Closes with RST."""
     if isinstance(stream, SimStream):
         stream.reset()
-        stream.close()
         return
     assert isinstance(stream, trio.SocketStream)
     linger = struct.pack("ii", 1, 0)
@@ -273,3 +276,146 @@ async def test_the_kernel_connects_and_takes_bytes_before_accept(world: World) -
         server = await world.accept()
         async with server:
             assert await server.receive_some() == b"early"
+
+
+# -- What the sidecar asks of a client's connection ------------------------------------------------
+
+
+class OurDoor(Loopback):
+    """Sockets; the accepted end is haclient's."""
+
+    async def listen(self) -> None:
+        self.listening = listen_on(TcpBind("127.0.0.1", 0), {})
+        self.port = self.listening.getsockname()[1]
+        await trio.lowlevel.checkpoint()
+
+    async def accept(self) -> Stream:
+        await trio.lowlevel.wait_readable(self.listening)
+        return accept(self.listening)
+
+    async def aclose(self) -> None:
+        self.listening.close()
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.fixture(params=[Simulation, OurDoor], ids=["simulation", "haclient"])
+async def door(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    with trio.fail_after(20):
+        async with opened(request.param()) as ready:
+            yield ready
+
+
+async def connect_to(door: World) -> tuple[Stream, SocketTransport | SimStream]:
+    client, server = await connect(door)
+    assert isinstance(server, SocketTransport | SimStream)
+    return client, server
+
+
+async def becomes(server: SocketTransport | SimStream, wanted: HangUp) -> None:
+    """What was done at the other end takes a moment to get here."""
+    while server.hang_up() is not wanted:  # noqa: ASYNC110  (the kernel tells nobody)
+        await trio.sleep(0.001)
+
+
+async def test_who_is_there_has_not_hung_up(door: World) -> None:
+    client, server = await connect_to(door)
+    async with client, server:
+        assert server.hang_up() is HangUp.NONE
+        await client.send_all(b"unread")
+        await trio.sleep(0.01)
+        assert server.hang_up() is HangUp.NONE
+
+
+async def test_who_closed_one_side_is_still_there(door: World) -> None:
+    client, server = await connect_to(door)
+    async with client, server:
+        await client.send_eof()
+        await becomes(server, HangUp.HALF)
+        assert await server.receive_some() == b""
+        assert server.hang_up() is HangUp.HALF
+        await server.send_all(b"answer")
+        assert await client.receive_some() == b"answer"
+        assert server.hang_up() is HangUp.HALF
+
+
+async def test_who_closed_both_sides_is_gone(door: World) -> None:
+    client, server = await connect_to(door)
+    async with server:
+        await client.send_all(b"unread")
+        await client.aclose()
+        await becomes(server, HangUp.GONE)
+
+
+async def test_who_closed_after_half_closing_is_gone(door: World) -> None:
+    client, server = await connect_to(door)
+    async with server:
+        await client.send_eof()
+        await becomes(server, HangUp.HALF)
+        await client.aclose()
+        await becomes(server, HangUp.GONE)
+
+
+async def test_who_closed_with_something_unread_is_gone(door: World) -> None:
+    client, server = await connect_to(door)
+    async with server:
+        await server.send_all(b"unread")
+        await trio.sleep(0.01)
+        await client.aclose()
+        await becomes(server, HangUp.GONE)
+
+
+async def test_who_reset_is_gone(door: World) -> None:
+    client, server = await connect_to(door)
+    async with server:
+        await reset(client)
+        await becomes(server, HangUp.GONE)
+
+
+async def test_two_ended_sides_are_a_hang_up(door: World) -> None:
+    client, server = await connect_to(door)
+    async with client, server:
+        await client.send_eof()
+        await server.send_eof()
+        await becomes(server, HangUp.GONE)
+
+
+async def test_our_own_close_is_a_hang_up(door: World) -> None:
+    client, server = await connect_to(door)
+    async with client:
+        server.close()
+        assert server.hang_up() is HangUp.GONE
+
+
+async def test_our_reset_is_seen_behind_what_was_sent(door: World) -> None:
+    client, server = await connect_to(door)
+    async with client:
+        await server.send_all(b"half of it")
+        assert await client.receive_some() == b"half of it"
+        server.reset()
+        with pytest.raises(trio.BrokenResourceError):
+            await client.receive_some()
+        with pytest.raises(trio.ClosedResourceError):
+            await server.receive_some()
+        server.reset()
+
+
+async def test_send_now_takes_what_the_buffers_hold(door: World) -> None:
+    client, server = await connect_to(door)
+    async with client, server:
+        taken = 0
+        while sent := server.send_now(BULK):
+            taken += sent
+        assert 0 < taken < len(BULK)
+        assert server.bytes_sent == taken
+        server.close()
+        with pytest.raises(trio.ClosedResourceError):
+            server.send_now(b"x")
+
+
+async def test_send_now_to_who_has_reset_breaks(door: World) -> None:
+    client, server = await connect_to(door)
+    async with server:
+        await reset(client)
+        await becomes(server, HangUp.GONE)
+        with pytest.raises(trio.BrokenResourceError):
+            server.send_now(b"x")
