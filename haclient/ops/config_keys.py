@@ -161,7 +161,6 @@ TARGET: Keys = {
         duration(above_zero=True),
         "10s",
         "how long a request waits where every address has max_connections open",
-        is_daemon_only=True,
     ),
     "max_connections": Key(count(1), 256, "for each address"),
     "pool_idle_timeout": Key(

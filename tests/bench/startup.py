@@ -38,6 +38,14 @@ from tests.support.name_service import (
 from tests.support.stage import Stage, open_stage
 
 BARE = "python -I -c pass"
+CONFIG = """
+[target.orders]
+urls = ["http://orders.internal:8080"]
+[listener.orders]
+bind = "127.0.0.1:8080"
+target = "orders"
+"""
+
 UNSHARED = "unshare --mount sh -c true"
 
 
@@ -55,11 +63,14 @@ def commands(stage: Stage, folder: Path) -> dict[str, list[str | Path]]:
     """What is measured, by name."""
     places = stage.places
     request: list[str | Path] = [COMMAND, "request", "-s"]
+    config = folder / "haclient.toml"
+    config.write_text(CONFIG)
     by_name: dict[str, list[str | Path]] = {
         BARE: [sys.executable, "-I", "-c", "pass"],
         "haclient --version": [COMMAND, "--version"],
         "haclient --help": [COMMAND, "--help"],
         "haclient request --help": [COMMAND, "request", "--help"],
+        "haclient check": [COMMAND, "check", "-c", config],
         "request, by address": [*request, f"{places['URL']}/"],
         "request, by name (hosts file)": [*request, f"http://localhost:{places['PORT']}/"],
         "request, over TLS": [*request, "--cacert", places["CA"], f"{places['TLS']}/"],

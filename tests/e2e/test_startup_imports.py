@@ -74,6 +74,15 @@ def test_the_options_import_nothing_of_the_engine() -> None:
     assert not within(modules, ENGINE | FOR_OTHERS)
 
 
+def test_checking_a_file_imports_nothing_that_acts(tmp_path: Path) -> None:
+    (tmp_path / "haclient.toml").write_text('[target.t]\nurls = ["http://a.test"]\n')
+    modules = imported(["check", "-c", os.fspath(tmp_path / "haclient.toml")])
+
+    assert "haclient.ops.config_file" in modules
+    acting = ENGINE - {"msgspec"} | {"haclient.net", "socket", "json", "difflib"}
+    assert not within(modules, acting | FOR_OTHERS)
+
+
 def test_a_request_to_an_address_imports_what_it_needs(stage: Stage) -> None:
     modules = imported(["request", f"{stage.places['URL']}/"])
 

@@ -1,0 +1,420 @@
+"""The daemon's file, read whole: every key, and every way in which a file can be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haclient.core.config import (
+    AdminSettings,
+    Config,
+    InheritedBind,
+    ListenerSettings,
+    LogSettings,
+    ResolverSettings,
+    Route,
+    TcpBind,
+    UnixBind,
+)
+from haclient.core.spec import HostHeader, IdempotencyKey, Order, Target, TlsSettings
+from haclient.ops.command_line import CommandError
+from haclient.ops.config_error import ConfigError
+from haclient.ops.config_file import MAX_BYTES, check_bytes, check_file, load, load_bytes
+
+WHOLE = """
+[defaults]
+failover_window = "3900ms"
+max_attempts = 5
+
+[target.orders]
+urls = ["http://orders.internal:8080"]
+backups = ["http://orders-dr.internal:8080/base"]
+order = "shuffled"
+failover_window = "4.5s"
+response_timeout = 50
+connect_timeout = "900ms"
+connection_attempt_delay = "250ms"
+race_width = 4
+max_attempts = 2
+failover_statuses = [503]
+retry_budget = 0.5
+replay_limit = "64KiB"
+resume = false
+idempotency_key = "ignore"
+affinity = "none"
+host_header = "preserve"
+queue_timeout = "5s"
+max_connections = 10
+pool_idle_timeout = 0
+standby = false
+tls = { server_name = "Orders.Internal", min_version = "1.3" }
+
+[target.other]
+urls = ["http://other.internal"]
+
+[listener.orders]
+bind = "0.0.0.0:8080"
+target = "orders"
+routes = [{ host = "A.local", path = "/v1/", target = "other" }, { target = "orders" }]
+header_timeout = "1s"
+body_timeout = "2s"
+idle_timeout = "3s"
+max_head = "8KiB"
+max_content = "1GiB"
+max_connections = 5
+via = false
+forwarded = true
+public = true
+mode = "reverse"
+
+[listener.socket]
+bind = "unix:/run/a.sock"
+target = "orders"
+
+[listener.inherited]
+bind = "systemd:orders"
+target = "orders"
+
+[resolver]
+nameservers = ["10.0.0.53", "127.0.0.1:5353"]
+min_ttl = "2s"
+max_ttl = "200s"
+stale_for = "2h"
+state_file = "/var/lib/haclient/resolver.json"
+
+[admin]
+bind = "[::1]:9000"
+
+[log]
+format = "json"
+level = "debug"
+access = false
+
+[daemon]
+drain_timeout = "1m"
+replay_memory = "1GiB"
+"""
+
+
+def test_every_key_is_read() -> None:
+    assert load_bytes("haclient.toml", WHOLE.encode()) == Config(
+        targets={
+            "orders": Target(
+                urls=["http://orders.internal:8080"],
+                backups=["http://orders-dr.internal:8080/base"],
+                order=Order.SHUFFLED,
+                window=4.5,
+                response_timeout=50.0,
+                connect_timeout=0.9,
+                connection_attempt_delay=0.25,
+                race_width=4,
+                max_attempts=2,
+                failover_statuses={503},
+                retry_budget=0.5,
+                replay_limit=65536,
+                resume=False,
+                idempotency_key=IdempotencyKey.IGNORE,
+                host_header=HostHeader.PRESERVE,
+                queue_timeout=5.0,
+                max_connections=10,
+                pool_idle_timeout=0.0,
+                tls=TlsSettings(server_name="orders.internal", min_version="1.3"),
+            ),
+            "other": Target(urls=["http://other.internal"], window=3.9, max_attempts=5),
+        },
+        listeners=(
+            ListenerSettings(
+                name="orders",
+                bind=TcpBind("0.0.0.0", 8080),
+                target="orders",
+                routes=(Route("other", "a.local", "/v1/"), Route("orders")),
+                header_timeout=1.0,
+                body_timeout=2.0,
+                idle_timeout=3.0,
+                max_head=8192,
+                max_content=1 << 30,
+                max_connections=5,
+                via=False,
+                forwarded=True,
+                public=True,
+            ),
+            ListenerSettings(name="socket", bind=UnixBind("/run/a.sock"), target="orders"),
+            ListenerSettings(name="inherited", bind=InheritedBind("orders"), target="orders"),
+        ),
+        resolver=ResolverSettings(
+            nameservers=("10.0.0.53", "127.0.0.1:5353"),
+            min_ttl=2.0,
+            max_ttl=200.0,
+            stale_for=7200.0,
+            state_file="/var/lib/haclient/resolver.json",
+        ),
+        admin=AdminSettings(bind=TcpBind("::1", 9000)),
+        log=LogSettings(format="json", level="debug", access=False),
+        drain_timeout=60.0,
+        replay_memory=1 << 30,
+    )
+
+
+def test_a_file_that_says_nothing_is_all_defaults() -> None:
+    assert load_bytes("haclient.toml", b"") == Config(targets={})
+
+
+def test_the_mark_that_some_editors_put_before_a_text_is_no_part_of_it() -> None:
+    assert (
+        load_bytes("haclient.toml", b"\xef\xbb\xbf[daemon]\ndrain_timeout = 0").drain_timeout == 0
+    )
+
+
+def test_a_relative_path_starts_from_the_files_folder(tmp_path: Path) -> None:
+    path = tmp_path / "haclient.toml"
+    path.write_text('[resolver]\nstate_file = "state.json"')
+
+    assert load(str(path)).resolver.state_file == str(tmp_path / "state.json")
+
+
+# --- what is wrong --------------------------------------------------------------------------------
+
+URLS = 'urls = ["http://a.test"]\n'
+T = "[target.t]\n" + URLS
+LISTENER = T + '[listener.l]\nbind = "127.0.0.1:80"\ntarget = "t"\n'
+
+MISTAKES = {
+    "an unknown key": (T + "max_attemps = 1", ["f:3: [target.t] max_attemps = 1: unknown key; did you mean max_attempts?"]),
+    "an unknown key like none": (T + "colour = 1", ["f:3: [target.t] colour = 1: unknown key"]),
+    "an unknown table": ("[listner.a]\nbind = 1", ["f:1: [listner]: unknown table; did you mean listener?"]),
+    "an unknown key at the top": ("drain = 1", ["f:1: drain = 1: unknown table"]),
+    "a value for a table": ("log = 1", ["f:1: log = 1: a table is wanted, as [log]"]),
+    "a value for defaults": ("defaults = 1\n" + T, ["f:1: defaults = 1: a table is wanted, as [defaults]"]),
+    "a value for a target": ("[target]\nt = 1", ["f:2: target.t = 1: a table is wanted, as [target.t]; a key goes into [target.NAME]"]),
+    "a list of listeners": ("[[listener]]\na = 1", ["f:1: listener = [{ a = 1 }]: a table is wanted, as [listener]"]),
+    "no URLs": ("[target.t]\norder = 'listed'", ['f:1: [target.t] urls: it is missing; write urls = ["http://a.internal"]']),
+    "an empty list of URLs": ("[target.t]\nurls = []", ["[target.t] urls = []: a list of texts is wanted", "at least one URL"]),
+    "a URL that is no list": ("[target.t]\nurls = 'http://a'", ['urls = "http://a": a list of texts is wanted']),
+    "a URL that is none": ("[target.t]\nurls = ['http://a.test',\n 'http://a b/']", ["f:3: [target.t] urls[1] =", "a space; write %20"]),
+    "a password in a URL": ("[target.t]\nurls = ['http://u:secret@a b/']", ["http://***@a b/"]),
+    "a tcp URL": ("[target.t]\nurls = ['tcp://a:1']", ["does not do tcp:// yet; write http://"]),
+    "a wrong type": (T + "max_attempts = true", ["f:3: [target.t] max_attempts = true: a whole number is wanted"]),
+    "a wrong type in the defaults": ("[defaults]\norder = 1\n" + T + T.replace(".t]", ".u]"), ["f:2: [defaults] order = 1: one of"]),
+    "a status that is none": (T + "failover_statuses = [502, 200]", ["failover_statuses[1] = 200: a status code from"]),
+    "TLS that is no table": (T + "tls = 1", ["tls = 1: a table with ca_file, cert_file"]),
+    "an unknown key of TLS": (T + "[target.t.tls]\nca_fil = 'x'", ['f:4: [target.t] tls.ca_fil = "x": unknown key; did you mean ca_file?']),
+    "a key without a certificate": (T + "tls = { key_file = 'x' }", ["tls = { key_file = \"x\" }: key_file is of no use without cert_file"]),
+    "a CA that is not there": (T + "tls = { ca_file = '/nonexistent' }", ["f:3: [target.t] tls.ca_file =", "No such file", "name a PEM file"]),
+    "a certificate that is not there": ("[defaults]\ntls.cert_file = '/nonexistent'", ["f:2: [defaults] tls.cert_file =", "No such file"]),
+    "affinity": (T + "affinity = 'cookie:sid'", ['affinity = "cookie:sid": this version does not do that yet; write "none"']),
+    "an affinity that will never be": (T + "affinity = 'moon'", ['"none" is wanted']),
+    "standby": (T + "standby = true", ["standby = true: this version does not do that yet; write false"]),
+    "health": (T + "health = { path = '/', interval = '5s' }", ["f:3: [target.t] health =", "does not do that yet; leave it out"]),
+    "a generated key": (T + "idempotency_key = 'generate'", ["does not do that yet; let clients send one"]),
+    "a forward proxy": (LISTENER + "mode = 'forward'", ['f:6: [listener.l] mode = "forward": this version does not do that yet']),
+    "a tunnel": (LISTENER + "mode = 'tcp'", ["does not do that yet"]),
+    "an allow list": (LISTENER + "allow = ['*:443']", ["[listener.l] allow", "does not do that yet"]),
+    "users": (LISTENER + "auth = { users_file = 'x' }", ["[listener.l] auth", "does not do that yet"]),
+    "users of a socket": (LISTENER + "allow_uids = [0]", ["[listener.l] allow_uids", "does not do that yet"]),
+    "TLS towards clients": (LISTENER + "tls = {}", ["[listener.l] tls", "does not do that yet"]),
+    "no bind": (T + "[listener.l]\ntarget = 't'", ['f:3: [listener.l] bind: it is missing; write bind = "127.0.0.1:8080"']),
+    "a door to nowhere": (T + "[listener.l]\nbind = '127.0.0.1:80'", ["f:3: [listener.l]: it leads nowhere; write target ="]),
+    "a target that nobody defined": (LISTENER.replace('"t"', '"tt"'), ['f:5: [listener.l] target = "tt": no [target.tt] is defined; there is t; did you mean t?']),
+    "a route to nowhere": (LISTENER + "routes = [\n{ target = 'x' }]", ['f:7: [listener.l] routes[0].target = "x": no [target.x] is defined']),
+    "a route without target": (LISTENER + "routes = [{ path = '/' }]", ["f:6: [listener.l] routes[0].target: it is missing"]),
+    "a hidden route": (LISTENER + "routes = [{ target = 't' },\n{ path = '/a', target = 't' }]", ["f:7: [listener.l] routes[1] =", "put this one first"]),
+    "two doors on one address": (LISTENER + "[listener.m]\nbind = '127.0.0.1:80'\ntarget = 't'", ["f:7: [listener.m] bind =", "[listener.l] is bound there already"]),
+    "a door for all": (LISTENER.replace("127.0.0.1", "0.0.0.0"), ['f:4: [listener.l] bind = "0.0.0.0:80": others on the network can use it']),
+    "an admin endpoint for all": ("[admin]\nbind = '0.0.0.0:1'", ["f:2: [admin] bind =", "can stop the daemon"]),
+    "no TTL": ("[resolver]\nmin_ttl = 9\nmax_ttl = 5", ["f:1: [resolver]: min_ttl is 9 s, above max_ttl, 5 s"]),
+    "a name server that is none": ("[resolver]\nnameservers = ['ns.test']", ["nameservers[0] = \"ns.test\"", "give an IP address"]),
+    "a name for a log's line": ("[target.'a b']\n" + URLS, ['f:1: [target."a b"]: a name has up to 64 letters']),
+    "a name that is too long": (f"[target.{'a' * 65}]\n" + URLS, ["a name has up to 64 letters"]),
+    "a window that cannot be kept": (T + "failover_window = '1s'", ['f:3: [target.t] failover_window = "1s": a window of 1 s cannot be kept', "the smallest is 3.5 s"]),
+    "a connect that takes the window": (T + "connect_timeout = 4", ["f:3: [target.t] connect_timeout = 4: a window of 4 s cannot be kept"]),
+    "a window of the defaults": ("[defaults]\nfailover_window = 1\n" + T + T.replace(".t]", ".u]"), ["f:2: [defaults] failover_window = 1: a window of 1 s cannot be kept"]),
+    "a key twice": ("[log]\nformat = 'text'\nformat = 'json'", ["f:3: this is not TOML: cannot overwrite a value; mend it there"]),
+    "no TOML": ("\n[target.t", ["f:2: this is not TOML: ", "mend it there"]),
+    "an end that is missing": ('a = """\n\n', ["f:3: this is not TOML: "]),
+    "a number that is no number": ("a = " + "1" * 5000, ["f: this is not TOML: ", "that large or that deep"]),
+    "brackets in brackets": ("a = " + "[" * 100_000, ["f: this is not TOML: ", "that large or that deep"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "parts"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_line_with_what_would_do(text: str, parts: list[str]) -> None:
+    checked = check_bytes("f", text.encode())
+
+    assert checked.config is None
+    (line,) = map(str, checked.errors)
+    assert not [part for part in parts if part not in line], line
+    assert line.startswith("f:")
+    assert line.isprintable()
+
+
+def test_what_is_no_utf_8_has_a_line_too() -> None:
+    (error,) = check_bytes("f", b"a = 1\nb = '\xff'").errors
+    assert str(error) == "f:2: this is not TOML: the byte 0xff is no UTF-8; save it as UTF-8"
+
+
+def test_every_mistake_is_told_at_once_in_the_files_order() -> None:
+    text = f"""{T}max_attempts = 'x'
+race_width = 0
+[log]
+level = 1
+[listener.l]
+routes = [{{}}]
+bind = "0.0.0.0:1"
+[resolver]
+min_ttl = "x"
+[lag]
+"""
+    errors = check_bytes("f", text.encode()).errors
+
+    assert [(error.line, error.key) for error in errors] == [
+        (3, "max_attempts"),
+        (4, "race_width"),
+        (6, "level"),
+        (8, "routes[0].target"),
+        (9, "bind"),
+        (11, "min_ttl"),
+        (12, ""),
+    ]
+
+
+def test_one_bad_route_does_not_hide_what_is_wrong_with_its_door() -> None:
+    text = LISTENER.replace("127.0.0.1", "0.0.0.0").replace('"t"', '"x"')
+    errors = check_bytes("f", (text + "routes = [{ path = 5 }, { target = 'y' }]").encode()).errors
+
+    assert {error.key for error in errors} == {
+        "bind",
+        "target",
+        "routes[0].path",
+        "routes[0].target",
+        "routes[1].target",
+    }
+
+
+def test_an_error_is_a_value_for_a_program() -> None:
+    (error,) = check_bytes("f", (T + "max_attemps = 1").encode()).errors
+
+    assert error == ConfigError(
+        "f", 3, "target.t", "max_attemps", "1", "unknown key", "max_attempts"
+    )
+    assert msgspec.to_builtins(error)["nearest"] == "max_attempts"
+
+
+WARNINGS = {
+    "a target that nobody uses": (T, "f:1: [target.t]: no listener leads to it"),
+    "no verification": (LISTENER.replace(URLS, URLS + "tls.verify = false\n"), "f:3: [target.t] tls.verify = false: any certificate will do"),
+    "a back-stop before the proof": (LISTENER.replace(URLS, URLS + "response_timeout = 2\n"), "f:3: [target.t] response_timeout = 2: shorter than the 2.5 s"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "start"), WARNINGS.values(), ids=WARNINGS.keys())
+def test_what_is_probably_not_meant(text: str, start: str) -> None:
+    checked = check_bytes("f", text.encode())
+
+    assert checked.config is not None
+    (warning,) = checked.warnings
+    assert str(warning).startswith(start)
+
+
+def test_a_file_in_order_has_neither() -> None:
+    checked = check_bytes("f", WHOLE.encode())
+    assert (checked.errors, checked.warnings) == ((), ())
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="it cannot be read: No such file") as caught:
+        load(str(tmp_path / "none"))
+
+    assert caught.value.exit_code == 78
+    assert "with --config" in str(caught.value)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (error,) = check_file(str(tmp_path)).errors
+    assert "it cannot be read: Is a directory" in str(error)
+
+
+def test_a_file_that_is_somebody_elses(private_file: Path) -> None:
+    (error,) = check_file(str(private_file)).errors
+    assert "it cannot be read: Permission denied" in str(error)
+
+
+def test_a_name_that_no_file_has() -> None:
+    (error,) = check_file("a\0b").errors
+    assert "it cannot be read: embedded null byte" in str(error)
+    assert str(error).isprintable()
+
+
+def test_a_file_without_end_is_not_read_to_it() -> None:
+    (error,) = check_file("/dev/zero").errors
+    assert f"it has more than {MAX_BYTES >> 20} MiB" in str(error)
+
+
+def test_all_errors_of_a_file_end_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "haclient.toml"
+    path.write_text("[log]\nlevel = 1\nformat = 2\n")
+
+    with pytest.raises(CommandError) as caught:
+        load(str(path))
+
+    assert caught.value.exit_code == 78
+    assert [line.split(":")[1] for line in str(caught.value).split("\n")] == ["2", "3"]
+
+
+# --- whatever comes -------------------------------------------------------------------------------
+
+WORDS = st.sampled_from(
+    [
+        *WHOLE.split(),
+        "tls",
+        "routes",
+        "target",
+        "1",
+        "true",
+        "[",
+        "]",
+        "{",
+        "}",
+        "=",
+        '"',
+        "\n",
+        ",",
+    ]
+)
+
+
+@given(st.lists(WORDS, max_size=30).map(" ".join) | st.lists(WORDS, max_size=60).map("\n".join))
+def test_no_text_breaks_the_reading(text: str) -> None:
+    checked = check_bytes("f", text.encode())
+
+    assert (checked.config is None) is bool(checked.errors)
+    assert all(str(error).isprintable() for error in checked.errors)
+
+
+VALUES = st.recursive(
+    st.sampled_from(["0", "-1", "true", '"x"', '"4s"', "1.5", "inf", "nan", "1979-05-27", '""']),
+    lambda inner: (
+        st.lists(inner, max_size=2).map(lambda items: f"[{', '.join(items)}]")
+        | inner.map(lambda item: f"{{ path = {item}, target = {item} }}")
+    ),
+    max_leaves=4,
+)
+LINES = [number for number, line in enumerate(WHOLE.split("\n")) if " = " in line]
+
+
+@given(st.sampled_from(LINES), VALUES)
+def test_any_value_of_any_key_is_read_or_refused_in_its_line(number: int, value: str) -> None:
+    lines = WHOLE.split("\n")
+    lines[number] = f"{lines[number].split(' = ')[0]} = {value}"
+    checked = check_bytes("f", "\n".join(lines).encode())
+
+    key = lines[number].split(" = ")[0]
+    elsewhere = {"urls", "bind", "target", "min_ttl", "max_ttl"}  # what others depend on
+    assert (checked.config is None) is bool(checked.errors)
+    assert key in elsewhere or {error.line for error in checked.errors} <= {number + 1}

@@ -1,0 +1,110 @@
+"""The files of TLS: what the check says of them is what the engine does with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trustme
+
+from haclient.core.spec import TlsSettings
+from haclient.net.tls import TlsFileError, make_context
+from haclient.ops.config_tls import file_faults
+from tests.support.certificates import write_ca, write_client_certificate
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """Good and bad ones, by name."""
+    ca = trustme.CA()
+    found = {"ca": write_ca(ca, tmp_path / "ca.pem")}
+    found["cert"], found["key"] = write_client_certificate(ca, tmp_path)
+    (tmp_path / "other").mkdir()
+    _, found["other key"] = write_client_certificate(ca, tmp_path / "other")
+    both = tmp_path / "both.pem"
+    both.write_bytes(Path(found["key"]).read_bytes() + Path(found["cert"]).read_bytes())
+    (tmp_path / "text.pem").write_text("no PEM")
+    (tmp_path / "empty.pem").touch()
+    found |= {
+        "both": str(both),
+        "text": str(tmp_path / "text.pem"),
+        "empty": str(tmp_path / "empty.pem"),
+        "folder": str(tmp_path),
+        "missing": str(tmp_path / "missing.pem"),
+        "encrypted": encrypted(tmp_path, Path(found["key"])),
+    }
+    return found
+
+
+def encrypted(folder: Path, key: Path) -> str:
+    """The key with a password around it."""
+    from cryptography.hazmat.primitives import serialization as form
+
+    private = form.load_pem_private_key(key.read_bytes(), None)
+    path = folder / "encrypted.pem"
+    path.write_bytes(
+        private.private_bytes(
+            form.Encoding.PEM, form.PrivateFormat.PKCS8, form.BestAvailableEncryption(b"secret")
+        )
+    )
+    return str(path)
+
+
+CASES: list[tuple[dict[str, str], list[str], str]] = [
+    ({}, [], ""),
+    ({"ca_file": "ca"}, [], ""),
+    ({"cert_file": "cert", "key_file": "key"}, [], ""),
+    ({"cert_file": "both"}, [], ""),
+    ({"ca_file": "missing"}, ["ca_file"], "No such file or directory; name a PEM file"),
+    ({"ca_file": "text"}, ["ca_file"], "not valid PEM"),
+    ({"ca_file": "empty"}, ["ca_file"], "not valid PEM"),
+    ({"ca_file": "folder"}, ["ca_file"], "name a PEM file"),
+    ({"cert_file": "missing", "key_file": "key"}, ["cert_file"], "No such file"),
+    ({"cert_file": "text", "key_file": "key"}, ["cert_file"], "not valid PEM"),
+    ({"cert_file": "cert", "key_file": "missing"}, ["key_file"], "No such file"),
+    ({"cert_file": "cert", "key_file": "text"}, ["key_file"], "not valid PEM"),
+    ({"cert_file": "cert", "key_file": "other key"}, ["key_file"], "does not belong to"),
+    ({"cert_file": "cert"}, ["cert_file"], "not valid PEM"),
+    ({"cert_file": "cert", "key_file": "encrypted"}, ["key_file"], "store it decrypted"),
+]
+
+
+def settings_of(names: dict[str, str], files: dict[str, str]) -> TlsSettings:
+    paths = {key: files[name] for key, name in names.items()}
+    return TlsSettings(paths.get("ca_file"), paths.get("cert_file"), paths.get("key_file"))
+
+
+@pytest.mark.parametrize(("names", "keys", "part"), CASES)
+def test_files_and_what_is_wrong_with_them(
+    names: dict[str, str], keys: list[str], part: str, files: dict[str, str]
+) -> None:
+    found = list(file_faults(settings_of(names, files)))
+
+    assert [key for key, _ in found] == keys
+    assert all(part in what for _, what in found)
+    assert not any("\n" in what for _, what in found)
+
+
+@pytest.mark.parametrize(("names", "keys", "_"), CASES)
+def test_the_engine_refuses_the_same_ones(
+    names: dict[str, str], keys: list[str], _: str, files: dict[str, str]
+) -> None:
+    settings = settings_of(names, files)
+    try:
+        make_context(settings)
+    except TlsFileError:
+        is_refused = True
+    else:
+        is_refused = False
+    assert is_refused is bool(keys)
+
+
+def test_all_files_are_looked_at() -> None:
+    settings = TlsSettings(ca_file="/nonexistent/ca", cert_file="/nonexistent/cert")
+    assert [key for key, _ in file_faults(settings)] == ["ca_file", "cert_file"]
+
+
+def test_a_file_that_is_somebody_elses(private_file: Path) -> None:
+    assert list(file_faults(TlsSettings(ca_file=str(private_file)))) == [
+        ("ca_file", "Permission denied; name a PEM file that this user can read")
+    ]
