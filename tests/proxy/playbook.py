@@ -247,9 +247,8 @@ async def play(*steps: Step) -> None:
             await perform(step, instant, parties)
         except (Mismatch, trio.TooSlowError, trio.BrokenResourceError) as exc:
             why = str(exc) or "it did not come"
-            raise AssertionError(
-                "\n".join([*told, f"at {trio.current_time():.3f}: {why}"])
-            ) from exc
+            told.append(f"at {trio.current_time():.3f}: {why}")
+            raise AssertionError("\n".join(told)) from exc
     await trio.testing.wait_all_tasks_blocked()
     if left := unheard_of(parties):
         raise AssertionError("\n".join([*told, f"in the end, not heard: {left}"]))
@@ -267,8 +266,9 @@ async def perform(step: Step, instant: float, parties: list[Party]) -> None:
         if abs(trio.current_time() - instant) > NEAR:
             raise Mismatch(f"it was so at {trio.current_time():.6f}, not at {instant:.6f}")
         return
+    # Nobody speaks before all others have done what they could.
+    await trio.testing.wait_all_tasks_blocked()
     if instant > trio.current_time():
-        await trio.testing.wait_all_tasks_blocked()
         if left := unheard_of(parties):
             raise Mismatch(f"before it, not heard: {left}")
         await trio.sleep_until(instant)
