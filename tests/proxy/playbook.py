@@ -88,6 +88,13 @@ class Party:
         assert self._stream is not None, f"{self.name} has no connection"
         return self._stream
 
+    async def accepted(self) -> SimStream:
+        """The connection; a server's next one, where it has none."""
+        if self._stream is None:
+            assert self._listener is not None
+            self._stream = await self._listener.accept()
+        return self._stream
+
     # --- steps -------------------------------------------------------------------------------
 
     def says(self, text: str | bytes) -> Step:
@@ -184,11 +191,8 @@ class Party:
         self._end = "heard"
 
     async def _take_in(self) -> None:
-        if self._stream is None:
-            assert self._listener is not None
-            self._stream = await self._listener.accept()
         try:
-            data = await self._stream.receive_some()
+            data = await (await self.accepted()).receive_some()
         except trio.BrokenResourceError:
             self._end = "reset"
             return
