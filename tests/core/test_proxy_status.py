@@ -101,6 +101,18 @@ def test_many_attempts() -> None:
     assert told.endswith("; and 6 more")
 
 
+def test_where_there_is_no_room_for_a_second_one() -> None:
+    told = describe_attempts([record(1, "x" * 300), record(2, "y" * 60)])
+    assert told.endswith("xxx); and 1 more")
+
+
+def test_where_there_is_just_room() -> None:
+    missing = MAX_DETAILS - len(describe_attempts([record(1), record(2, "x")]))
+    told = describe_attempts([record(1), record(2, "x" * (missing + 1))])
+    assert len(told) == MAX_DETAILS
+    assert told.endswith("xxx)")
+
+
 def test_one_long_attempt() -> None:
     told = describe_attempts([record(1, "x" * 500), record(2)])
     assert len(told) == MAX_DETAILS

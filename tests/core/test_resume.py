@@ -155,7 +155,13 @@ def test_what_is_the_rest(
     [
         pytest.param((200, TOTAL), 206, part(b"bytes 5-99/100"), "from 5 on", id="a gap"),
         pytest.param((200, TOTAL), 206, part(b"bytes 3-99/100"), "from 3 on", id="an overlap"),
-        pytest.param((200, TOTAL), 206, part(b"bytes 4-98/100"), "up to 98", id="not to the end"),
+        pytest.param(
+            (200, TOTAL),
+            206,
+            part(b"bytes 4-98/100"),
+            "up to 98, not up to 99",
+            id="not to the end",
+        ),
         pytest.param((200, TOTAL), 206, part(b"bytes 4-100/101"), "101 bytes", id="another length"),
         pytest.param((200, TOTAL), 206, part(b"bytes 4-100/*"), "up to 100", id="too far"),
         pytest.param((200, (ETAG,)), 206, part(b"bytes 4-9/*"), "nobody tells", id="no end told"),

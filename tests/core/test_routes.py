@@ -39,6 +39,7 @@ def test_the_fallback() -> None:
         ("*.a.test", "a.test", False),
         ("*.a.test", ".a.test", False),
         ("*.a.test", "ba.test", False),
+        ("*.a.test", "bba.test", False),
         ("[::1]", "::1", True),
         ("::1", "::1", True),
         ("-", "", True),
