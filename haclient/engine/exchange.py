@@ -154,9 +154,6 @@ class Answer:
             self._course.tell_end(error)
             own = broken.outcome.error
             raise error from (broken.__cause__ if own is None else own.__cause__)
-        if rest is None:
-            self._is_whole = True
-            return
         self._source, self.attempt = rest, rest.attempt
         self.is_resumed += 1
 
@@ -164,8 +161,7 @@ class Answer:
         """The content was read: the connection goes back to the pool if it may serve again."""
         if not self._is_over:
             self._is_over = self._is_whole = True
-            if not self.attempt.is_over:
-                await self.attempt.finish()
+            await self.attempt.finish()
             self._course.tell_end(None)
 
     def abandon(self, verdict: Verdict = Verdict.CANCELLED, detail: str = "") -> None:

@@ -59,8 +59,8 @@ class Rest:
 
 async def resume(
     course: Course, attempt: Attempt, outcome: Failed, head: Head, received: int
-) -> Rest | None:
-    """Returns the rest of an answer; None where nothing is owed any more.
+) -> Rest:
+    """Returns the rest of an answer.
 
     Args:
         course: of the exchange that it is the answer of.
@@ -73,10 +73,9 @@ async def resume(
         haclient.errors.Error: it cannot go on, or nobody has the rest.
     """
     how = _plan(course, outcome, head)
-    if how is None:
+    if how is None or how.remaining(received) == 0:
+        # Nothing is owed and its last line is missing: there is no range to ask for.
         raise course.error_for_rest(attempt, outcome)
-    if how.remaining(received) == 0:
-        return None
     request = replace(
         course.request,
         fields=how.fields(course.request.fields, received),

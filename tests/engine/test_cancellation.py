@@ -19,10 +19,18 @@ from trio.testing import MockClock
 from haclient.core.spec import Target
 from haclient.types import Endpoint
 from tests.engine.tls_origin import SECURE, TlsOrigin
-from tests.engine.world import BACKED_UP, BOTH, LONG, ONE, A, B, World, world
+from tests.engine.world import BACKED_UP, BOTH, LONG, ONE, A, B, C, World, world
 from tests.sim.dns import Answer
-from tests.sim.effects import AfterContentBytes, AfterRequest, Blackhole, Fault, HalfOpen, Reset
-from tests.sim.origin import Framing, Reply
+from tests.sim.effects import (
+    AfterContentBytes,
+    AfterRequest,
+    Blackhole,
+    Fault,
+    Fin,
+    HalfOpen,
+    Reset,
+)
+from tests.sim.origin import Framing, Reply, ranged
 
 Exchange = Callable[[World], Awaitable[None]]
 
@@ -167,6 +175,21 @@ async def with_a_deadline(w: World) -> None:
     await w.request("GET", "http://ab.test/", timeout=10.0)
 
 
+async def going_on_elsewhere(w: World) -> None:
+    """Two servers break off; the second one's successor is suspect while another is asked."""
+    w.a.reply = w.b.reply = w.c.reply = ranged(LONG, b'"1"')
+    w.network.path(C).delay = 0.01
+    w.a.script(Fault(Fin(), AfterContentBytes(1000)))
+    w.b.script(Fault(Blackhole(5.0), AfterRequest()))
+    await w.request("GET", target=Target(urls=["http://ab.test/", "http://c.test/"]), whole=False)
+
+
+async def refused_the_rest(w: World) -> None:
+    w.a.reply, w.b.reply = ranged(LONG, b'"1"'), ranged(LONG, b'"2"')
+    w.a.script(Fault(Fin(), AfterContentBytes(1000)))
+    await w.request("GET", target=BOTH, whole=False)
+
+
 TWO_TIERS = Target(urls=["http://a.test/"], backups=["http://b.test/"])
 
 SCENES: dict[str, tuple[Exchange, Exchange]] = {
@@ -186,6 +209,8 @@ SCENES: dict[str, tuple[Exchange, Exchange]] = {
     "a queue for the only connection": (plainly, queued),
     "a queue for either of two": (plainly, queued_for_two),
     "a deadline and a second attempt": (plainly, with_a_deadline),
+    "an answer that goes on elsewhere": (plainly, going_on_elsewhere),
+    "an answer of whose rest there is another version": (plainly, refused_the_rest),
 }
 
 
@@ -223,7 +248,7 @@ async def cancelled_at(w: World, k: int, exchange: Exchange, *, interrupts: bool
 async def the_next_request_is_served(w: World) -> None:
     """Slowness is over, and what was done before must not show; a fault that is left may."""
     await trio.sleep(6.0)
-    w.a.reply = w.b.reply = Reply()
+    w.a.reply = w.b.reply = w.c.reply = Reply()
     for _ in range(2):
         outcome = await w.request("GET", "http://ab.test/next")
         assert outcome.error is None
