@@ -154,12 +154,6 @@ class Route(msgspec.Struct, frozen=True):
     host: str = ""
     path: str = "/"
 
-    def hides(self, later: Route) -> bool:
-        """Whether nothing is left for `later`, where the first that matches decides."""
-        if self.host not in {"", later.host}:
-            return False
-        return later.path == self.path or later.path.startswith(self.path.rstrip("/") + "/")
-
 
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One local door.

@@ -18,6 +18,7 @@ import msgspec
 
 from haclient.core.config import Bind, InheritedBind, Route, TcpBind
 from haclient.core.keepalive import Plan, Refusal
+from haclient.core.routes import covers
 from haclient.core.spec import Target
 
 __all__ = ["Door", "Fault", "KeyPath", "door_faults", "largest_round_trip", "unused", "window_plan"]
@@ -98,7 +99,7 @@ def _goes_nowhere(listener: Door, targets: Collection[str]) -> Iterator[Fault]:
 def _hidden_routes(listener: Door) -> Iterator[Fault]:
     for number, later in enumerate(listener.routes):
         before = [route for route in listener.routes[:number] if route is not None]
-        earlier = next((e for e in before if later is not None and e.hides(later)), None)
+        earlier = next((e for e in before if later is not None and covers(e, later)), None)
         if earlier is not None:
             yield Fault(
                 ("listener", listener.name, "routes", number),

@@ -25,7 +25,7 @@ import re
 
 from haclient.core.config import Route
 
-__all__ = ["Routes", "hidden"]
+__all__ = ["Routes", "covers", "hidden"]
 
 _AMBIGUOUS = re.compile(r"/\.|//|[%\\]")
 """What a path has that can be read in more than one way; nearly none has."""
@@ -99,13 +99,14 @@ def hidden(routes: tuple[Route, ...]) -> list[tuple[Route, Route]]:
     found: list[tuple[Route, Route]] = []
     for i, route in enumerate(routes):
         for earlier in routes[:i]:
-            if _covers(earlier, route):
+            if covers(earlier, route):
                 found.append((route, earlier))
                 break
     return found
 
 
-def _covers(earlier: Route, route: Route) -> bool:
+def covers(earlier: Route, route: Route) -> bool:
+    """Whether `earlier` takes every request that `route` would."""
     general, special = _host(earlier.host), _host(route.host)
     # "*.a.test" itself is taken by what takes every name that it stands for: "*.test", never "a.test".
     return _takes_host(general, special) and _takes_path(earlier.path, route.path)

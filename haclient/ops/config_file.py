@@ -32,7 +32,7 @@ from haclient.core.keepalive import Refusal, WatchPhase
 from haclient.core.spec import Target, TlsSettings
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_error import ConfigError, nearest
-from haclient.ops.config_keys import ADMIN, DAEMON, LISTENER, LOG, RESOLVER, TARGET, Key
+from haclient.ops.config_keys import ADMIN, DAEMON, LISTENER, LOG, RESOLVER, TARGET, Key, Keys
 from haclient.ops.config_read import MISSING, Missing, Source
 from haclient.ops.config_tls import file_faults
 from haclient.ops.exit_codes import ExitCode
@@ -45,6 +45,15 @@ MAX_BYTES = 4 << 20
 """Of a file; a thousand targets take 300 KiB."""
 
 TABLES = ("defaults", "target", "listener", "resolver", "admin", "log", "daemon")
+
+KEYS_OF: dict[str, Keys] = {
+    "[target.NAME]": TARGET,
+    "[listener.NAME]": LISTENER,
+    "[resolver]": RESOLVER,
+    "[admin]": ADMIN,
+    "[log]": LOG,
+    "[daemon]": DAEMON,
+}
 
 _AT = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)$")
 
@@ -154,9 +163,9 @@ def _no_toml(path: str, line: int, what: str) -> ConfigError:
 
 
 def _check(source: Source) -> Checked:
-    for name in source.tables:
+    for name, value in source.tables.items():
         if name not in TABLES:
-            source.error((name,), "unknown table", nearest(name, TABLES))
+            _unknown(source, name, value)
     targets = _targets(source)
     doors, listeners = _listeners(source)
     admin = _single(source, "admin", ADMIN, AdminSettings) if "admin" in source.tables else None
@@ -175,6 +184,15 @@ def _check(source: Source) -> Checked:
         config = Config(targets=targets, listeners=listeners, admin=admin, **rest)
     errors = sorted(source.errors, key=lambda error: error.line)
     return Checked(config, targets, tuple(errors), tuple(source.warnings))
+
+
+def _unknown(source: Source, name: str, value: object) -> None:
+    if isinstance(value, dict):
+        source.error((name,), "unknown table", nearest(name, TABLES))
+        return
+    homes = [table for table, keys in KEYS_OF.items() if name in keys]
+    inside = f"; it goes into {' or '.join(homes)}" if homes else ""
+    source.error((name,), f"a key stands in a table{inside}")
 
 
 def _single(

@@ -77,7 +77,7 @@ TLS: Keys = {
     "cert_file": Key(kinds.FILE, None, "our certificate (PEM), for servers that ask for one"),
     "key_file": Key(kinds.FILE, None, "its key (PEM, not encrypted), if not in cert_file"),
     "server_name": Key(
-        kinds.HOST, None, "the name that a certificate must be for, in place of the URL's host"
+        kinds.NAME, None, "the name that a certificate must be for, in place of the URL's host"
     ),
     "verify": Key(kinds.BOOLEAN, True, "false: any certificate will do; for experiments"),
     "min_version": Key(kinds.one_of(TLS_VERSIONS), "1.2", "the oldest version of TLS spoken"),

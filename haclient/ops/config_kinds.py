@@ -305,13 +305,23 @@ NAMESERVER = OneValue("address, with or without a port", _nameserver, {"type": "
 
 def _host(value: object) -> str:
     text = _text(value)
+    asterisk = "*." if text.startswith("*.") else ""
     try:
-        return ip_literal(text.strip("[]")) or to_ascii(text)
+        return ip_literal(text.strip("[]")) or asterisk + to_ascii(text[len(asterisk) :])
     except ValueError as error:
         raise ValueError(f"{error}; write the host alone, without a port") from None
 
 
-HOST = OneValue("host name", _host, {"type": "string", "minLength": 1})
+def _name(value: object) -> str:
+    host = _host(value)
+    if host.startswith("*"):
+        raise ValueError("a certificate is for one name; write it without an asterisk")
+    return host
+
+
+HOST = OneValue("host name, or `*.` and one", _host, {"type": "string", "minLength": 1})
+
+NAME = OneValue("host name", _name, {"type": "string", "minLength": 1, "pattern": r"^[^*]"})
 
 
 def _path(value: object) -> str:
@@ -320,6 +330,8 @@ def _path(value: object) -> str:
         raise ValueError('a path begins with "/", as "/v1/"')
     if any(sign in text for sign in " ?#"):
         raise ValueError("a path is without query, fragment and space")
+    if "//" in text or {".", ".."} & set(text.split("/")):
+        raise ValueError('a path is without empty segments, "." and ".."')
     return text
 
 

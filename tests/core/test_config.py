@@ -1,4 +1,4 @@
-"""The values of a configuration: doors and what they share, routes and what they hide."""
+"""The values of a configuration: doors and what they share routes and what they hide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from haclient.core.config import (
     Config,
     InheritedBind,
     ResolverSettings,
-    Route,
     TcpBind,
     UnixBind,
     parse_bind,
@@ -146,26 +145,6 @@ def test_which_binds_collide(first: str, second: str, collide: bool) -> None:
     one, other = parse_bind(first), parse_bind(second)
     assert one.collides_with(other) is collide
     assert other.collides_with(one) is collide
-
-
-@pytest.mark.parametrize(
-    ("earlier", "later", "hides"),
-    [
-        (Route("t"), Route("t"), True),
-        (Route("t"), Route("u", host="a.test", path="/v1"), True),
-        (Route("t", host="a.test"), Route("t"), False),
-        (Route("t", host="a.test"), Route("t", host="b.test"), False),
-        (Route("t", host="a.test"), Route("t", host="a.test", path="/v1"), True),
-        (Route("t", path="/v1"), Route("t", path="/v1"), True),
-        (Route("t", path="/v1"), Route("t", path="/v1/x"), True),
-        (Route("t", path="/v1/"), Route("t", path="/v1/x"), True),
-        (Route("t", path="/v1/"), Route("t", path="/v1"), False),
-        (Route("t", path="/v1"), Route("t", path="/v10"), False),
-        (Route("t", path="/v1/x"), Route("t", path="/v1"), False),
-    ],
-)
-def test_which_route_hides_which(earlier: Route, later: Route, hides: bool) -> None:
-    assert earlier.hides(later) is hides
 
 
 def test_no_ttl_lies_between_a_high_least_and_a_low_most() -> None:

@@ -62,10 +62,13 @@ TAKEN: list[tuple[OneValue, object, object]] = [
     (kinds.NAMESERVER, "[::1]:5353", "[::1]:5353"),
     (kinds.HOST, "A.Local", "a.local"),
     (kinds.HOST, "127.0.0.1", "127.0.0.1"),
+    (kinds.HOST, "*.A.local", "*.a.local"),
+    (kinds.NAME, "a.local", "a.local"),
     (kinds.HOST, "[::1]", "::1"),
     (kinds.HOST, "bücher.test", "xn--bcher-kva.test"),
     (kinds.PATH, "/", "/"),
     (kinds.PATH, "/v1/%20", "/v1/%20"),
+    (kinds.PATH, "/.well-known/", "/.well-known/"),
 ]
 
 REFUSED: list[tuple[OneValue, object, str]] = [
@@ -115,11 +118,16 @@ REFUSED: list[tuple[OneValue, object, str]] = [
     (kinds.NAMESERVER, "ns.test", "give an IP address"),
     (kinds.NAMESERVER, "10.0.0.53:99999", "give an IP address"),
     (kinds.HOST, "a.local:80", "without a port"),
-    (kinds.HOST, "*.local", "write the host alone"),
+    (kinds.HOST, "*", "write the host alone"),
+    (kinds.HOST, "a.*.test", "write the host alone"),
+    (kinds.NAME, "*.local", "without an asterisk"),
     (kinds.PATH, "v1", 'begins with "/"'),
     (kinds.PATH, "/é", 'begins with "/"'),
     (kinds.PATH, "/a?b", "without query"),
     (kinds.PATH, "/a b", "without query"),
+    (kinds.PATH, "/a/../b", "without empty segments"),
+    (kinds.PATH, "/.", "without empty segments"),
+    (kinds.PATH, "//a", "without empty segments"),
 ]
 
 
