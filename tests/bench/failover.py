@@ -1,18 +1,21 @@
 """How long a request takes when its server dies, and that a slow one is waited for.
 
-    python -m tests.bench.failover [--runs 20] [--only WORD]
+    python -m tests.bench.failover [--runs 20] [--only WORD] [--through sidecar]
 
 Real sockets on loopback, real faults: processes killed with SIGKILL, sockets blackholed by a
 one-instruction filter (ACKs too). The runs of a row go side by side, each with servers and a
-client of its own; times are from the request, or for the killed server from the kill.
+client of its own; times are from the request, or for the killed server from the kill. With `--through
+sidecar` each run has a daemon of its own, and the client is one that tries once and waits.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
@@ -24,10 +27,14 @@ from haclient.types import Endpoint, Order, Verdict
 from tests.bench.tables import median, print_table
 from tests.support.origin import Behaviour, Moment, Origin
 from tests.support.origin_process import origin_process
+from tests.support.sidecar import sidecar
 
 NAME, PORT = "orders.test", 80
-URL = f"http://{NAME}/orders/7"
+PATH = "/orders/7"
+URL = f"http://{NAME}{PATH}"
 QUICK = Behaviour()
+is_through_sidecar = False
+"""Set once, by the command line."""
 SLOW = 10.0
 """Seconds that the slow ones take."""
 
@@ -46,14 +53,81 @@ class Row:
 Trial = Callable[[Row, trio.Nursery], Awaitable[None]]
 
 
+@dataclass
+class Asked:
+    """An answer: its status, and how many servers were given up for it."""
+
+    status: int
+    abandoned: int
+
+
+class Asker(Protocol):
+    """The library, or a daemon before a client that tries once."""
+
+    async def request(self, method: str, content: bytes | None = None) -> Asked:
+        """Asks for the bench's one URL; raises haclient.Error where there is no answer."""
+        ...
+
+
+class Library:
+    """The engine within the asker's own process."""
+
+    def __init__(self, client: haclient.Client, target: haclient.Target | None = None) -> None:
+        self._client = client
+        self._target = target
+
+    async def request(self, method: str, content: bytes | None = None) -> Asked:
+        """As Asker."""
+        if self._target is not None:
+            response = await self._client.request(method, PATH, target=self._target)
+        else:
+            response = await self._client.request(method, URL, content=content)
+        given_up = [one for one in response.attempts if one.verdict is not Verdict.ANSWERED]
+        return Asked(response.status, len(given_up))
+
+
+class ThroughSidecar:
+    """A client that tries once, in front of a daemon that does not."""
+
+    def __init__(self, client: haclient.Client, door: str) -> None:
+        self._client = client
+        self._door = door
+
+    async def request(self, method: str, content: bytes | None = None) -> Asked:
+        """As Asker; an answer of the daemon's own is an error."""
+        response = await self._client.request(method, self._door + PATH, content=content)
+        if response.headers.get("content-type") == "application/problem+json":
+            problem = json.loads(await response.text())
+            raise haclient.ServerDiedError(f"{problem['status']}: {problem['detail']}")
+        return Asked(response.status, int("proxy-status" in response.headers))
+
+
+@asynccontextmanager
+async def daemon_of(*urls: str, **target: object) -> AsyncIterator[ThroughSidecar]:
+    """A daemon for these URLs; started and ended in a thread, for other runs' clocks go on."""
+    running = sidecar(*urls, target=target)
+    door = await trio.to_thread.run_sync(running.__enter__)
+    try:
+        async with haclient.Client(max_attempts=1, response_timeout=60.0) as client:
+            yield ThroughSidecar(client, door.url)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(running.__exit__, None, None, None)
+
+
 @asynccontextmanager
 async def client_of(
     *endpoints: Endpoint, order: Order = Order.LISTED, **settings: object
-) -> AsyncIterator[haclient.Client]:
+) -> AsyncIterator[Asker]:
     """A client for which the name has these addresses."""
+    if is_through_sidecar:
+        urls = [f"http://{endpoint}" for endpoint in endpoints]
+        async with daemon_of(*urls, order=order.value) as through:
+            yield through
+        return
     resolver = StaticResolver({(NAME, PORT): endpoints}, SystemResolver())
     async with haclient.Client(resolver=resolver, order=order, **settings) as client:  # type: ignore[arg-type]
-        yield client
+        yield Library(client)
 
 
 async def origin(nursery: trio.Nursery, behaviour: Behaviour = QUICK, **how: object) -> Origin:
@@ -63,17 +137,17 @@ async def origin(nursery: trio.Nursery, behaviour: Behaviour = QUICK, **how: obj
     return one
 
 
-async def ask(row: Row, client: haclient.Client, method: str = "GET", **how: object) -> None:
+async def ask(row: Row, client: Asker, method: str = "GET", content: bytes | None = None) -> None:
     """One request; its time or its error goes into the row."""
     started = trio.current_time()
     try:
-        response = await client.request(method, URL, **how)  # type: ignore[arg-type]
+        answer = await client.request(method, content)
     except haclient.Error as error:
         row.errors.add(type(error).__name__)
         row.lost += method == "GET"
     else:
-        row.lost += response.status != 200
-        row.abandoned += sum(one.verdict is not Verdict.ANSWERED for one in response.attempts)
+        row.lost += answer.status != 200
+        row.abandoned += answer.abandoned
     row.times.append(trio.current_time() - started)
 
 
@@ -102,7 +176,7 @@ async def blackholed_thinking(row: Row, nursery: trio.Nursery) -> None:
 async def blackholed_before_ack(row: Row, nursery: trio.Nursery) -> None:
     dead, alive = await origin(nursery), await origin(nursery)
     async with client_of(dead.endpoint, alive.endpoint) as client:
-        await client.get(URL)
+        await client.request("GET")
         dead.behaviour = Behaviour(blackhole_at=Moment.BEFORE_READING)
         await ask(row, client)
 
@@ -122,15 +196,15 @@ async def blackholed_at_connect(row: Row, nursery: trio.Nursery) -> None:
 
 async def refused(row: Row, nursery: trio.Nursery) -> None:
     alive = await origin(nursery)
+    urls = ["http://127.0.0.2:1", "http://127.0.0.3:1"]
+    backups = [f"http://{alive.endpoint}"]
+    if is_through_sidecar:
+        async with daemon_of(*urls, backups=backups) as through:
+            await ask(row, through)
+        return
     async with haclient.Client() as client:
-        target = haclient.Target(
-            urls=["http://127.0.0.2:1/", "http://127.0.0.3:1/"],
-            backups=[f"http://{alive.endpoint}/"],
-        )
-        started = trio.current_time()
-        response = await client.get("/orders/7", target=target)
-        row.times.append(trio.current_time() - started)
-        row.lost += response.status != 200
+        target = haclient.Target(urls=urls, backups=backups)
+        await ask(row, Library(client, target))
 
 
 async def slow_to_first_byte(row: Row, nursery: trio.Nursery) -> None:
@@ -256,7 +330,7 @@ async def run(runs: int, only: str) -> None:
         ["fault", "median", "max", "GET lost", "run twice", "abandoned", "errors", "must reach"],
         rows,
     )
-    if only in "false verdicts":
+    if only in "false verdicts" and not is_through_sidecar:
         wrong, lost = await false_verdicts(200)
         print(f"\nFalse verdicts: {wrong} in 200 slow requests ({lost} lost)")
 
@@ -265,7 +339,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--only", default="", metavar="WORD")
+    parser.add_argument("--through", choices=["sidecar"])
     args = parser.parse_args()
+    global is_through_sidecar
+    is_through_sidecar = args.through is not None
     trio.run(run, args.runs, args.only)
 
 
