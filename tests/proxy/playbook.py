@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import trio
 import trio.testing
 
+from tests.proxy.answers import HeardAnswer, parse_answer
 from tests.sim.network import SimListener
 from tests.sim.stream import SimStream
 
@@ -78,6 +79,7 @@ class Party:
         self._listener = listener
         self._heard = bytearray()
         self._end = ""
+        self._got: HeardAnswer | None = None
 
     def __repr__(self) -> str:
         return f"<Party {self.name}, {self._stream}>"
@@ -87,6 +89,12 @@ class Party:
         """The connection."""
         assert self._stream is not None, f"{self.name} has no connection"
         return self._stream
+
+    @property
+    def got(self) -> HeardAnswer:
+        """What `hears_answer` heard last."""
+        assert self._got is not None
+        return self._got
 
     async def accepted(self) -> SimStream:
         """The connection; a server's next one, where it has none."""
@@ -115,6 +123,14 @@ class Party:
             await self._hear(data)
 
         return Step(self, f"hears {data[:200]!r}", run, is_patient=True)
+
+    def hears_answer(self, status: int, method: str = "GET") -> Step:
+        """Gets a whole response, as a client reads it; `got` holds it."""
+
+        async def run() -> None:
+            await self._hear_answer(status, method)
+
+        return Step(self, f"hears an answer, {status}", run, is_patient=True)
 
     def hears_end(self) -> Step:
         """The other side has ended in good order, behind all that was heard."""
@@ -183,6 +199,20 @@ class Party:
             raise Mismatch(difference(wanted, bytes(self._heard), self._end))
         del self._heard[: len(wanted)]
 
+    async def _hear_answer(self, status: int, method: str) -> None:
+        while True:
+            at, is_end = trio.current_time(), bool(self._end)
+            answer, size = parse_answer(bytes(self._heard), method, at, is_end=is_end)
+            if answer is not None:
+                break
+            if is_end:
+                raise Mismatch(f"no whole answer: {bytes(self._heard)!r}")
+            await self._take_in()
+        if answer.status != status:
+            raise Mismatch(f"another answer: {bytes(self._heard)!r}")
+        del self._heard[:size]
+        self._got = answer
+
     async def _hear_end(self, wanted: str) -> None:
         while not self._end and not self._heard:
             await self._take_in()
@@ -250,7 +280,7 @@ async def play(*steps: Step) -> None:
         try:
             await perform(step, instant, parties)
         except (Mismatch, trio.TooSlowError, trio.BrokenResourceError) as exc:
-            why = str(exc) or "it did not come"
+            why = str(exc) or f"it did not come; heard: {step.party.unheard() or 'nothing'}"
             told.append(f"at {trio.current_time():.3f}: {why}")
             raise AssertionError("\n".join(told)) from exc
     await trio.testing.wait_all_tasks_blocked()
