@@ -55,13 +55,17 @@ class Course:
     )
 
     def __init__(
-        self, target: LiveTarget, request: Request, observe: events.Observer | None
+        self,
+        target: LiveTarget,
+        request: Request,
+        observe: events.Observer | None,
+        attempts: list[Attempt] | None = None,
     ) -> None:
         spec = target.spec
         self._target = target
         self.request = self._request = request
         self._observe = observe
-        self._attempts: list[Attempt] = []
+        self._attempts: list[Attempt] = attempts if attempts is not None else []
         self._answered: set[int] = set()
         self._tried: set[Endpoint] = set()
         self._winner: Attempt | None = None

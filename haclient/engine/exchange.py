@@ -27,6 +27,7 @@ async def exchange(
     request: Request,
     observe: events.Observer | None = None,
     timeout: float | None = None,
+    attempts: list[Attempt] | None = None,
 ) -> Answer:
     """Returns the answer, its head read (and its content, if wanted whole).
 
@@ -35,12 +36,14 @@ async def exchange(
         request: what to ask.
         observe: told what happens.
         timeout: seconds for all attempts together; None, the common case, costs no cancel scope.
+        attempts: gets each attempt as it begins, for a caller who may be cancelled meanwhile and has
+            to tell of them.
 
     Raises:
         haclient.errors.Error: no answer; the error bears every attempt.
     """
     target.budget.deposit(trio.current_time())
-    course = Course(target, request, observe)
+    course = Course(target, request, observe, attempts)
     try:
         if timeout is None:
             return Answer(course, await course.run())

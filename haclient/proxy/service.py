@@ -15,6 +15,7 @@ from haclient.core.fields import forwarded_value, request_fields
 from haclient.core.request_head import RequestLine
 from haclient.core.retry import RequestFacts
 from haclient.core.spec import HostHeader, IdempotencyKey
+from haclient.engine.attempt import Attempt
 from haclient.engine.exchange import Answer, exchange
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import Request
@@ -43,7 +44,6 @@ class Service:
     """See the module's docstring; `run` once."""
 
     __slots__ = (
-        "_attempts",
         "_detail",
         "_error",
         "_gateway",
@@ -58,6 +58,7 @@ class Service:
         "_side",
         "_status",
         "_target",
+        "_tries",
         "began_at",
         "is_answering",
     )
@@ -77,7 +78,7 @@ class Service:
         self._gone = ""
         self._head_at: Instant | None = None
         self._response_bytes = 0
-        self._attempts: tuple[AttemptRecord, ...] = ()
+        self._tries: list[Attempt] = []
         self.began_at = trio.current_time()
         self.is_answering = False
 
@@ -125,7 +126,7 @@ class Service:
         )
         try:
             try:
-                answer = await exchange(live, request)
+                answer = await exchange(live, request, attempts=self._tries)
             except Error as error:
                 return await self._say_error(error)
             return await self._relay(answer)
@@ -182,7 +183,6 @@ class Service:
             raise
         finally:
             answer.abandon()
-            self._attempts = answer.attempts
             self._response_bytes = relay.bytes_sent
             self._detail = self._detail or relay.detail
 
@@ -206,7 +206,6 @@ class Service:
         return await self._say(NOT_FOUND, detail, ProxyStatus.DESTINATION_NOT_FOUND.token)
 
     async def _say_error(self, error: Error) -> bool:
-        self._attempts = error.attempts
         inflow = self._inflow
         if inflow.has_client_left:
             self._gone = "the client left before its request was whole"
@@ -226,7 +225,8 @@ class Service:
         self._outcome = Outcome.OWN
         self._head_at = trio.current_time()
         self.is_answering = True
-        endpoints = [str(one.endpoint) for one in self._attempts if one.endpoint is not None]
+        attempts = self._records()
+        endpoints = [str(one.endpoint) for one in attempts if one.endpoint is not None]
         data = problem(
             status,
             detail,
@@ -236,7 +236,7 @@ class Service:
             request_id=self._request_id,
             began_at=self.began_at,
             may_have_been_processed=may,
-            attempts=self._attempts,
+            attempts=attempts,
             next_hop=endpoints[-1] if endpoints else "",
         )
         try:
@@ -248,6 +248,9 @@ class Service:
         return may_go_on
 
     # --- what is told ------------------------------------------------------------------------
+
+    def _records(self) -> tuple[AttemptRecord, ...]:
+        return tuple(one.record for one in self._tries if one.record is not None)
 
     def _tell(self) -> None:
         line = self._line
@@ -269,7 +272,7 @@ class Service:
                 head_at=self._head_at,
                 request_bytes=self._inflow.bytes_read,
                 response_bytes=self._response_bytes,
-                attempts=self._attempts,
+                attempts=self._records(),
                 error=self._error,
                 detail=self._gone if is_gone else self._detail,
             )
