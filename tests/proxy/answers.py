@@ -68,7 +68,8 @@ def parse_answer(
     # What the reading of an answer depends on, and no more.
     connection.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
     connection.send(h11.EndOfMessage())
-    connection.receive_data(data)
+    if data:
+        connection.receive_data(data)
     if is_end:
         connection.receive_data(b"")
     head: h11.Response | None = None
