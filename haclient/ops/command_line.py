@@ -16,6 +16,7 @@ In addition: `--name=value`.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
@@ -67,11 +68,25 @@ def count(text: str) -> int:
     return int(text)
 
 
+def _columns() -> int:
+    """As shutil.get_terminal_size, whose import, bz2 and lzma with it, is a tenth of the start.
+
+    argparse asks for each option that is added, also where no help is printed.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    if re.fullmatch("[1-9][0-9]{0,8}", columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 class _Formatter(argparse.HelpFormatter):
     """`-X, --request METHOD`, where argparse before Python 3.13 repeats METHOD after each name."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=34)
+        super().__init__(prog, max_help_position=34, width=_columns() - 2)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or not takes_value(action):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from haclient.ops.command_line import (
     CommandError,
     CommandParser,
+    _columns,
     count,
     duration,
     parse_duration,
@@ -145,3 +148,16 @@ def test_which_options_take_a_value() -> None:
         if action.option_strings and takes_value(action)
     }
     assert takers == {"--data", "--request", "--key", "--wait", "--times"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [("40", 40), ("200", 200), ("", None), ("0", None), ("-5", None), ("wide", None)],
+)
+def test_help_is_as_wide_as_shutil_says(
+    columns: str, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+
+    assert _columns() == shutil.get_terminal_size().columns
+    assert expected is None or _columns() == expected
