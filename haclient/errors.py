@@ -78,10 +78,12 @@ class Error(Exception):
         message: what happened and where, without the remedy.
         remedy: what a person could do about it, a sentence; empty where there is nothing to say. It
             ends the text of the error.
+        why_not_again: why nothing more was tried, where that was decided ("the window is over").
         proxy_status: the error type of RFC 9209.
     """
 
     proxy_status = ProxyStatus.PROXY_INTERNAL_ERROR
+    why_not_again = ""
 
     def __init__(
         self,

@@ -29,7 +29,18 @@ import msgspec
 from haclient.core.budget import Budget
 from haclient.types import Evidence, Instant, Verdict
 
-__all__ = ["Again", "Decision", "Failure", "GiveUp", "Relay", "RequestFacts", "Retry", "Wait"]
+__all__ = [
+    "BUDGET_SPENT",
+    "WINDOW_OVER",
+    "Again",
+    "Decision",
+    "Failure",
+    "GiveUp",
+    "Relay",
+    "RequestFacts",
+    "Retry",
+    "Wait",
+]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110, section 9.2.1."""
@@ -40,6 +51,11 @@ IDEMPOTENT_METHODS = SAFE_METHODS | {"PUT", "DELETE"}
 
 LOST = frozenset({Verdict.DEAD, Verdict.CLOSED, Verdict.SLOW, Verdict.GARBLED})
 """Verdicts on a server that had been connected: they open the window."""
+
+
+BUDGET_SPENT = "the retry budget is spent"
+WINDOW_OVER = "the window is over"
+"""Reasons that the doors answer with a status of their own (503, 504)."""
 
 
 LAST_WORD = 0.05
@@ -256,7 +272,7 @@ class Retry:
         if self._outstanding and not self.is_hopeless:
             self._trouble_since = math.inf
             return Wait(self.window_ends_at)
-        return self._last_word("the window is over")
+        return self._last_word(WINDOW_OVER)
 
     def _last_word(self, why_not: str) -> Decision:
         return Relay(self._held) if self._held is not None else GiveUp(why_not)
@@ -284,7 +300,7 @@ class Retry:
         if self._started >= self._max_attempts:
             return f"{self._started} attempts were made"
         if now >= self.window_ends_at:
-            return "the window is over"
+            return WINDOW_OVER
         if not failure.is_elsewhere and verdict is not Verdict.DEAD and not failure.is_reused:
             # A fresh connection to the only server, ended by that server: it will do so again.
             # (Dead is a matter of the path, and a reused connection may have been closed for age.)
@@ -293,7 +309,7 @@ class Retry:
             if not failure.is_elsewhere:
                 return "there is no other server"
             if not self._budget.withdraw(now):
-                return "the retry budget is spent"
+                return BUDGET_SPENT
         return ""
 
     def _may_start(self, now: Instant) -> bool:

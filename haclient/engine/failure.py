@@ -67,13 +67,14 @@ def error_for(
     if told.verdict is Verdict.REFUSED:
         return _unconnected(records, reach, may, stage)
     message = f"{told.describe()}; {_may_words(may)}not tried again: {reason}"
-    kind = _class_for(told)
-    return kind(
+    failed = _class_for(told)(
         message + _others(records, told),
         stage=told.phase,
         may_have_been_processed=may,
         attempts=records,
     )
+    failed.why_not_again = reason
+    return failed
 
 
 def most_telling(records: tuple[AttemptRecord, ...]) -> AttemptRecord:

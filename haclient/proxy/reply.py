@@ -12,6 +12,7 @@ import http
 import msgspec
 
 from haclient.core.proxy_status import proxy_status
+from haclient.core.retry import BUDGET_SPENT, WINDOW_OVER
 from haclient.errors import Error, ProxyStatus
 from haclient.types import AttemptRecord, Instant
 
@@ -19,6 +20,9 @@ __all__ = ["problem", "refusal", "status_for"]
 
 RETRY_AFTER = 1
 """Seconds, with 503: a place in a queue, or a share of the budget, is had again within about that."""
+
+STATUS_OF_REASON = {BUDGET_SPENT: 503, WINDOW_OVER: 504}
+"""What a caller would do next differs from what the last server's failure alone would tell him."""
 
 MAX_DETAILS = 400
 """Characters of Proxy-Status's details; a head has a limit, and the content says it all."""
@@ -81,7 +85,7 @@ def status_for(error: Error) -> int:
     502 no server could be connected or the answer broke off, 503 no room or no budget, 504 time ran
     out.
     """
-    return error.proxy_status.status
+    return STATUS_OF_REASON.get(error.why_not_again, error.proxy_status.status)
 
 
 def _attempt(record: AttemptRecord, began_at: Instant) -> dict[str, object]:
