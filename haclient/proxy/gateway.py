@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
+from haclient.events import Observer
 from haclient.proxy.record import ExchangeRecord
 
 __all__ = ["Gateway"]
@@ -26,6 +27,7 @@ class Gateway:
         ledger: of the request content that is kept for resends.
         tell: called with each exchange that is over.
         tell_fault: called with an exception that nobody expected; it has ended one connection.
+        observe: told each step of the engine's; None, the daemon's way, makes no event at all.
     """
 
     def __init__(
@@ -39,5 +41,6 @@ class Gateway:
         self.ledger = ledger
         self.tell = tell
         self.tell_fault = tell_fault
+        self.observe: Observer | None = None
         self.targets: dict[str, LiveTarget] = {}
         self.idle_grace = IDLE_GRACE

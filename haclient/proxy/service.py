@@ -126,7 +126,7 @@ class Service:
         )
         try:
             try:
-                answer = await exchange(live, request, attempts=self._tries)
+                answer = await exchange(live, request, self._gateway.observe, attempts=self._tries)
             except Error as error:
                 return await self._say_error(error)
             return await self._relay(answer)
