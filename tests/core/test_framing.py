@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haclient.core.framing import Framing, write_request_head
+from haclient.core.framing import Framing, write_field_lines, write_request_head
 from haclient.types import Fields
 
 TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~" + string.digits + string.ascii_letters
@@ -201,3 +201,44 @@ def test_what_is_written_h11_reads_back_field_for_field(
         assert read.pop(0) == (b"Host", b"o.test")
     assert read[: len(fields)] == list(fields)
     assert len(read) - len(fields) <= 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "lines"),
+    [
+        pytest.param((), b"", id="none"),
+        pytest.param(((b"X-Sum", b"7"),), b"X-Sum: 7\r\n", id="one"),
+        pytest.param(((b"b", b"1"), (b"A", b"")), b"b: 1\r\nA:\r\n", id="in order, one empty"),
+    ],
+)
+def test_field_lines_of_a_trailer_section(fields: Fields, lines: bytes) -> None:
+    assert write_field_lines(fields) == lines
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        pytest.param((b"X", b"1\r\nY: 2"), "the value of X has a control", id="two lines in one"),
+        pytest.param((b"X: 1\r\nY", b"2"), "is not a token", id="two lines in one, by the name"),
+        pytest.param((b"X", b" 1"), "a blank around it", id="a blank before the value"),
+        pytest.param((b"", b"1"), "is not a token", id="no name"),
+    ],
+)
+def test_field_lines_that_cannot_go_on_the_wire(field: tuple[bytes, bytes], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        write_field_lines(((b"Good", b"1"), field))
+
+
+@given(st.lists(st.tuples(names, values), max_size=6).map(tuple))
+def test_h11_reads_back_the_trailer_section(fields: Fields) -> None:
+    try:
+        lines = write_field_lines(fields)
+    except ValueError:
+        return
+    head = write_request_head("PUT", "/", (), "o.test", None)
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(head.data + b"0\r\n" + lines + b"\r\n")
+    server.next_event()
+    end = server.next_event()
+    assert isinstance(end, h11.EndOfMessage)
+    assert list(end.headers.raw_items()) == list(fields)

@@ -406,6 +406,62 @@ def test_of_two_held_answers_the_later_is_relayed() -> None:
     assert budget.asked == 2
 
 
+# An answer that broke off
+
+
+def relayed(max_attempts: int = 3) -> Retry:
+    retry, _ = make(max_attempts=max_attempts)
+    retry.started()
+    retry.answered(1, 200, 10.0, is_replayable=True, is_elsewhere=True)
+    return retry
+
+
+def test_the_rest_of_an_answer_is_asked_for_under_the_rules_of_a_failure() -> None:
+    again = relayed().broke_off(1, failure(Verdict.CLOSED), 50.0)
+    assert again == Again("attempt 1 ended: closed")
+    alone = relayed().broke_off(1, failure(Verdict.CLOSED, elsewhere=False), 50.0)
+    assert alone == GiveUp("there is no other server")
+    assert relayed(max_attempts=1).broke_off(1, failure(Verdict.DEAD), 50.0) == GiveUp(
+        "1 attempts were made"
+    )
+
+
+def test_what_was_beside_the_answer_is_not_waited_for() -> None:
+    """It was closed when the answer came, and may have been suspect, or not."""
+    for suspect in (False, True):
+        retry, _ = make()
+        retry.started()
+        retry.started()
+        if suspect:
+            retry.suspected(1, silence(1.0), 9.0, is_replayable=True, is_elsewhere=False)
+        retry.answered(2, 200, 10.0, is_replayable=True, is_elsewhere=True)
+        assert isinstance(retry.broke_off(2, failure(Verdict.CLOSED), 11.0), Again)
+        assert retry.started() == 3
+        assert retry.failed(3, failure(Verdict.CLOSED), 11.1) == GiveUp("3 attempts were made")
+
+
+def test_an_answer_that_was_held_is_no_rest_of_another() -> None:
+    retry, _ = make()
+    retry.started()
+    retry.answered(1, 503, 9.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    retry.answered(2, 200, 10.0, is_replayable=True, is_elsewhere=True)
+    last = failure(Verdict.CLOSED, elsewhere=False)
+    assert retry.broke_off(2, last, 11.0) == GiveUp("there is no other server")
+
+
+def test_the_rest_has_a_window_of_its_own() -> None:
+    """The trouble before the answer is over with it; the new one counts from the last sign of life."""
+    retry, _ = make(max_attempts=9)
+    retry.started()
+    retry.failed(1, failure(Verdict.DEAD, silent_for=2.5), 12.5)
+    retry.started()
+    retry.answered(2, 200, 12.6, is_replayable=True, is_elsewhere=True)
+    dead = failure(Verdict.DEAD, silent_for=2.5)
+    assert isinstance(retry.broke_off(2, dead, 15.2), Again)
+    assert retry.window_ends_at == 12.7 + WINDOW - LAST_WORD
+
+
 def test_which_answers_call_for_another() -> None:
     assert make("PUT")[0].calls_for_another(503)
     assert not make("PUT")[0].calls_for_another(500)

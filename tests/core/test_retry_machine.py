@@ -283,6 +283,33 @@ class RetryMachine(RuleBasedStateMachine):
         self.copies_taken(decision, is_carried=verdict in CARRIED_BY_A_LIVING_SERVER)
         self.obey(decision, sent)
 
+    @precondition(lambda self: isinstance(self.final, Relay))
+    @rule(
+        verdict=st.sampled_from(LOST),
+        silent_for=silences,
+        seconds=st.sampled_from([0.0, 1.0, 30.0]),
+        is_elsewhere=usually,
+        sent=st.integers(0, 1),
+    )
+    def the_answer_breaks_off(
+        self, verdict: Verdict, silent_for: float, seconds: float, is_elsewhere: bool, sent: int
+    ) -> None:
+        """What was beside it was closed when it came, and its like cannot go on for it."""
+        assert isinstance(self.final, Relay)
+        attempt = self.attempts[self.final.attempt - 1]
+        self.final = None
+        self.outstanding, self.answers = [], []
+        self.now += seconds
+        evidence = None
+        if verdict is Verdict.DEAD:
+            evidence = Evidence(EvidenceKind.KEEPALIVE_PROBES, 3, silent_for)
+        self.trouble = self.now - (silent_for if evidence else 0.0)
+        failure = Failure(verdict, attempt.bytes_sent, True, False, is_elsewhere, evidence)
+        decision = self.retry.broke_off(attempt.number, failure, self.now)
+        assert isinstance(decision, Again | GiveUp)
+        self.copies_taken(decision, is_carried=verdict in CARRIED_BY_A_LIVING_SERVER)
+        self.obey(decision, sent)
+
     @precondition(lambda self: self.final is None and self.now >= self.wait_until)
     @rule()
     def the_window_ends(self) -> None:

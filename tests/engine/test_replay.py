@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -18,6 +19,7 @@ from haclient.engine.replay import (
     BytesContent,
     Content,
     FileContent,
+    ReplayLedger,
     StreamContent,
     as_content,
 )
@@ -257,6 +259,49 @@ class TestStream:
         assert [piece[:1] for piece in pieces] == [b"a", b"b", b"c"]
         assert not content.is_replayable
 
+    async def test_many_small_pieces_are_kept_in_about_their_size(
+        self, nursery: trio.Nursery
+    ) -> None:
+        content = StreamContent((b"x" for _ in range(20_000)), 1 << 20)
+        content.open(nursery)
+        tracemalloc.start()
+        try:
+            async with aclosing(content.chunks()) as chunks:
+                async for _ in chunks:
+                    pass
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        # Pieces of a byte take 42 each.
+        assert kept < 60_000
+        assert await read(content, nursery) == [b"x" * 20_000]
+
+    async def test_one_that_was_given_up_takes_nothing_from_the_next(
+        self, autojump_clock: MockClock, nursery: trio.Nursery
+    ) -> None:
+        """The piece comes, and the reader is stopped, at the same instant."""
+
+        async def source() -> AsyncIterator[bytes]:
+            await trio.sleep(1.0)
+            yield b"a" * 2 * LIMIT
+
+        content = StreamContent(source(), LIMIT)
+        content.open(nursery)
+        stopped = trio.CancelScope()
+
+        async def give_up() -> None:
+            with stopped:
+                await read(content, nursery)
+
+        nursery.start_soon(give_up)
+        await trio.sleep(1.0)
+        while content._fresh is None:
+            await trio.lowlevel.checkpoint()
+        stopped.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert content.is_replayable
+        assert await read(content, nursery) == [b"a" * 2 * LIMIT]
+
     async def test_whoever_gives_up_does_not_cut_the_source_short(
         self, autojump_clock: MockClock, nursery: trio.Nursery
     ) -> None:
@@ -329,3 +374,65 @@ class TestStream:
         await read(content, nursery, 1)
         await content.aclose()
         assert closed == [True]
+
+
+class TestLedger:
+    async def test_all_that_is_kept_is_counted_and_given_back(self, nursery: trio.Nursery) -> None:
+        ledger = ReplayLedger(1000)
+        first = StreamContent([b"a" * 300] * 2, LIMIT, ledger=ledger)
+        second = StreamContent([b"b" * 300], LIMIT, ledger=ledger)
+        await read(first, nursery)
+        await read(second, nursery)
+        assert repr(ledger) == "<ReplayLedger 900 of 1000 bytes>"
+        await first.aclose()
+        await first.aclose()
+        assert ledger.held == 300
+        await second.aclose()
+        assert ledger.held == 0
+
+    async def test_when_it_is_full_content_goes_on_and_is_not_kept(
+        self, nursery: trio.Nursery
+    ) -> None:
+        ledger = ReplayLedger(1000)
+        other = StreamContent([b"a" * 600], LIMIT, ledger=ledger)
+        await read(other, nursery)
+        content = StreamContent([b"b" * 300] * 3, LIMIT, ledger=ledger)
+        assert b"".join(await read(content, nursery)) == b"b" * 900
+        assert not content.is_replayable
+        assert content.lost == "replay memory full"
+        # What was kept of it is of no use any more, and somebody else's now.
+        assert ledger.held == 600
+        await content.aclose()
+        await other.aclose()
+        assert ledger.held == 0
+
+    async def test_what_passes_its_own_limit_is_given_back_too(self, nursery: trio.Nursery) -> None:
+        ledger = ReplayLedger(10_000)
+        content = StreamContent([b"b" * 400] * 3, LIMIT, ledger=ledger)
+        await read(content, nursery, 2)
+        assert ledger.held == 800
+        await read(content, nursery)
+        assert (content.lost, ledger.held) == ("past replay_limit", 0)
+        await content.aclose()
+        assert ledger.held == 0
+
+    async def test_a_reader_that_outlives_its_end_keeps_nothing(
+        self, nursery: trio.Nursery
+    ) -> None:
+        ledger = ReplayLedger(10_000)
+        content = StreamContent([b"b" * 400] * 3, LIMIT, ledger=ledger)
+        content.open(nursery)
+        async with aclosing(content.chunks()) as chunks:
+            await anext(chunks)
+            await read(content, nursery, 1)
+            content._fresh = b"left"
+            await content.aclose()
+            assert await anext(chunks) == b"left"
+        assert ledger.held == 0
+
+    async def test_a_limit_is_reached_to_the_byte(self) -> None:
+        ledger = ReplayLedger(10)
+        assert ledger.take(10)
+        assert not ledger.take(1)
+        ledger.give(10)
+        assert ledger.take(1)

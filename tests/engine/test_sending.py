@@ -10,6 +10,10 @@ import trio
 from trio.testing import MockClock
 
 from haclient import events
+from haclient.core.retry import RequestFacts
+from haclient.engine.exchange import exchange
+from haclient.engine.outcome import Request
+from haclient.engine.replay import StreamContent
 from haclient.errors import (
     BadRequestError,
     ContentError,
@@ -17,7 +21,7 @@ from haclient.errors import (
     ResponseTimeoutError,
     ServerDiedError,
 )
-from haclient.types import Phase, Verdict
+from haclient.types import Fields, Phase, Verdict
 from tests.engine.world import BOTH, LONG, TOO_LARGE, UNACKNOWLEDGED, A, B, World, world
 from tests.sim.effects import (
     AfterRequestBytes,
@@ -46,6 +50,70 @@ class Source:
                 yield piece
         finally:
             self.closed_at = trio.current_time()
+
+
+class TestTrailers:
+    @pytest.mark.parametrize("length", [None, 2], ids=["chunked", "counted"])
+    async def test_they_follow_chunked_content(
+        self, autojump_clock: MockClock, length: int | None
+    ) -> None:
+        """And are sent again with it."""
+
+        def trailers() -> Fields:
+            return ((b"X-Sum", b"7"), (b"x-empty", b""))
+
+        wires: list[bytes] = []
+
+        async def answer(stream: SimStream) -> None:
+            wire = b""
+            while wire.count(b"\r\n\r\n") < 2 and not wire.endswith(b"\r\n\r\nab"):
+                wire += await stream.receive_some()
+            wires.append(wire.partition(b"\r\n\r\n")[2])
+            if len(wires) == 1:
+                stream.reset()
+                return
+            await stream.send_all(TOO_LARGE + b"\r\n")
+            await trio.sleep_forever()
+
+        async with world() as w:
+            w.listen(A, answer)
+            w.listen(B, answer)
+            content = StreamContent([b"a", b"b"], 100, length, trailers=trailers)
+            request = Request("PUT", "/", (), content, RequestFacts("PUT"))
+            answered = await exchange(w.client._live_for(BOTH, BOTH), request)
+            await answered.finish()
+            await content.aclose()
+        ends = b"0\r\nX-Sum: 7\r\nx-empty:\r\n\r\n" if length is None else b""
+        # The second time it comes in one piece.
+        first, second = (b"1\r\na\r\n1\r\nb\r\n", b"2\r\nab\r\n")
+        assert wires == ([first + ends, second + ends] if length is None else [b"ab", b"ab"])
+
+    async def test_one_that_cannot_be_sent_ends_the_request(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            content = StreamContent([b"a"], 100, trailers=lambda: ((b"X", b"1\r\nY: 2"),))
+            request = Request("PUT", "/", (), content, RequestFacts("PUT"))
+            with pytest.raises(ContentError, match="the value of X has a control character"):
+                await exchange(w.client._live_for(BOTH, BOTH), request)
+            await content.aclose()
+            assert w.a.executed == []
+
+
+class TestReplay:
+    async def test_an_attempt_says_why_its_content_was_gone(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world(Fault(Reset(), AfterRequestBytes(150_000)), replay_limit=100_000) as w:
+            outcome = await w.ask("PUT", "http://ab.test/", content=Source(LONG[:90_000], LONG)())
+            [record] = outcome.records
+            assert record.replay == "past replay_limit"
+            assert "; its content cannot be sent again: past replay_limit" in record.describe()
+
+    async def test_and_one_before_it_that_it_was_there(self, autojump_clock: MockClock) -> None:
+        async with world(Fault(Reset(), AfterRequestBytes(10)), replay_limit=100_000) as w:
+            outcome = await w.ask("PUT", "http://ab.test/", content=Source(LONG[:90_000], LONG)())
+            assert [record.replay for record in outcome.records] == ["", "past replay_limit"]
 
 
 class TestSmallContent:
