@@ -36,7 +36,8 @@ from haclient.proxy.record import ExchangeRecord
 from haclient.proxy.sidecar import Sidecar
 from haclient.proxy.vigil import keep_vigil
 from haclient.types import Endpoint
-from tests.proxy.playbook import Party
+from tests.proxy.answers import HeardAnswer
+from tests.proxy.playbook import Party, play, wire
 from tests.sim.dns import Answer, ScriptedResolver
 from tests.sim.effects import Fault
 from tests.sim.journal import Journal
@@ -115,6 +116,26 @@ class House:
         party = Party(name, listener=self.network.listen(endpoint))
         self.parties.append(party)
         return party
+
+    async def ask(
+        self,
+        status: int,
+        at: float,
+        method: str = "GET",
+        target: str = "/x",
+        *,
+        content: bytes = b"",
+        fields: str = "",
+    ) -> HeardAnswer:
+        """One request of a new client's, whose whole answer comes so many seconds later."""
+        client = self.client()
+        has_length = content or method in ("POST", "PUT")
+        length = f"Content-Length: {len(content)}|" if has_length else ""
+        head = wire(f"{method} {target} HTTP/1.1|Host: shop|{length}{fields}|")
+        at += trio.current_time()
+        await play(client.says(head + content), client.hears_answer(status, method).at(at))
+        client.leave()
+        return client.got
 
     def reload(self, *targets: tuple[str, Target], **settings: Any) -> None:
         """New targets by name, if any; new settings of the door, if any."""
