@@ -247,6 +247,54 @@ class TestBrokenResponses:
                 await http1.read_head()
 
 
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+
+class TestUpgrade:
+    @staticmethod
+    def asked(*pieces: bytes) -> Http1:
+        http1 = Http1(Pieces(pieces))
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0), is_upgrade=True)
+        http1.end_of_request()
+        return http1
+
+    @pytest.mark.parametrize("behind", [b"", b"\x81\x05hello"], ids=["nothing", "a frame"])
+    async def test_101_is_an_answer_and_what_follows_is_left_alone(self, behind: bytes) -> None:
+        http1 = self.asked(b"HTTP/1.1 103 Early Hints\r\n\r\n" + SWITCH + behind, b"later")
+        assert (await http1.read_head()).status == 103
+        assert (await http1.read_head()).status == 101
+        assert http1.leftover() == http1.leftover() == behind
+        assert not http1.start_next()
+
+    async def test_any_other_answer_is_read_as_ever(self) -> None:
+        http1 = self.asked(COUNTED, CHUNKED)
+        assert (await http1.read_head()).status == 200
+        assert await http1.read_content() == b"hello"
+        assert await http1.read_content() == b""
+        assert http1.start_next()
+        # The next request on it has not asked.
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+        http1.end_of_request()
+        assert (await http1.read_head()).status == 200
+
+    async def test_only_the_request_that_asked_has_it(self) -> None:
+        http1 = self.asked(COUNTED, SWITCH)
+        await http1.read_head()
+        while await http1.read_content():
+            pass
+        assert http1.start_next()
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+        http1.end_of_request()
+        with pytest.raises(Garbled):
+            await http1.read_head()
+
+    async def test_not_before_the_request_is_whole(self) -> None:
+        http1 = Http1(Pieces([SWITCH]))
+        http1.begin(write_request_head("PUT", "/", (), "orders.test", 5), is_upgrade=True)
+        with pytest.raises(Garbled, match="before the request was whole"):
+            await http1.read_head()
+
+
 class TestBounds:
     async def test_a_head_within_the_bound_is_read(self) -> None:
         filler = b"X: " + b"x" * (MAX_HEAD_BYTES - 100) + b"\r\n"
@@ -339,6 +387,32 @@ class TestNextExchange:
         async for _ in interruptible(http1, Reading()):
             pass
         assert not http1.start_next()
+
+    @pytest.mark.parametrize(
+        "wire",
+        [
+            COUNTED + b"x",
+            OK + b"Content-Length: 0\r\n\r\nx",
+            b"HTTP/1.1 204 No Content\r\n\r\nx",
+            OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nx",
+        ],
+        ids=["counted", "empty", "204", "chunked"],
+    )
+    @pytest.mark.parametrize("size", [1, 50, 1000])
+    async def test_not_with_a_byte_too_many_in_hand(self, wire: bytes, size: int) -> None:
+        """However it came: in pieces, and with the last byte of the content or behind it."""
+        cut = [wire[at : at + size] for at in range(0, len(wire), size)]
+        reading = await read(cut)
+        assert reading.error == ""
+        # What is not read yet is found by whoever asks the socket.
+        assert reading.is_ready_again is (len(cut[-1]) == 1)
+
+    async def test_the_end_of_content_is_told_as_often_as_it_is_asked_for(self) -> None:
+        http1 = Http1(Pieces([COUNTED, CHUNKED]))
+        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
+        await http1.read_head()
+        seen = [await http1.read_content() for _ in range(3)]
+        assert seen == [b"hello", b"", b""]
 
     async def test_a_head_where_content_is_due_and_the_other_way_round(self) -> None:
         http1 = Http1(Pieces([COUNTED]))
