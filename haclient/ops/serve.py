@@ -6,11 +6,16 @@ cannot be read, a mistake in it. Only then is the data plane imported.
 
 from __future__ import annotations
 
+import sys
+
 from haclient.ops.command_line import CommandError, CommandParser
 
 __all__ = ["run"]
 
 DEFAULT_CONFIG = "/etc/haclient/haclient.toml"
+
+CONFIGURATION = 78
+"""Of `exit_codes`, whose import is not needed to say what is wrong with a file."""
 
 
 def build_parser() -> CommandParser:
@@ -51,10 +56,19 @@ def run(argv: list[str]) -> int:
     if options.words:
         raise CommandError(f"{options.words[0]!r} is not wanted here; see 'haclient serve --help'")
 
-    from haclient.ops.config_file import load
+    from haclient.ops.config_file import check_file
 
-    config = load(options.config)
+    checked = check_file(options.config)
+    for problem in (*checked.warnings, *checked.errors):
+        label = "warning: " if problem in checked.warnings else ""
+        sys.stderr.write(f"haclient: {label}{problem}\n")
+    if checked.config is None:
+        return CONFIGURATION
+    if not checked.config.listeners:
+        raise CommandError(
+            f"{options.config} has no [listener.NAME]: there is no door to open", CONFIGURATION
+        )
 
     from haclient.ops.daemon import run_daemon
 
-    return run_daemon(options.config, config)
+    return run_daemon(options.config, checked.config)
