@@ -124,6 +124,17 @@ class Party:
 
         return Step(self, f"hears {data[:200]!r}", run, is_patient=True)
 
+    def accepts(self) -> Step:
+        """A server gets a whole head, whatever it is."""
+
+        async def run() -> None:
+            while b"\r\n\r\n" not in self._heard:
+                assert not self._end, f"no head: {bytes(self._heard)!r}"
+                await self._take_in()
+            del self._heard[: self._heard.index(b"\r\n\r\n") + 4]
+
+        return Step(self, "hears a head", run, is_patient=True)
+
     def hears_answer(self, status: int, method: str = "GET") -> Step:
         """Gets a whole response, as a client reads it; `got` holds it."""
 

@@ -233,7 +233,7 @@ async def test_all_die_thinking(autojump_clock: MockClock) -> None:
         h.b.script(THINKING)
         answer = await h.ask(502, 3.61)
         verdicts = [one["verdict"] for one in answer.problem["attempts"]]
-        assert verdicts == ["dead", "dead"]
+        assert verdicts == ["dead", "dead", "refused"]
         assert answer.problem["may_have_been_processed"]
 
 
