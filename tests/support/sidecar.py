@@ -147,7 +147,7 @@ def _toml(value: object) -> str:
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[str]:
     """Short, for a Unix socket's path has 107 bytes at the most (unix(7))."""
-    folder = tempfile.mkdtemp(prefix="ha-")
+    folder = tempfile.mkdtemp(prefix="sidecar-")
     try:
         yield folder
     finally:
