@@ -130,11 +130,10 @@ class Course:
             while isinstance(decision, Again):
                 attempt = await self.run(decision.reason)
                 assert attempt.head is not None
-                match judge(attempt.head):
-                    case GoOn() as go_on:
-                        return attempt, go_on
-                    case Refuse(reason):
-                        decision = self._refuse(attempt, reason)
+                judgement = judge(attempt.head)
+                if isinstance(judgement, GoOn):
+                    return attempt, judgement
+                decision = self._refuse(attempt, judgement.reason)
             assert isinstance(decision, GiveUp)
             raise self._error(decision.reason)
         finally:

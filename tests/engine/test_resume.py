@@ -102,12 +102,13 @@ class TestWhole:
             # The rest was read to its end: the connection serves again.
             assert len(w.network.open_streams()) == 1
 
+    @pytest.mark.parametrize("framing", [Framing.COUNTED, Framing.CHUNKED], ids=str)
     async def test_from_a_server_that_gives_it_all_once_more(
-        self, autojump_clock: MockClock
+        self, autojump_clock: MockClock, framing: Framing
     ) -> None:
         """Many ignore Range; what the caller has already is dropped."""
         async with world(Fault(Fin(), AfterContentBytes(150_000))) as w:
-            honest(w)
+            w.a.reply = framed(framing)
             w.b.reply = Reply(content=DATA, fields=((b"ETag", ETAG),), framing=Framing.CHUNKED)
             outcome = await stream(w)
             assert outcome.content == DATA
