@@ -24,9 +24,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
 import trio
 
+from haclient.ops.status_report import OrderReport
 from tests.bench.tables import median, print_table
+from tests.support.admin_server import admin_server, reply
 from tests.support.command import COMMAND, environment
 from tests.support.dns_server import Behaviour
 from tests.support.name_service import (
@@ -35,6 +38,7 @@ from tests.support.name_service import (
     serve_names,
     why_no_mount_namespace,
 )
+from tests.support.reports import REPORT
 from tests.support.stage import Stage, open_stage
 
 BARE = "python -I -c pass"
@@ -64,13 +68,15 @@ def commands(stage: Stage, folder: Path) -> dict[str, list[str | Path]]:
     places = stage.places
     request: list[str | Path] = [COMMAND, "request", "-s"]
     config = folder / "haclient.toml"
-    config.write_text(CONFIG)
+    config.write_text(f'{CONFIG}[admin]\nbind = "unix:{folder}/admin.sock"\n')
     by_name: dict[str, list[str | Path]] = {
         BARE: [sys.executable, "-I", "-c", "pass"],
         "haclient --version": [COMMAND, "--version"],
         "haclient --help": [COMMAND, "--help"],
         "haclient request --help": [COMMAND, "request", "--help"],
         "haclient check": [COMMAND, "check", "-c", config],
+        "haclient status": [COMMAND, "status", "-c", config],
+        "haclient ready": [COMMAND, "ready", "-c", config],
         "request, by address": [*request, f"{places['URL']}/"],
         "request, by name (hosts file)": [*request, f"http://localhost:{places['PORT']}/"],
         "request, over TLS": [*request, "--cacert", places["CA"], f"{places['TLS']}/"],
@@ -95,6 +101,9 @@ async def measure(rounds: int) -> dict[str, list[tuple[float, float]]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stage = stack.enter_context(open_stage(folder))
+        daemon = stack.enter_context(admin_server(f"unix:{folder}/admin.sock"))
+        daemon.answers["/status"] = reply(200, msgspec.json.encode(REPORT))
+        daemon.answers["/readyz"] = reply(200, msgspec.json.encode(OrderReport(is_done=True)))
         rows = commands(stage, folder)
         costs: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
         if why_no_mount_namespace():

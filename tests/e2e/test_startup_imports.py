@@ -12,9 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests.support.admin_server import admin_server, reply
 from tests.support.command import COMMAND, environment, needs_command
+from tests.support.reports import REPORT
 from tests.support.stage import Stage
 
 pytestmark = needs_command
@@ -81,6 +84,22 @@ def test_checking_a_file_imports_nothing_that_acts(tmp_path: Path) -> None:
     assert "haclient.ops.config_file" in modules
     acting = ENGINE - {"msgspec"} | {"haclient.net", "socket", "json", "difflib", "shutil"}
     assert not within(modules, acting | FOR_OTHERS)
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [("status", "/status"), ("ready", "/readyz"), ("drain", "/drain"), ("reload", "/reload")],
+)
+def test_asking_the_daemon_imports_nothing_of_the_engine(
+    command: str, path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "haclient.toml").write_text(f'[admin]\nbind = "unix:{tmp_path}/admin.sock"\n')
+    with admin_server(f"unix:{tmp_path}/admin.sock") as server:
+        server.answers[path] = reply(200, msgspec.json.encode(REPORT))
+        modules = imported([command, "-c", os.fspath(tmp_path / "haclient.toml")])
+
+    assert {"socket", "tomllib"} <= modules
+    assert not within(modules, ENGINE | FOR_OTHERS | {"dataclasses", "inspect", "shutil"})
 
 
 def test_a_request_to_an_address_imports_what_it_needs(stage: Stage) -> None:

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +124,23 @@ def test_the_socket_is_named_as_the_example_says(tmp_path: Path) -> None:
     (bind,) = directives(SOCKET, "ListenStream")
 
     assert f'bind = "{bind}"     # with haclient.socket: "systemd:{name}"' in text
+
+
+def test_the_wheel_brings_them(tmp_path: Path) -> None:
+    """By hatchling itself, so that a file that is renamed is missed."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        shared = {name.partition("/data/")[2] for name in archive.namelist() if "/data/" in name}
+
+    assert shared == {f"share/haclient/{path.name}" for path in UNITS.iterdir()}
 
 
 # --- the daemon under it --------------------------------------------------------------------------

@@ -23,7 +23,17 @@ import pytest
 import haclient
 from haclient import errors, events
 from haclient.core.keepalive import Plan, WatchPhase, detection_bounds
-from haclient.ops import check, demo, doctor, explain, options, write_out
+from haclient.ops import (
+    check,
+    demo,
+    doctor,
+    explain,
+    options,
+    orders,
+    serve,
+    status,
+    write_out,
+)
 from haclient.ops.config_keys import TARGET
 from haclient.ops.exit_codes import ExitCode
 from haclient.ops.main import COMMANDS
@@ -37,6 +47,11 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 PARSERS = {
     "request": options.build_parser,
     "explain": explain.build_parser,
+    "serve": serve.build_parser,
+    "status": status.build_parser,
+    "ready": orders.build_ready_parser,
+    "drain": orders.build_drain_parser,
+    "reload": orders.build_reload_parser,
     "check": check.build_parser,
     "doctor": doctor.build_parser,
     "demo": demo.build_parser,

@@ -79,7 +79,13 @@ def completed(*words: str, script: str) -> set[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["haclient", "re"], {"request"}),
+        (["haclient", "re"], {"request", "ready", "reload"}),
+        (
+            ["haclient", "status", "--"],
+            {"--config", "--admin", "--max-time", "--json", "--watch", "--help"},
+        ),
+        (["haclient", "reload", "--a"], {"--admin"}),
+        (["haclient", "drain", "-m", ""], set()),
         (["haclient", "--v"], {"--version"}),
         (["haclient", "request", "--max"], {"--max-time", "--max-redirs"}),
         (["haclient", "request", "--order", ""], {"fastest", "listed", "shuffled"}),
@@ -103,6 +109,7 @@ def test_bash_offers_files_where_a_file_is_due(tmp_path_factory: pytest.TempPath
 
     assert completed("haclient", "request", "-o", f"{folder}/o", script=script) == {f"{folder}/one"}
     assert completed("haclient", "request", "-s", f"{folder}/o", script=script) == set()
+    assert completed("haclient", "ready", "-c", f"{folder}/t", script=script) == {f"{folder}/two"}
 
 
 def test_what_zsh_and_fish_are_told() -> None:

@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 from haclient.ops.status_report import StatusReport, TargetReport
-from tests.ops.test_status_table import REPORT
 from tests.support.admin_server import AdminServer, admin_server, reply
 from tests.support.command import COMMAND, environment, haclient, needs_command
+from tests.support.reports import REPORT
 from tests.support.terminal import on_terminal
 
 pytestmark = needs_command
