@@ -59,7 +59,9 @@ class Settings(TypedDict, total=False):
     failover_statuses: frozenset[int]
     retry_budget: float
     replay_limit: int
+    resume: bool
     idempotency_key: IdempotencyKey
+    queue_timeout: float
     max_connections: int
     pool_idle_timeout: float
     tls: TlsSettings
@@ -227,8 +229,8 @@ class Client:
     ) -> AsyncGenerator[Response, None]:
         """As `request`, but the content is the caller's to read, as it arrives.
 
-        `timeout` bounds the exchange up to the head. Once content was handed over, an answer that
-        breaks off raises ResponseIncompleteError.
+        `timeout` bounds the exchange up to the head. An answer that breaks off goes on from another
+        server where it can (a GET with a strong ETag); else it raises ResponseIncompleteError.
         """
         live, request = self._prepare(method, url, headers, content, target, is_whole=False)
         try:
