@@ -38,6 +38,7 @@ from haclient.ops.changes import watch_changes
 from haclient.ops.control import Control
 from haclient.ops.feed import Reader
 from haclient.ops.log import Log
+from haclient.types import Fields
 
 __all__ = ["AdminServer"]
 
@@ -77,6 +78,7 @@ class AdminServer:
         self._slots = trio.Semaphore(MAX_CONNECTIONS)
         self.address = ""
         """What it is bound to, once started."""
+        self.connections = 0
 
     def start(
         self,
@@ -113,6 +115,7 @@ class AdminServer:
             stop_listening(sock, bind)
 
     async def _serve(self, transport: SocketTransport) -> None:
+        self.connections += 1
         try:
             http = ServerHttp1(transport, MAX_HEAD)
             while await self._serve_one(http, transport):
@@ -120,10 +123,23 @@ class AdminServer:
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ClientLeft):
             pass  # who leaves, or stalls, has told us enough
         except Exception as exc:
-            self._log.error("a fault in the admin endpoint", error=f"{type(exc).__name__}: {exc}")
+            self._tell_fault(exc)
         finally:
             transport.close()
+            self.connections -= 1
             self._slots.release()
+
+    async def _answer(self, line: RequestLine, fields: Fields) -> Reply:
+        try:
+            return await self._admin.answer(line, fields)
+        except Exception as exc:
+            # Whatever it is, it costs the one who asked, and nobody whose requests are served.
+            self._tell_fault(exc)
+            return refused(500, "a fault in haclient: its log says which")
+
+    def _tell_fault(self, exc: Exception) -> None:
+        what = f"{type(exc).__name__}: {exc}"
+        self._log.error("a fault in the admin endpoint; please report it", error=what)
 
     async def _serve_one(self, http: ServerHttp1, transport: SocketTransport) -> bool:
         """One request and its answer; whether the connection may carry another."""
@@ -137,7 +153,7 @@ class AdminServer:
         if isinstance(asked, Refusal):
             return await _send(transport, refused(asked.status, asked.reason), is_last=True)
         line, fields = asked
-        reply = await self._admin.answer(line, fields)
+        reply = await self._answer(line, fields)
         if reply.reader is not None:
             try:
                 await _send_events(transport, reply, reply.reader)
@@ -174,8 +190,13 @@ def _openness(sock: socket.socket) -> str:
             return ""
         return "can be reached from other machines: bind it to 127.0.0.1, or to a Unix socket"
     # One without a path (abstract, unix(7)) has no permissions.
-    if isinstance(name, str) and name and not os.stat(name).st_mode & OTHERS:
-        return ""
+    if isinstance(name, str) and name:
+        try:
+            mode = os.stat(name).st_mode
+        except OSError as exc:
+            return f"has lost its path, {name}: {exc.strerror}; restart its socket unit"
+        if not mode & OTHERS:
+            return ""
     return "lets every user of this machine give orders: write SocketMode=0600 into its unit"
 
 
@@ -190,9 +211,7 @@ async def _accept_next(sock: socket.socket) -> SocketTransport:
             await trio.sleep(PAUSE)
 
 
-async def _next_request(
-    http: ServerHttp1,
-) -> tuple[RequestLine, tuple[tuple[bytes, bytes], ...]] | Refusal | None:
+async def _next_request(http: ServerHttp1) -> tuple[RequestLine, Fields] | Refusal | None:
     """A head, judged, with its content read; None where there is none to come.
 
     Raises:

@@ -15,7 +15,17 @@ import msgspec
 
 from haclient.core.config import Config
 from haclient.core.url import Url
-from haclient.ops.config_keys import ADMIN, LISTENER, LOG, RESOLVER, ROUTE, TARGET, TLS, Keys
+from haclient.ops.config_keys import (
+    ADMIN,
+    DAEMON,
+    LISTENER,
+    LOG,
+    RESOLVER,
+    ROUTE,
+    TARGET,
+    TLS,
+    Keys,
+)
 from haclient.ops.log_text import masked
 
 __all__ = ["config_view"]
@@ -32,8 +42,7 @@ def config_view(config: Config) -> dict[str, object]:
         "resolver": _table(config.resolver, RESOLVER),
         "admin": None if config.admin is None else _table(config.admin, ADMIN),
         "log": _table(config.log, LOG),
-        "drain_timeout": config.drain_timeout,
-        "replay_memory": config.replay_memory,
+        "daemon": _table(config, DAEMON),
     }
 
 

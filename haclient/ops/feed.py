@@ -92,6 +92,11 @@ class Feed:
     def __repr__(self) -> str:
         return f"<Feed with {len(self._readers)} readers>"
 
+    @property
+    def readers(self) -> int:
+        """How many listen."""
+        return len(self._readers)
+
     def publish(self, kind: str, data: object) -> None:
         """Tells everybody. Nothing is encoded unless somebody reads it."""
         event = Event(self._next_id, kind, data)

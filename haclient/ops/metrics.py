@@ -25,6 +25,7 @@ from haclient.ops.control import Control
 from haclient.ops.log import Log
 from haclient.ops.status_build import (
     Connections,
+    doors_of,
     known_endpoints,
     outstanding_by_target,
     stale_served,
@@ -65,7 +66,7 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """As prometheus_client's Collector."""
         sidecar, book = self._control.sidecar, self._book
-        doors = {door.settings.name for door in sidecar.doors}
+        doors = {door.settings.name for door in doors_of(sidecar)}
         book.forget_others(doors, {"", *sidecar.gateway.targets})
         yield from self._process()
         yield from self._requests()
@@ -224,7 +225,7 @@ class Metrics:
             labels=["listener"],
         )
         by_name: dict[str, list[int]] = {}
-        for door in self._control.sidecar.doors:
+        for door in doors_of(self._control.sidecar):
             counts = by_name.setdefault(door.settings.name, [0, 0])
             counts[0] |= door.is_paused
             counts[1] += door.accepted

@@ -31,9 +31,18 @@ from haclient.ops.status_report import (
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.door import Door
 from haclient.proxy.service import Service
+from haclient.proxy.sidecar import Sidecar
 from haclient.types import Endpoint, Instant, Origin
 
-__all__ = ["Connections", "build_status", "outstanding_by_target", "stale_served"]
+__all__ = [
+    "Connections",
+    "build_status",
+    "doors_of",
+    "known_endpoints",
+    "outstanding_by_target",
+    "stale_served",
+    "state_of",
+]
 
 STATES = {Condition.SUSPECT: "suspect", Condition.HELD_DOWN: "held down"}
 """As the report has them; whoever is on probation, or has recovered, is asked like any other."""
@@ -80,7 +89,7 @@ class Connections:
 def build_status(control: Control, book: Book, wall_now: float) -> StatusReport:
     """All of it. `wall_now` is Unix time."""
     sidecar = control.sidecar
-    doors = sidecar.doors
+    doors = doors_of(sidecar)
     return StatusReport(
         version=__version__,
         pid=os.getpid(),
@@ -96,6 +105,11 @@ def build_status(control: Control, book: Book, wall_now: float) -> StatusReport:
         last_failovers=tuple(reversed(book.last_failovers)),
         dns=_names(sidecar.gateway.engine, trio.current_time()),
     )
+
+
+def doors_of(sidecar: Sidecar) -> list[Door]:
+    """Those that are open, or have somebody inside."""
+    return [door for door in sidecar.doors if door.inside or not door.is_draining]
 
 
 def outstanding_by_target(doors: list[Door]) -> Counter[str]:

@@ -122,9 +122,9 @@ async def running(
             try:
                 yield daemon
             finally:
+                sidecar.gateway.engine.close()
                 nursery.cancel_scope.cancel()
-            sidecar.gateway.engine.close()
-        log.close()
+                log.close()
         assert faults == []
 
 
