@@ -20,7 +20,6 @@ the one long f-string, and texts that come back (addresses, names) are escaped o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -84,7 +83,7 @@ def access_line(record: ExchangeRecord) -> str:
     )
 
 
-def access_members(record: ExchangeRecord) -> Mapping[str, object]:
+def access_members(record: ExchangeRecord) -> dict[str, Any]:
     """The same for a program; `log` adds time and level."""
     began_at, head_at = record.began_at, record.head_at
     return {
@@ -122,14 +121,20 @@ def _attempt(attempt: AttemptRecord) -> str:
     """`2 10.0.0.3:8080 answered 200 4ms`; escaped by whoever puts it into a line."""
     where = _shown(attempt.endpoint if attempt.endpoint is not None else attempt.origin)
     took = f"{(attempt.ended_at - attempt.started_at) * 1000:.0f}ms"
+    why = _why(attempt) if attempt.evidence or attempt.detail or attempt.replay else ""
     if attempt.verdict is Verdict.ANSWERED:
-        return f"{attempt.number} {where} answered {attempt.status} {took}"
-    why = str(attempt.evidence) if attempt.evidence is not None else attempt.detail
+        return f"{attempt.number} {where} answered {attempt.status} {took}{why}"
     status = "" if attempt.status is None else f" {attempt.status}"
     return (
         f"{attempt.number} {where} {VERDICTS[attempt.verdict]}{status} {PHASES[attempt.phase]}"
-        f" {took}{f' ({why})' if why else ''}"
+        f" {took}{why}"
     )
+
+
+def _why(attempt: AttemptRecord) -> str:
+    why = str(attempt.evidence) if attempt.evidence is not None else attempt.detail
+    lost = f"content cannot be sent again: {attempt.replay}" if attempt.replay else ""
+    return f" ({', '.join(filter(None, (why, lost)))})"
 
 
 def _attempt_members(attempt: AttemptRecord, began_at: float) -> dict[str, Any]:
@@ -146,6 +151,7 @@ def _attempt_members(attempt: AttemptRecord, began_at: float) -> dict[str, Any]:
         "bytes_sent": attempt.bytes_sent,
         "evidence": None if attempt.evidence is None else str(attempt.evidence),
         "detail": attempt.detail,
+        "replay": attempt.replay,
     }
 
 

@@ -133,6 +133,22 @@ def test_an_answer_that_broke_off_has_its_status() -> None:
     assert told["outcome"] == "broken_off"
 
 
+def test_what_a_resend_lacked_is_told() -> None:
+    replay = "more than replay_limit"
+    died = msgspec.structs.replace(DIED, replay=replay)
+    answered = msgspec.structs.replace(ANSWERED, replay=replay)
+    resumed = msgspec.structs.replace(ANSWERED, detail="goes on at byte 700", status=206)
+    told = fields(access_line(having(attempts=(died, answered, resumed))))["attempts"].split("; ")
+
+    lost = "content cannot be sent again: more than replay_limit"
+    assert told[0].endswith(f" (3 keep-alive probes unanswered, silent for 2.51 s, {lost})")
+    assert told[1] == f"2 10.0.0.3:8080 answered 200 3ms ({lost})"
+    assert told[2] == "2 10.0.0.3:8080 answered 206 3ms (goes on at byte 700)"
+    assert [one["replay"] for one in access_members(having(attempts=(died,)))["attempts"]] == [
+        replay
+    ]
+
+
 SECRETS = having(
     path="http://user:hunter2@h/a?Access_Token=hunter2&api-key=hunter2;x=1",
     host="user:hunter2@h",
@@ -232,6 +248,7 @@ def test_a_line_of_json(stderr: IO[bytes]) -> None:
         "bytes_sent": 120,
         "evidence": "3 keep-alive probes unanswered, silent for 2.51 s",
         "detail": "",
+        "replay": "",
     }
     assert [each["verdict"] for each in attempts] == ["dead", "answered"]
 
