@@ -45,12 +45,21 @@ class Inflow:
         has_client_left: it broke off.
     """
 
-    __slots__ = ("_is_continue_due", "_length", "_side", "bytes_read", "has_client_left", "refused")
+    __slots__ = (
+        "_is_continue_due",
+        "_length",
+        "_side",
+        "_stream",
+        "bytes_read",
+        "has_client_left",
+        "refused",
+    )
 
     def __init__(self, side: ClientSide, line: RequestLine) -> None:
         self._side = side
         self._length = line.length
         self._is_continue_due = line.expects_continue
+        self._stream: StreamContent | None = None
         self.bytes_read = 0
         self.refused: BadRequest | None = None
         self.has_client_left = False
@@ -74,13 +83,25 @@ class Inflow:
         if length is not None and limit is not None and length > limit:
             raise BadRequest(TOO_LARGE, f"more than {limit} bytes of content")
         if length is None or length > READ_WHOLE_BYTES or self._is_continue_due:
-            return StreamContent(self._pieces(), replay_limit, length, ledger, self._trailers)
+            pieces = self._pieces()
+            self._stream = StreamContent(pieces, replay_limit, length, ledger, self._trailers)
+            return self._stream
         whole = self._side.http.buffered_content()
         if whole is None:
             whole = b"".join([piece async for piece in self._pieces()])
         else:
             self.bytes_read = len(whole)
         return as_content(whole, 0)
+
+    async def settle_continue(self) -> None:
+        """A final answer is about to begin: "100 Continue" is said before it, or never.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: the client is gone.
+        """
+        is_due, self._is_continue_due = self._is_continue_due, False
+        if is_due and self._stream is not None and self._stream.is_open:
+            await self._side.send(CONTINUE)
 
     def _trailers(self) -> Fields:
         return trailer_fields(self._side.http.trailers)

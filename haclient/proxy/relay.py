@@ -33,37 +33,54 @@ class Relay:
     """One answer.
 
     Attributes:
+        may_persist: whether the connection may go on behind the answer.
         bytes_sent: of content (of a tunnel, towards the client).
         detail: what there is to say of its end, for a person.
     """
 
-    __slots__ = ("_answer", "_end", "_line", "_side", "_via", "bytes_sent", "detail")
+    __slots__ = (
+        "_answer",
+        "_end",
+        "_is_via_wanted",
+        "_line",
+        "_side",
+        "bytes_sent",
+        "detail",
+        "may_persist",
+    )
 
     def __init__(
-        self, side: ClientSide, line: RequestLine, answer: Answer, via: bytes | None
+        self, side: ClientSide, line: RequestLine, answer: Answer, *, is_via_wanted: bool
     ) -> None:
         self._side = side
         self._line = line
         self._answer = answer
-        self._via = via
+        self._is_via_wanted = is_via_wanted
         self._end = ResponseEnd.NONE
+        self.may_persist = False
         self.bytes_sent = 0
         self.detail = ""
 
     @staticmethod
     def interim(head: Head) -> bytes:
-        """A 1xx head as it goes to the client."""
-        return write_interim_head(head.status, head.reason, head.fields)
+        """A 1xx head as it goes to the client; empty for one that is not fit for the wire.
 
-    async def run(self, *, may_persist: bool) -> bool:
-        """Relays the head and the content to its end; whether the connection may go on.
+        The final answer is worth more than a hint: a server whose hint is garbled is not given up.
+        """
+        framing = response_framing("GET", head.status, (), client_is_http10=False)
+        fields = response_fields(head.status, head.fields, framing)
+        try:
+            return write_interim_head(head.status, head.reason, fields)
+        except ValueError:
+            return b""
+
+    async def run(self, data: bytes) -> None:
+        """Relays the content to its end, behind the head that `head` gave.
 
         Raises:
             haclient.errors.Error: the answer broke off.
             trio.BrokenResourceError, trio.ClosedResourceError: the client is gone.
-            ValueError: the head cannot be passed on; nothing was sent.
         """
-        data, may_persist = self._head(may_persist=may_persist)
         answer, send = self._answer, self._side.send
         if answer.connection.http.has_content_at_hand and (chunk := await answer.read_chunk()):
             # A small answer whole, or the first of a long one: one call to the kernel for two.
@@ -74,16 +91,20 @@ class Relay:
         if self._end is ResponseEnd.CHUNKED:
             await send(_last_chunk(trailer_fields(answer.trailers)))
         await answer.finish()
-        return may_persist
 
-    def _head(self, *, may_persist: bool) -> tuple[bytes, bool]:
+    def head(self, *, may_persist: bool) -> bytes:
+        """The head as it goes to the client; sets `may_persist`.
+
+        Raises:
+            ValueError: the server's cannot be passed on.
+        """
         head, line = self._answer.head, self._line
         framing = response_framing(
             line.method, head.status, head.fields, client_is_http10=line.is_http10
         )
         self._end = framing.end
-        may_persist = may_persist and framing.end is not ResponseEnd.UNTIL_CLOSE
-        fields = response_fields(head.status, head.fields, framing, via=self._via)
+        self.may_persist = may_persist = may_persist and framing.end is not ResponseEnd.UNTIL_CLOSE
+        fields = response_fields(head.status, head.fields, framing, via=self._via_value())
         if self._answer.attempt.number > 1:
             fields = (*fields, (b"Proxy-Status", self._proxy_status()))
         connection = None
@@ -91,8 +112,11 @@ class Relay:
             connection = b"close"
         elif line.is_http10:
             connection = b"keep-alive"
-        data = write_response_head(head.status, head.reason, fields, connection=connection)
-        return data, may_persist
+        return write_response_head(head.status, head.reason, fields, connection=connection)
+
+    def _via_value(self) -> bytes | None:
+        """By the version that the server speaks (RFC 9110, section 7.6.3)."""
+        return b"%b haclient" % self._answer.head.http_version if self._is_via_wanted else None
 
     def _proxy_status(self) -> bytes:
         answer = self._answer
@@ -119,7 +143,7 @@ class Relay:
         framing = response_framing(
             self._line.method, head.status, head.fields, client_is_http10=False
         )
-        fields = response_fields(head.status, head.fields, framing, via=self._via)
+        fields = response_fields(head.status, head.fields, framing, via=self._via_value())
         await self._side.send(write_response_head(head.status, head.reason, fields))
         tunnel = Tunnel(self._side, answer.connection, watch)
         try:

@@ -28,14 +28,14 @@ from haclient.proxy.inflow import Inflow
 from haclient.proxy.record import ExchangeRecord, Outcome
 from haclient.proxy.relay import Relay
 from haclient.proxy.reply import problem, status_for
-from haclient.types import AttemptRecord, Fields, Instant
+from haclient.types import AttemptRecord, Fields, Instant, Verdict
 
 __all__ = ["Service"]
 
 VIA = {False: b"1.1 haclient", True: b"1.0 haclient"}
 """By whether the request came in HTTP/1.0 (RFC 9110, section 7.6.3: the version received)."""
 
-NOT_FOUND, SWITCHING = 404, 101
+NOT_FOUND, SWITCHING, BAD_GATEWAY = 404, 101, 502
 
 MASK_64 = (1 << 64) - 1
 
@@ -121,6 +121,7 @@ class Service:
             fields,
             content,
             _facts_of(line, spec.idempotency_key),
+            is_target_whole=line.target == "*",
             is_upgrade=line.upgrade is not None,
             on_interim=None if line.is_http10 else self._relay_interim,
         )
@@ -159,17 +160,20 @@ class Service:
 
     async def _relay_interim(self, head: Head) -> None:
         if not self.is_answering:
-            await self._side.send(Relay.interim(head))
+            data = Relay.interim(head)
+            if data:
+                await self._side.send(data)
 
     # --- the answer --------------------------------------------------------------------------
 
     async def _relay(self, answer: Answer) -> bool:
         settings = self._side.door.settings
-        relay = Relay(self._side, self._line, answer, VIA[False] if settings.via else None)
+        relay = Relay(self._side, self._line, answer, is_via_wanted=settings.via)
         self.is_answering = True
         self._head_at = trio.current_time()
         self._status = answer.head.status
         try:
+            await self._inflow.settle_continue()
             if answer.head.status == SWITCHING:
                 self._outcome = Outcome.TUNNELLED
                 await relay.tunnel(self._gateway.engine.watch)
@@ -189,7 +193,11 @@ class Service:
     async def _relay_content(self, relay: Relay, answer: Answer) -> bool:
         may_persist = self._line.is_persistent and not self._side.door.is_draining
         try:
-            may_go_on = await relay.run(may_persist=may_persist and self._inflow.is_whole)
+            head = relay.head(may_persist=may_persist and self._inflow.is_whole)
+        except ValueError as exc:
+            return await self._say_garbled(answer, str(exc))
+        try:
+            await relay.run(head)
         except Error as error:
             # Part of the answer is out: the client must see that it is not whole.
             self._outcome = Outcome.BROKEN_OFF
@@ -197,13 +205,19 @@ class Service:
             relay.break_off()
             return False
         self._outcome = Outcome.ANSWERED
-        return may_go_on
+        return relay.may_persist
 
     # --- answers of our own ------------------------------------------------------------------
 
     async def _say_not_found(self) -> bool:
         detail = f"no route of listener {self._side.door.settings.name} takes this request"
         return await self._say(NOT_FOUND, detail, ProxyStatus.DESTINATION_NOT_FOUND.token)
+
+    async def _say_garbled(self, answer: Answer, why: str) -> bool:
+        """A head that the engine could read, and that must not reach a client."""
+        answer.abandon(Verdict.GARBLED, why)
+        detail = f"{answer.connection.endpoint} sent a head that cannot be passed on: {why}"
+        return await self._say(BAD_GATEWAY, detail, ProxyStatus.HTTP_PROTOCOL_ERROR.token, may=True)
 
     async def _say_error(self, error: Error) -> bool:
         inflow = self._inflow
