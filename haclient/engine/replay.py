@@ -204,6 +204,11 @@ class StreamContent(Content):
         """As Content.trailers."""
         return self._trailers() if self._trailers is not None else ()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an attempt has begun to send it."""
+        return self._scope is not None
+
     def open(self, nursery: trio.Nursery) -> None:
         """As Content.open."""
         if self._scope is None:
