@@ -26,14 +26,18 @@ from typing import Any
 from haclient.ops.log import Level, Log
 from haclient.ops.log_text import masked, quoted, value
 from haclient.proxy.record import ExchangeRecord, Outcome
-from haclient.types import AttemptRecord, Phase, Verdict
+from haclient.types import AttemptRecord, ConnectFailure, ConnectionAttempt, Phase, Verdict
 
 __all__ = ["AccessLog", "access_line", "access_members"]
 
 OUTCOMES = {each: each.name.lower() for each in Outcome}
 PHASES = {each: each.value for each in Phase}
+FAILURES: dict[ConnectFailure | None, str] = {each: each.value for each in ConnectFailure}
 VERDICTS = {each: each.value for each in Verdict}
 """Enum's own attributes are slow to ask for."""
+
+MOST_CONNECTS = 8
+"""Addresses of one attempt that are named; as many as race at once by default."""
 
 LONGEST = 2048
 """Characters of what a client chose freely. A head may have 32 KiB, each byte of them six in a log once
@@ -121,7 +125,9 @@ def _attempt(attempt: AttemptRecord) -> str:
     """`2 10.0.0.3:8080 answered 200 4ms`; escaped by whoever puts it into a line."""
     where = _shown(attempt.endpoint if attempt.endpoint is not None else attempt.origin)
     took = f"{(attempt.ended_at - attempt.started_at) * 1000:.0f}ms"
-    why = _why(attempt) if attempt.evidence or attempt.detail or attempt.replay else ""
+    why = ""
+    if attempt.connection_attempts or attempt.evidence or attempt.detail or attempt.replay:
+        why = _why(attempt)
     if attempt.verdict is Verdict.ANSWERED:
         return f"{attempt.number} {where} answered {attempt.status} {took}{why}"
     status = "" if attempt.status is None else f" {attempt.status}"
@@ -132,9 +138,21 @@ def _attempt(attempt: AttemptRecord) -> str:
 
 
 def _why(attempt: AttemptRecord) -> str:
+    """In brackets: addresses that could not be connected, evidence or detail, what a resend lacked."""
+    failed = _failed(attempt)
+    parts = [f"{_shown(one.endpoint)} {FAILURES[one.failure]}" for one in failed[:MOST_CONNECTS]]
+    if len(failed) > MOST_CONNECTS:
+        parts.append(f"{len(failed) - MOST_CONNECTS} more failed to connect")
     why = str(attempt.evidence) if attempt.evidence is not None else attempt.detail
     lost = f"content cannot be sent again: {attempt.replay}" if attempt.replay else ""
-    return f" ({', '.join(filter(None, (why, lost)))})"
+    parts += [part for part in (why, lost) if part]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _failed(attempt: AttemptRecord) -> list[ConnectionAttempt]:
+    # Who was merely slower than another has not failed.
+    harmless = (None, ConnectFailure.LOST)
+    return [one for one in attempt.connection_attempts if one.failure not in harmless]
 
 
 def _attempt_members(attempt: AttemptRecord, began_at: float) -> dict[str, Any]:
@@ -152,6 +170,15 @@ def _attempt_members(attempt: AttemptRecord, began_at: float) -> dict[str, Any]:
         "evidence": None if attempt.evidence is None else str(attempt.evidence),
         "detail": attempt.detail,
         "replay": attempt.replay,
+        "failed_connects": [
+            {
+                "endpoint": _shown(one.endpoint),
+                "failure": FAILURES[one.failure],
+                "detail": one.detail,
+                "ms": _milliseconds(one.started_at, one.ended_at),
+            }
+            for one in _failed(attempt)[:MOST_CONNECTS]
+        ],
     }
 
 

@@ -17,7 +17,17 @@ from haclient.core.config import LogSettings
 from haclient.ops.access_log import AccessLog, access_line, access_members
 from haclient.ops.log import Log
 from haclient.proxy.record import ExchangeRecord, Outcome
-from haclient.types import AttemptRecord, Endpoint, Evidence, EvidenceKind, Origin, Phase, Verdict
+from haclient.types import (
+    AttemptRecord,
+    ConnectFailure,
+    ConnectionAttempt,
+    Endpoint,
+    Evidence,
+    EvidenceKind,
+    Origin,
+    Phase,
+    Verdict,
+)
 
 ORIGIN = Origin("http", "orders.internal", 8080)
 
@@ -149,6 +159,39 @@ def test_what_a_resend_lacked_is_told() -> None:
     ]
 
 
+def connect(number: int, failure: ConnectFailure | None) -> ConnectionAttempt:
+    return ConnectionAttempt(
+        Endpoint(f"10.0.1.{number}", 80), 100.0, 100.001, failure=failure, detail="its words"
+    )
+
+
+def test_addresses_that_could_not_be_connected_are_told() -> None:
+    race = (
+        connect(1, ConnectFailure.REFUSED),
+        connect(2, ConnectFailure.LOST),
+        connect(3, ConnectFailure.TIMED_OUT),
+        connect(4, None),
+    )
+    raced = msgspec.structs.replace(ANSWERED, connection_attempts=race)
+    told = fields(access_line(having(attempts=(raced,))))["attempts"]
+
+    assert told == "2 10.0.0.3:8080 answered 200 3ms (10.0.1.1:80 refused, 10.0.1.3:80 timed out)"
+    (attempt,) = access_members(having(attempts=(raced,)))["attempts"]
+    assert attempt["failed_connects"] == [
+        {"endpoint": "10.0.1.1:80", "failure": "refused", "detail": "its words", "ms": 1.0},
+        {"endpoint": "10.0.1.3:80", "failure": "timed out", "detail": "its words", "ms": 1.0},
+    ]
+
+
+def test_not_every_one_of_many_addresses_is_told() -> None:
+    race = tuple(connect(number, ConnectFailure.REFUSED) for number in range(200))
+    record = having(attempts=(msgspec.structs.replace(DIED, connection_attempts=race),))
+
+    told = fields(access_line(record))["attempts"]
+    assert "10.0.1.7:80 refused, 192 more failed to connect, 3 keep-alive probes" in told
+    assert len(access_members(record)["attempts"][0]["failed_connects"]) == 8
+
+
 SECRETS = having(
     path="http://user:hunter2@h/a?Access_Token=hunter2&api-key=hunter2;x=1",
     host="user:hunter2@h",
@@ -249,6 +292,7 @@ def test_a_line_of_json(stderr: IO[bytes]) -> None:
         "evidence": "3 keep-alive probes unanswered, silent for 2.51 s",
         "detail": "",
         "replay": "",
+        "failed_connects": [],
     }
     assert [each["verdict"] for each in attempts] == ["dead", "answered"]
 
