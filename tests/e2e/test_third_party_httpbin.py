@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import needs_serve, sidecar
+from tests.support.command import needs_command
+from tests.support.sidecar import sidecar
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements-dev.lock"
@@ -94,7 +95,7 @@ def test_the_suite_passes_directly(suite: Path, origin: str) -> None:
     assert len(found) == TESTS
 
 
-@needs_serve
+@needs_command
 def test_the_suite_passes_through_the_sidecar(suite: Path, origin: str) -> None:
     with sidecar(origin) as door:
         found = outcomes(started(suite, door.url))

@@ -19,8 +19,9 @@ import requests
 import trio
 from requests.adapters import HTTPAdapter
 
+from tests.support.command import needs_command
 from tests.support.echo_server import FILE, echo_server, noise
-from tests.support.sidecar import needs_serve, sidecar
+from tests.support.sidecar import sidecar
 
 PIECES = [noise(50_000, seed) for seed in range(40)]
 """2 MB, more than a sidecar keeps for a resend."""
@@ -28,7 +29,7 @@ PIECES = [noise(50_000, seed) for seed in range(40)]
 WHOLE = hashlib.sha256(b"".join(PIECES)).digest()
 
 
-@pytest.fixture(scope="module", params=["direct", pytest.param("sidecar", marks=needs_serve)])
+@pytest.fixture(scope="module", params=["direct", pytest.param("sidecar", marks=needs_command)])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The echo server, or the sidecar in front of it."""
     with echo_server() as origin:

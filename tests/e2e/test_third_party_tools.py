@@ -14,17 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import needs_command
 from tests.support.echo_server import FILE, FILE_BYTES, echo_server, noise
 from tests.support.plays import answer, on_head
 from tests.support.recorder import Recorder, curl, needs_curl, recording
-from tests.support.sidecar import Sidecar, needs_serve, sidecar
+from tests.support.sidecar import Sidecar, sidecar
 
 pytestmark = needs_curl
 
 WGET = shutil.which("wget")
 needs_wget = pytest.mark.skipif(WGET is None, reason="wget is not installed")
 
-WAYS = ["direct", pytest.param("sidecar", marks=needs_serve)]
+WAYS = ["direct", pytest.param("sidecar", marks=needs_command)]
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -187,14 +188,14 @@ def door() -> Iterator[Sidecar]:
         yield opened
 
 
-@needs_serve
+@needs_command
 def test_the_door_on_a_unix_socket(door: Sidecar, tmp_path: Path) -> None:
     way = ("--unix-socket", str(door.unix_socket))
     assert got(tmp_path, *way, "http://localhost/file").content == FILE
     assert got(tmp_path, *way, "-d", "a=1", "http://localhost/echo").content == b"a=1"
 
 
-@needs_serve
+@needs_command
 def test_many_curls_at_once(door: Sidecar, tmp_path: Path) -> None:
     words = ["--parallel", "--parallel-max", "50", "-o", "#1", f"{door.url}/file?[1-100]"]
     ran = subprocess.run(

@@ -12,8 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
+from tests.support.command import needs_command
 from tests.support.echo_server import noise
-from tests.support.sidecar import needs_serve, sidecar
+from tests.support.sidecar import sidecar
 
 MEBIBYTE = noise(1 << 20)
 
@@ -44,7 +45,7 @@ def server() -> Server:
     return Server()
 
 
-@pytest.fixture(params=["direct", pytest.param("sidecar", marks=needs_serve)])
+@pytest.fixture(params=["direct", pytest.param("sidecar", marks=needs_command)])
 def url(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
     """Of the server, or of the sidecar in front of it."""
     with serve(server.converse, "127.0.0.1", 0, max_size=2 << 20) as listening:

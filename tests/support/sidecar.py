@@ -25,21 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.command import COMMAND, environment
 
-__all__ = ["Sidecar", "free_port", "needs_serve", "sidecar"]
-
-
-def _serves() -> bool:
-    if not COMMAND.exists():
-        return False
-    asked = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=False)
-    return "\n  serve " in asked.stdout
-
-
-needs_serve = pytest.mark.skipif(not _serves(), reason="the daemon is not installed")
+__all__ = ["Sidecar", "free_port", "sidecar"]
 
 STARTS_WITHIN = 15.0
 """Seconds; it takes 0.3 s where nothing else runs."""
