@@ -41,6 +41,9 @@ __all__ = [
 
 LAST_FAILOVERS = 50
 
+LONGEST = 500
+"""Characters of a path. A client may send 32 KiB of it, and fifty of them would fill the page."""
+
 REQUEST_BOUNDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
@@ -204,8 +207,8 @@ class Book:
         report = FailoverReport(
             at=self._now() / 1e9 - (trio.current_time() - record.ended_at),
             target=record.target,
-            method=visible(record.method),
-            path=visible(masked(record.path)),
+            method=_bounded(visible(record.method)),
+            path=_bounded(visible(masked(record.path))),
             source=_where(failed),
             to="" if answering is None else _where(answering),
             verdict=failed.verdict.value,
@@ -238,6 +241,10 @@ def _answering(record: ExchangeRecord) -> AttemptRecord | None:
 def _broke_off(attempt: AttemptRecord) -> bool:
     """In mid-response: an attempt that comes after such a one is a resume."""
     return attempt.status is not None and attempt.verdict in BROKE_OFF
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _why(attempt: AttemptRecord) -> str:

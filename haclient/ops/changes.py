@@ -1,8 +1,9 @@
 """Notices what changed between two looks: the health of an address, the addresses of a name.
 
 The engine could tell of each change where it happens, on the way of requests. Instead the two are
-compared twice a second, and only once somebody has listened: a look at a hundred addresses takes 60 µs.
-What came and went between two looks is not told; the log and the failovers have it.
+compared twice a second, and only once somebody has listened: a look at a hundred addresses takes 9 µs, 16
+where some are in trouble. What came and went between two looks is not told; the log has it, and the
+failovers.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from haclient.ops.book import LAST_FAILOVERS, Book
+from haclient.ops.book import LAST_FAILOVERS, LONGEST, Book
 from haclient.ops.status_report import FailoverReport
 from haclient.proxy.record import ExchangeRecord, Outcome
 from haclient.types import (
@@ -275,6 +275,17 @@ async def test_the_last_failovers_are_bounded(book: Book) -> None:
 
     assert len(book.last_failovers) == LAST_FAILOVERS
     assert book.last_failovers[-1].path == f"/{LAST_FAILOVERS}"
+
+
+async def test_a_long_path_is_cut_once_its_secrets_are_masked(book: Book) -> None:
+    one = attempt(1, Verdict.CLOSED, 100.0, 100.1)
+    two = attempt(2, Verdict.ANSWERED, 100.1, 100.2, endpoint=B, status=200)
+    path = "/?" + "x" * (LONGEST - 12) + "&token=secret&" + "y" * 9000
+    book.tell(record(one, two, path=path, method="M" * 9000))
+
+    (told,) = book.last_failovers
+    assert len(told.path) == len(told.method) == LONGEST + 1
+    assert told.path.endswith("x&token=***…")
 
 
 async def test_what_a_reload_removed_is_forgotten(book: Book) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import trio
 from prometheus_client.metrics_core import Metric
@@ -126,6 +128,13 @@ async def test_names_and_labels(nursery: trio.Nursery) -> None:
     assert "python_gc_collections" in families
 
 
+def test_every_metric_is_written_down() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    written = set(re.findall(r"^\| `(haclient_\w+)` \|", page, re.MULTILINE))
+    suffix = {"counter": "_total"}
+    assert written == {name + suffix.get(kind, "") for name, kind in PROMISED.items()}
+
+
 async def test_a_removed_target_leaves_no_series(nursery: trio.Nursery) -> None:
     endpoint = await nursery.start(Origin().serve)
     async with running([endpoint], [endpoint]) as daemon:
@@ -149,7 +158,5 @@ async def test_a_removed_target_leaves_no_series(nursery: trio.Nursery) -> None:
 
 
 def test_the_library_is_imported_at_the_first_scrape_only() -> None:
-    import subprocess
-
     code = "import sys, haclient.ops.admin_server; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
