@@ -38,11 +38,14 @@ RECEIVE_BYTES = 65536
 TOO_LARGE, URI_TOO_LONG, BAD = 431, 414, 400
 """RFC 6585, section 5; RFC 9110, sections 15.5.15 and 15.5.1."""
 
-_LOOSE_END = re.compile(rb"\n\r?\n")
-"""The end of a head for those who take a bare LF for an end of line."""
+_LOOSE_END = re.compile(rb"\n\n|(?<!\r)\n\r\n")
+"""The end of a head for those who take a bare LF for an end of line, and for nobody else."""
 
 _LOOSE_LINE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]")
 """A line that ends in LF alone, a CR that ends none, a folded field."""
+
+_BYTEARRAY = re.compile(r"""bytearray\((b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*")\)""")
+"""How h11 shows what it could not read; the bytes alone say it to a person."""
 
 
 class ClientLeft(Exception):
@@ -74,13 +77,23 @@ class ServerHttp1:
         trailers: of chunked content, once it was read to its end.
     """
 
-    __slots__ = ("_buffer", "_h11", "_left", "_max_head", "_overhead", "_stream", "trailers")
+    __slots__ = (
+        "_buffer",
+        "_h11",
+        "_has_skipped_line",
+        "_left",
+        "_max_head",
+        "_overhead",
+        "_stream",
+        "trailers",
+    )
 
     def __init__(self, stream: trio.abc.ReceiveStream, max_head: int) -> None:
         self._stream = stream
         self._max_head = max_head
         self._buffer = bytearray()
         self._h11: h11.Connection | None = None
+        self._has_skipped_line = False
         self._left: int | None = 0
         self._overhead = 0
         self.trailers: Fields = ()
@@ -97,7 +110,9 @@ class ServerHttp1:
             BadRequest: it is no request, or passes a limit.
         """
         buffer = self._buffer
-        if buffer.startswith(b"\r\n"):
+        if buffer.startswith(b"\r\n") and not self._has_skipped_line:
+            # Only one: else a row of them would pass or not by the pieces that it came in.
+            self._has_skipped_line = True
             del buffer[:2]
         end = buffer.find(b"\r\n\r\n")
         if end < 0 or end + 4 > self._max_head:
@@ -121,36 +136,40 @@ class ServerHttp1:
     def _check_unfinished(self) -> None:
         """A head that is not whole may still be too long, or never come to an end."""
         buffer = self._buffer
+        if _LOOSE_END.search(buffer, 0, self._max_head) is not None:
+            raise _loose()
         if len(buffer) >= self._max_head:
             if b"\r\n" not in buffer[: self._max_head]:
                 raise BadRequest(URI_TOO_LONG, f"a request line of {self._max_head} bytes or more")
             raise BadRequest(TOO_LARGE, f"a head of more than {self._max_head} bytes")
-        if _LOOSE_END.search(buffer) is not None:
-            raise BadRequest(BAD, "a line that does not end in CRLF (RFC 9112, section 2.2)")
 
     def _parse(self, head: bytes) -> RawHead:
-        if head.count(b"\n") > MAX_FIELDS + 2:
+        self._has_skipped_line = False
+        lines = head.count(b"\n")
+        if lines > MAX_FIELDS + 2:
+            if _LOOSE_END.search(head) is not None:
+                raise _loose()
             raise BadRequest(TOO_LARGE, f"more than {MAX_FIELDS} fields")
         plain = read_request(head)
         if plain is not None:
             self._h11 = None
             return RawHead(*plain)
         if _LOOSE_LINE.search(head) is not None:
-            raise BadRequest(
-                BAD, "a line that does not end in CRLF, or is folded (RFC 9112, sections 2.2, 5.2)"
-            )
+            raise _loose()
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=RECEIVE_BYTES)
         connection.receive_data(head)
         try:
             event = connection.next_event()
         except h11.RemoteProtocolError as exc:
-            raise BadRequest(exc.error_status_hint, str(exc)) from exc
+            raise _unread(exc) from exc
         if not isinstance(event, h11.Request):
             raise BadRequest(BAD, "no request")
         self._h11 = connection
-        return RawHead(
-            event.method, event.target, event.http_version, tuple(event.headers.raw_items())
-        )
+        fields = tuple(event.headers.raw_items())
+        if len(fields) != lines - 2:
+            # h11 drops the second of two that agree; not every server does.
+            raise BadRequest(BAD, "more than one Content-Length field")
+        return RawHead(event.method, event.target, event.http_version, fields)
 
     # --- content -----------------------------------------------------------------------------
 
@@ -211,7 +230,7 @@ class ServerHttp1:
             try:
                 event = connection.next_event()
             except h11.RemoteProtocolError as exc:
-                raise BadRequest(exc.error_status_hint, str(exc)) from exc
+                raise _unread(exc) from exc
             if isinstance(event, h11.Data):
                 self._overhead = 0
                 return bytes(event.data)
@@ -240,3 +259,13 @@ class ServerHttp1:
         data = bytes(self._buffer)
         self._buffer.clear()
         return data
+
+
+def _loose() -> BadRequest:
+    return BadRequest(
+        BAD, "a line that does not end in CRLF, or is folded (RFC 9112, sections 2.2, 5.2)"
+    )
+
+
+def _unread(exc: h11.RemoteProtocolError) -> BadRequest:
+    return BadRequest(exc.error_status_hint, _BYTEARRAY.sub(r"\1", str(exc)))
