@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -271,6 +273,49 @@ async def test_a_reader_of_events_that_takes_nothing_is_dropped(
         await eventually(lambda: daemon.admin.connections == 0, within=5)
         await stream.aclose()
         assert "fault" not in daemon.logged
+
+
+async def test_a_reader_of_events_that_resets() -> None:
+    async with running([NOBODY_THERE]) as daemon:
+        stream = await connected(daemon.admin.address)
+        await stream.send_all(HEALTHZ.replace(b"healthz", b"events"))
+        await eventually(lambda: daemon.book.feed.readers == 1, within=5)
+        linger = struct.pack("ii", 1, 0)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        await stream.aclose()
+        await eventually(lambda: daemon.book.feed.readers == 0, within=5)
+        await eventually(lambda: daemon.admin.connections == 0, within=5)
+        assert "fault" not in daemon.logged
+
+
+async def test_without_a_descriptor_it_waits() -> None:
+    async with running([NOBODY_THERE]) as daemon:
+        host, _, port = daemon.admin.address.rpartition(":")
+        with trio.socket.socket() as sock, no_descriptor_left():
+            await sock.connect((host, int(port)))
+            await sock.send(HEALTHZ)
+            with trio.move_on_after(0.3) as patience:
+                await sock.recv(1)
+            assert patience.cancelled_caught
+            resource.setrlimit(resource.RLIMIT_NOFILE, LIMITS)
+            with trio.fail_after(10):
+                assert (await sock.recv(13)).startswith(b"HTTP/1.1 200")
+        assert daemon.admin.connections <= 1
+
+
+LIMITS = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Whatever wants one gets EMFILE, until the limit is set back."""
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, LIMITS[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, LIMITS)
 
 
 async def test_a_quiet_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
