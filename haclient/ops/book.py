@@ -60,8 +60,6 @@ CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 KNOWN_SIGN = frozenset({Verdict.CLOSED, Verdict.GARBLED, Verdict.ANSWERED})
 """Its end came from the server: that is when the trouble began."""
 
-BROKE_OFF = frozenset({Verdict.CLOSED, Verdict.DEAD, Verdict.SLOW, Verdict.GARBLED})
-
 ANSWERED, ANSWERED_BY = Outcome.ANSWERED, Verdict.ANSWERED
 
 
@@ -240,7 +238,7 @@ def _answering(record: ExchangeRecord) -> AttemptRecord | None:
 
 def _broke_off(attempt: AttemptRecord) -> bool:
     """In mid-response: an attempt that comes after such a one is a resume."""
-    return attempt.status is not None and attempt.verdict in BROKE_OFF
+    return attempt.status is not None and attempt.verdict is not ANSWERED_BY
 
 
 def _bounded(text: str) -> str:

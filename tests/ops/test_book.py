@@ -257,8 +257,9 @@ async def test_the_answer_that_was_relayed_is_the_one_that_ended_last(book: Book
     assert told.seconds == pytest.approx(0.3)
 
 
-async def test_an_answer_that_went_on_from_another_server(book: Book) -> None:
-    broke_off = attempt(1, Verdict.DEAD, 100.0, 103.0, evidence=SILENT, status=200)
+@pytest.mark.parametrize("verdict", [Verdict.DEAD, Verdict.SUPERSEDED, Verdict.CLOSED])
+async def test_an_answer_that_went_on_from_another_server(book: Book, verdict: Verdict) -> None:
+    broke_off = attempt(1, verdict, 100.0, 103.0, evidence=SILENT, status=200)
     rest = attempt(2, Verdict.ANSWERED, 103.0, 104.0, endpoint=B, status=206)
     book.tell(record(broke_off, rest))
     book.tell(record(attempt(1, Verdict.DEAD, 100.0, 103.0, evidence=SILENT), rest))
