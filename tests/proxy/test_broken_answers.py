@@ -178,7 +178,9 @@ TAGGED_HEAD = 'HTTP/1.1 200 OK|ETag: "v1"|Accept-Ranges: bytes|X-Origin: a|X-Req
 RESUMED_LATER = 0.002
 
 
-@pytest.mark.parametrize(("effect", "at", "verdict"), ENDS, ids=str)
+@pytest.mark.parametrize(
+    ("effect", "at", "verdict"), [*ENDS[:-1], (Blackhole(), 1.1, "superseded")], ids=str
+)
 async def test_with_a_strong_etag_it_goes_on(
     autojump_clock: MockClock, effect: Effect, at: float, verdict: str
 ) -> None:
