@@ -33,6 +33,9 @@ from tests.support.sidecar import free_port, sidecar
 CORES = sorted(os.sched_getaffinity(0))
 SUBJECT, OTHERS = CORES[0], CORES[-1]
 CONNECTIONS = 64
+LOGGED = {"level": "info", "access": True}
+"""As by default: a line a request, here to a file. Peers write none, so the row to compare is the other."""
+
 ROOT = Path(__file__).parents[2]
 
 NGINX = Template("""\
@@ -137,15 +140,16 @@ def nginx(folder: Path) -> Iterator[int]:
 def subjects(folder: Path, upstream: int) -> Iterator[list[Subject]]:
     """All that are compared, side by side: who is not asked does nothing."""
     with contextlib.ExitStack() as stack:
-        target = {"max_connections": 256}
-        door = stack.enter_context(
-            sidecar(f"http://127.0.0.1:{upstream}", target=target, core=SUBJECT)
-        )
+        found: list[Subject] = []
+        for name, log in (("haclient", {}), ("haclient, access log", LOGGED)):
+            one = sidecar(f"http://127.0.0.1:{upstream}", log=log, core=SUBJECT, expected=[""])
+            door = stack.enter_context(one)
+            found.append(Subject(name, door.pid, door.port))
         port = free_port()
         peer = [sys.executable, "-m", "tests.bench.aiohttp_proxy"]
         peer += [f"127.0.0.1:{port}", f"http://127.0.0.1:{upstream}"]
         pid = stack.enter_context(running(peer, port, SUBJECT))
-        found = [Subject("haclient", door.pid, door.port), Subject("aiohttp", pid, port)]
+        found.append(Subject("aiohttp", pid, port))
         if shutil.which("haproxy"):
             port = free_port()
             (folder / "haproxy.cfg").write_text(HAPROXY.substitute(port=port, upstream=upstream))
