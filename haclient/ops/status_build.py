@@ -115,7 +115,7 @@ def doors_of(sidecar: Sidecar) -> list[Door]:
 def outstanding_by_target(doors: list[Door]) -> Counter[str]:
     """Requests that have not been answered yet, by the name of their target."""
     return Counter(
-        inside.served._target
+        inside.served.target
         for door in doors
         for inside in door.inside
         if isinstance(inside, ClientSide) and isinstance(inside.served, Service)

@@ -57,10 +57,10 @@ class Service:
         "_response_bytes",
         "_side",
         "_status",
-        "_target",
         "_tries",
         "began_at",
         "is_answering",
+        "target",
     )
 
     def __init__(self, gateway: Gateway, side: ClientSide, raw: RawHead, line: RequestLine) -> None:
@@ -69,7 +69,7 @@ class Service:
         self._raw = raw
         self._line = line
         self._inflow = Inflow(side, line)
-        self._target = ""
+        self.target = ""
         self._request_id = ""
         self._status = 0
         self._outcome = Outcome.CLIENT_GONE
@@ -97,7 +97,7 @@ class Service:
             if live is None:
                 return await self._say_not_found()
             assert name is not None
-            self._target = name
+            self.target = name
             return await self._ask(live)
         except (trio.BrokenResourceError, trio.ClosedResourceError, ClientLeft) as exc:
             self._gone = self._gone or str(exc) or "the client left"
@@ -272,7 +272,7 @@ class Service:
         self._gateway.tell(
             ExchangeRecord(
                 listener=self._side.door.settings.name,
-                target=self._target,
+                target=self.target,
                 client=self._side.client,
                 request_id=self._request_id,
                 method=line.method,
