@@ -18,6 +18,7 @@ import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import h11
 import trio
 import trio.testing
 
@@ -213,7 +214,10 @@ class Party:
     async def _hear_answer(self, status: int, method: str) -> None:
         while True:
             at, is_end = trio.current_time(), bool(self._end)
-            answer, size = parse_answer(bytes(self._heard), method, at, is_end=is_end)
+            try:
+                answer, size = parse_answer(bytes(self._heard), method, at, is_end=is_end)
+            except h11.RemoteProtocolError as exc:
+                raise Mismatch(f"no answer ({exc}): {bytes(self._heard)!r}") from exc
             if answer is not None:
                 break
             if is_end:
