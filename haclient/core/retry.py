@@ -258,14 +258,38 @@ class Retry:
     def broke_off(self, attempt: int, failure: Failure, now: Instant) -> Decision:
         """The answer that was relayed broke off in its content; one more attempt is for the rest.
 
-        What else was outstanding is closed, and what was held is of no use: part of another answer
-        was handed over. The window is a new one, for the server had answered.
+        The window is a new one, for the server had answered. Returns Again or GiveUp.
+        """
+        self._trouble_since = math.inf
+        return self.refused(attempt, failure, now)
+
+    def wavers(
+        self, attempt: int, evidence: Evidence, now: Instant, *, is_elsewhere: bool
+    ) -> Decision:
+        """The server of the answer that was relayed is suspect in the midst of its content.
+
+        It goes on being read whatever is decided, and is none of the attempts for the rest.
+        """
+        self._forget_others()
+        self._trouble_since = math.inf
+        self._in_trouble_since(now - evidence.silent_for)
+        if is_elsewhere and self._may_start(now) and self._budget.withdraw(now):
+            return Again(f"attempt {attempt} is suspect: {evidence}")
+        return Wait(self.window_ends_at)
+
+    def refused(self, attempt: int, failure: Failure, now: Instant) -> Decision:
+        """The answer that was relayed is of no use. Returns Again or GiveUp."""
+        self._forget_others()
+        return self.failed(attempt, failure, now)
+
+    def _forget_others(self) -> None:
+        """An answer was relayed since: whoever else was outstanding is closed.
+
+        And what was held is of no use, for the caller has part of another answer.
         """
         self._outstanding.clear()
         self._suspects.clear()
         self._held = None
-        self._trouble_since = math.inf
-        return self.failed(attempt, failure, now)
 
     def window_ended(self) -> Decision:
         """The window is over: an exchange with a server that is not suspect goes on."""

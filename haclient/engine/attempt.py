@@ -31,6 +31,7 @@ from haclient.engine.outcome import (
     Outcome,
     Request,
     Suspicion,
+    Wavering,
 )
 from haclient.engine.reach import Reach
 from haclient.engine.sending import Sending
@@ -264,14 +265,12 @@ class Attempt:
         """The whole content, where it was wanted whole."""
         return bytes(self._received)
 
-    async def read_chunk(self) -> bytes:
+    async def read_chunk(self, *, bears_suspicion: bool = True) -> bytes:
         """Returns the next piece of content as it comes, empty at the end.
-
-        A suspicion is borne here: the caller has seen part of the answer, and only proof is worth
-        asking another server for the rest.
 
         Raises:
             BrokenOff: it bears the outcome.
+            Wavering: the server is suspect, and that is not to be borne.
         """
         while True:
             try:
@@ -280,6 +279,8 @@ class Attempt:
                 outcome = self._take_news()
                 if isinstance(outcome, Failed):
                     raise BrokenOff(outcome) from None
+                if isinstance(outcome, Suspicion) and not bears_suspicion:
+                    raise Wavering(outcome.evidence) from None
             except Exception as exc:
                 raise BrokenOff(self._explain(exc)) from exc
 

@@ -31,7 +31,7 @@ from haclient.engine.outcome import (
 )
 from haclient.errors import DeadlineError, QueueTimeoutError
 from haclient.net.http1 import Head
-from haclient.types import AttemptRecord, Endpoint, Verdict
+from haclient.types import AttemptRecord, Endpoint, Evidence, Verdict
 
 __all__ = ["Course"]
 
@@ -42,6 +42,7 @@ class Course:
     __slots__ = (
         "_answered",
         "_attempts",
+        "_kept",
         "_last_failed",
         "_may_return",
         "_observe",
@@ -70,6 +71,7 @@ class Course:
         self._tried: set[Endpoint] = set()
         self._winner: Attempt | None = None
         self._told: Attempt | None = None
+        self._kept: Attempt | None = None
         self._last_failed: Failed | None = None
         self._may_return = True
         self._retry = Retry(
@@ -118,14 +120,46 @@ class Course:
         Raises:
             haclient.errors.Error: the rest was not to be had; it tells of `broken`.
         """
+        self._told = broken
+        self._note_failed(outcome)
+        failure = replace(outcome.failure, is_elsewhere=self._is_elsewhere(broken))
+        decision = self._retry.broke_off(broken.number, failure, trio.current_time())
+        return await self._ask_for_rest(decision, request, judge)
+
+    async def go_on_beside(
+        self,
+        suspect: Attempt,
+        evidence: Evidence,
+        request: Request,
+        judge: Callable[[Head], GoOn | Refuse],
+    ) -> tuple[Attempt, GoOn] | None:
+        """As `go_on`, while the first server may come back; None where nobody may be asked.
+
+        `suspect` stays open, and is the caller's to end.
+
+        Raises:
+            haclient.errors.Error: the rest was not to be had.
+        """
+        is_elsewhere = self._is_elsewhere(suspect)
+        decision = self._retry.wavers(
+            suspect.number, evidence, trio.current_time(), is_elsewhere=is_elsewhere
+        )
+        if not isinstance(decision, Again):
+            return None
+        self._told = self._kept = suspect
+        self._may_return = False
+        return await self._ask_for_rest(decision, request, judge)
+
+    def _is_elsewhere(self, broken: Attempt) -> bool:
         assert broken.connection is not None
-        self._request, self._told, self._winner = request, broken, None
         # Who failed before this answer began may be back by now: a long one sees many a restart.
         self._tried = {broken.connection.endpoint}
-        is_elsewhere = self._target.has_untried(self._tried)
-        failure = replace(outcome.failure, is_elsewhere=is_elsewhere)
-        self._note_failed(outcome)
-        decision = self._retry.broke_off(broken.number, failure, trio.current_time())
+        return self._target.has_untried(self._tried)
+
+    async def _ask_for_rest(
+        self, decision: Decision, request: Request, judge: Callable[[Head], GoOn | Refuse]
+    ) -> tuple[Attempt, GoOn]:
+        self._request, self._winner = request, None
         try:
             while isinstance(decision, Again):
                 attempt = await self.run(decision.reason)
@@ -138,6 +172,7 @@ class Course:
             raise self._error(decision.reason)
         finally:
             self.close()
+            self._kept = None
 
     def _refuse(self, attempt: Attempt, reason: str) -> Decision:
         """A good answer, and not to this question; its server is not to blame."""
@@ -145,7 +180,7 @@ class Course:
         failure = attempt.refuse(Verdict.ANSWERED, reason).failure
         # To the machine it is an answer that is none.
         failure = replace(failure, verdict=Verdict.GARBLED)
-        return self._retry.failed(attempt.number, failure, trio.current_time())
+        return self._retry.refused(attempt.number, failure, trio.current_time())
 
     @property
     def may_resume(self) -> bool:
@@ -287,8 +322,11 @@ class Course:
 
     def close(self) -> None:
         """Ends what is still outstanding, but for the winner."""
-        given_up = Verdict.SUPERSEDED if self._winner is not None else Verdict.CANCELLED
+        is_settled = self._winner is not None or self._kept is not None
+        given_up = Verdict.SUPERSEDED if is_settled else Verdict.CANCELLED
         for attempt in self._attempts:
+            if attempt is self._kept:
+                continue
             if attempt.number in self._answered and attempt is not self._winner:
                 attempt.abandon(Verdict.ANSWERED, "another server was asked")
             elif attempt is not self._winner:

@@ -13,11 +13,11 @@ from haclient import events
 from haclient.engine.attempt import Attempt
 from haclient.engine.course import Course
 from haclient.engine.live import LiveTarget
-from haclient.engine.outcome import BrokenOff, Request
-from haclient.engine.resume import Rest, resume
+from haclient.engine.outcome import BrokenOff, Request, Wavering
+from haclient.engine.resume import Rest, read_beside, resume
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
-from haclient.types import AttemptRecord, Fields, Verdict
+from haclient.types import AttemptRecord, Evidence, Fields, Verdict
 
 __all__ = ["Answer", "exchange"]
 
@@ -137,14 +137,24 @@ class Answer:
             raise self._error
         while not self._is_whole:
             try:
-                data = await self._source.read_chunk()
+                try:
+                    data = await self._source.read_chunk(bears_suspicion=False)
+                except Wavering as wavering:
+                    data = await self._read_beside(wavering.evidence)
             except BrokenOff as broken:
                 await self._go_on(broken)
-                continue
-            self._is_whole = not data
-            self._received += len(data)
-            return data
+            else:
+                self._is_whole = not data
+                self._received += len(data)
+                return data
         return b""
+
+    async def _read_beside(self, evidence: Evidence) -> bytes:
+        found = await read_beside(self._course, self._source, evidence, self.head, self._received)
+        if isinstance(found, bytes):
+            return found
+        self._switch(found)
+        return await found.read_chunk()
 
     async def _go_on(self, broken: BrokenOff) -> None:
         try:
@@ -157,6 +167,9 @@ class Answer:
             self._course.tell_end(error)
             own = broken.outcome.error
             raise error from (broken.__cause__ if own is None else own.__cause__)
+        self._switch(rest)
+
+    def _switch(self, rest: Rest) -> None:
         self._source, self.attempt = rest, rest.attempt
         self.is_resumed += 1
 

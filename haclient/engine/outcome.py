@@ -21,6 +21,7 @@ __all__ = [
     "Outcome",
     "Request",
     "Suspicion",
+    "Wavering",
 ]
 
 
@@ -82,6 +83,14 @@ Outcome = Answered | Suspicion | ClearedUp | Failed
 
 class CallerFailed(Exception):
     """What the caller had called failed: no server is to blame. The `__cause__` is its error."""
+
+
+class Wavering(Exception):
+    """The content's server is suspect; reading may go on."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(str(evidence))
+        self.evidence = evidence
 
 
 class BrokenOff(Exception):

@@ -462,6 +462,59 @@ def test_the_rest_has_a_window_of_its_own() -> None:
     assert retry.window_ends_at == 12.7 + WINDOW - LAST_WORD
 
 
+def test_an_answer_that_is_not_the_rest_calls_for_another_server_within_the_budget() -> None:
+    """Its server carries a copy; and whoever was asked beside it was closed."""
+    retry, budget = make(max_attempts=9, copies=2)
+    retry.started()
+    retry.answered(1, 200, 10.0, is_replayable=True, is_elsewhere=True)
+    retry.broke_off(1, failure(Verdict.CLOSED), 10.0)
+    retry.started()
+    retry.suspected(2, silence(1.0), 11.0, is_replayable=True, is_elsewhere=True)
+    retry.started()
+    retry.answered(3, 200, 11.1, is_replayable=True, is_elsewhere=True)
+    other = failure(Verdict.GARBLED)
+    assert retry.refused(3, other, 11.1) == Again("attempt 3 ended: garbled")
+    retry.started()
+    assert retry.refused(4, other, 11.2) == GiveUp("the retry budget is spent")
+    assert budget.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "attempts", "copies", "silent_for", "is_asked"),
+    [
+        pytest.param(True, 3, 1, 1.1, True, id="another server may have the rest"),
+        pytest.param(False, 3, 1, 1.1, False, id="there is none"),
+        pytest.param(True, 1, 1, 1.1, False, id="no attempt is left"),
+        pytest.param(True, 3, 0, 1.1, False, id="the budget is spent"),
+        pytest.param(True, 3, 1, 5.0, False, id="the window is over"),
+    ],
+)
+def test_a_suspect_in_mid_response(
+    elsewhere: bool, attempts: int, copies: int, silent_for: float, is_asked: bool
+) -> None:
+    retry, _ = make(max_attempts=attempts, copies=copies)
+    retry.started()
+    retry.answered(1, 200, 10.0, is_replayable=True, is_elsewhere=True)
+    evidence = silence(silent_for)
+    decision = retry.wavers(1, evidence, 51.1, is_elsewhere=elsewhere)
+    window = 51.1 - silent_for + WINDOW - LAST_WORD
+    assert decision == (Again(f"attempt 1 is suspect: {evidence}") if is_asked else Wait(window))
+    assert retry.window_ends_at == window
+
+
+def test_who_is_asked_beside_a_suspect_is_alone_to_the_machine() -> None:
+    """The suspect is read on by others: its end is told by `broke_off`, or never."""
+    retry, _ = make()
+    retry.started()
+    retry.answered(1, 200, 10.0, is_replayable=True, is_elsewhere=True)
+    retry.wavers(1, silence(1.1), 51.1, is_elsewhere=True)
+    retry.started()
+    assert retry.failed(2, failure(Verdict.CLOSED, elsewhere=False), 51.2) == GiveUp(
+        "there is no other server"
+    )
+    assert isinstance(retry.broke_off(1, failure(Verdict.DEAD, silent_for=2.5), 52.5), Again)
+
+
 def test_which_answers_call_for_another() -> None:
     assert make("PUT")[0].calls_for_another(503)
     assert not make("PUT")[0].calls_for_another(500)

@@ -184,6 +184,18 @@ async def going_on_elsewhere(w: World) -> None:
     await w.request("GET", target=Target(urls=["http://ab.test/", "http://c.test/"]), whole=False)
 
 
+async def suspect_whose_rest_another_has(w: World) -> None:
+    w.a.reply, w.b.reply = ranged(LONG, b'"1"'), ranged(LONG, b'"1"')
+    w.a.script(Fault(Blackhole(5.0), AfterContentBytes(1000)))
+    await w.request("GET", target=BOTH, whole=False)
+
+
+async def suspect_that_comes_back_in_mid_content(w: World) -> None:
+    w.a.reply, w.b.reply = ranged(LONG, b'"1"'), Reply(think=5.0)
+    w.a.script(Fault(Blackhole(1.3), AfterContentBytes(1000)))
+    await w.request("GET", target=BOTH, whole=False)
+
+
 async def refused_the_rest(w: World) -> None:
     w.a.reply, w.b.reply = ranged(LONG, b'"1"'), ranged(LONG, b'"2"')
     w.a.script(Fault(Fin(), AfterContentBytes(1000)))
@@ -210,6 +222,8 @@ SCENES: dict[str, tuple[Exchange, Exchange]] = {
     "a queue for either of two": (plainly, queued_for_two),
     "a deadline and a second attempt": (plainly, with_a_deadline),
     "an answer that goes on elsewhere": (plainly, going_on_elsewhere),
+    "a suspect whose rest another one has": (plainly, suspect_whose_rest_another_has),
+    "a suspect that goes on itself": (plainly, suspect_that_comes_back_in_mid_content),
     "an answer of whose rest there is another version": (plainly, refused_the_rest),
 }
 
