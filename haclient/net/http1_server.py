@@ -3,14 +3,12 @@
 The naive way feeds an h11 connection whatever comes in and asks it for events; one object then
 carries the state of both directions, and what h11 is lenient about (a bare LF ends a line, a folded
 field is joined) is past before anybody can look. Here a head is cut out whole first, at the one
-terminator that RFC 9112 allows, then read by h11, for each request a fresh one. Content of a known
-length never touches h11; chunked content does. So the same two seams stand here as in net.http1,
-`read a head` and `read content`, and a faster reader of heads can take its place one day.
+terminator that RFC 9112 allows, then read: in its common form by core.head_pattern, else by h11, for
+each request a fresh one. Content never touches h11: it is counted, or core.chunked reads it.
 
 What h11 leaves to its user and is done here: a head's lines end in CRLF and nothing else (RFC 9112,
 section 2.2, lets a server be stricter), no folded fields (section 5.2), one empty line before a
-request line is passed over (section 2.2), and heads, fields, chunk extensions and trailers are
-bounded.
+request line is passed over (section 2.2), and heads and fields are bounded.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import h11
 import msgspec
 import trio
 
+from haclient.core.chunked import Chunked
 from haclient.core.head_pattern import read_request
 from haclient.types import Fields
 
@@ -28,10 +27,6 @@ __all__ = ["BadRequest", "ClientLeft", "RawHead", "ServerHttp1"]
 
 MAX_FIELDS = 100
 """Fields of a head. Apache's LimitRequestFields is 100, HAProxy's tune.http.maxhdr 101."""
-
-MAX_CHUNK_OVERHEAD = 16384
-"""Bytes of chunk extensions and trailers, in all. Neither means anything to most servers; Go bounds
-extensions since CVE-2023-39326 by a like amount."""
 
 RECEIVE_BYTES = 65536
 
@@ -79,11 +74,10 @@ class ServerHttp1:
 
     __slots__ = (
         "_buffer",
-        "_h11",
+        "_chunked",
         "_has_skipped_line",
         "_left",
         "_max_head",
-        "_overhead",
         "_stream",
         "trailers",
     )
@@ -92,10 +86,9 @@ class ServerHttp1:
         self._stream = stream
         self._max_head = max_head
         self._buffer = bytearray()
-        self._h11: h11.Connection | None = None
+        self._chunked = Chunked()
         self._has_skipped_line = False
         self._left: int | None = 0
-        self._overhead = 0
         self.trailers: Fields = ()
 
     @property
@@ -152,7 +145,6 @@ class ServerHttp1:
             raise BadRequest(TOO_LARGE, f"more than {MAX_FIELDS} fields")
         plain = read_request(head)
         if plain is not None:
-            self._h11 = None
             return RawHead(*plain)
         if _LOOSE_LINE.search(head) is not None:
             raise _loose()
@@ -164,7 +156,6 @@ class ServerHttp1:
             raise _unread(exc) from exc
         if not isinstance(event, h11.Request):
             raise BadRequest(BAD, "no request")
-        self._h11 = connection
         fields = tuple(event.headers.raw_items())
         if len(fields) != lines - 2:
             # h11 drops the second of two that agree; not every server does.
@@ -176,15 +167,9 @@ class ServerHttp1:
     def begin_content(self, length: int | None) -> None:
         """The head was accepted; its content has `length` bytes, or is chunked where it is None."""
         self._left = length
-        self._overhead = 0
         self.trailers = ()
         if length is None:
-            assert self._h11 is not None
-            if self._buffer:  # no bytes are an end, to h11
-                self._h11.receive_data(bytes(self._buffer))
-                self._buffer.clear()
-        else:
-            self._h11 = None
+            self._chunked = Chunked()
 
     @property
     def is_content_whole(self) -> bool:
@@ -224,35 +209,23 @@ class ServerHttp1:
         return data
 
     async def _read_chunked(self) -> bytes:
-        connection = self._h11
-        assert connection is not None
-        while True:
-            try:
-                event = connection.next_event()
-            except h11.RemoteProtocolError as exc:
-                raise _unread(exc) from exc
-            if isinstance(event, h11.Data):
-                self._overhead = 0
-                return bytes(event.data)
-            if isinstance(event, h11.EndOfMessage):
-                self._end_chunked(event, connection)
-                return b""
-            await self._feed(connection)
-
-    async def _feed(self, connection: h11.Connection) -> None:
-        data = await self._stream.receive_some(RECEIVE_BYTES)
-        if not data:
-            raise ClientLeft("the client closed its side before its content was whole")
-        self._overhead += len(data)
-        if self._overhead > MAX_CHUNK_OVERHEAD + RECEIVE_BYTES:
-            raise BadRequest(BAD, "chunk extensions or trailers without an end")
-        connection.receive_data(bytes(data))
-
-    def _end_chunked(self, event: h11.EndOfMessage, connection: h11.Connection) -> None:
-        self.trailers = tuple(event.headers.raw_items())
-        self._buffer += connection.trailing_data[0]
+        chunked = self._chunked
+        while not chunked.is_whole:
+            if chunked.error:
+                raise BadRequest(BAD, chunked.error)
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            if not data:
+                data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+                if not data:
+                    raise ClientLeft("the client closed its side before its content was whole")
+            content = chunked.feed(data)
+            if content:
+                return content
+        self.trailers = chunked.trailers
+        self._buffer += chunked.rest
         self._left = 0
-        self._h11 = None
+        return b""
 
     def take_buffered(self) -> bytes:
         """Returns what has come in behind the head: after 101 it is no HTTP any more."""

@@ -11,10 +11,10 @@ import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from haclient.core.chunked import MAX_EXTENSION_BYTES
 from haclient.core.request_head import RequestLine, judge
 from haclient.net import InterruptedReceive
 from haclient.net.http1_server import (
-    MAX_CHUNK_OVERHEAD,
     MAX_FIELDS,
     RECEIVE_BYTES,
     BadRequest,
@@ -262,7 +262,11 @@ async def test_trailers_are_those_of_the_last_request() -> None:
         b"0x1\r\na\r\n",
         b"1\r\nab\r\n",
         b"1\r\na\n0\r\n\r\n",
-        b"f" * 30 + b"\r\n",
+        b"f" * 17 + b"\r\n",
+        b"1 \r\na\r\n",
+        b"1;\x00\r\na\r\n",
+        b"1;a\rb\r\na\r\n",
+        b"1\na\r\n",
         b"0\r\nno colon\r\n\r\n",
     ],
 )
@@ -281,7 +285,7 @@ async def test_extensions_and_trailers_are_bounded(start: bytes) -> None:
     http.begin_content(None)
     with pytest.raises(BadRequest):
         await content_of(http)
-    assert stream.bytes_taken < MAX_CHUNK_OVERHEAD + 2 * RECEIVE_BYTES
+    assert stream.bytes_taken < MAX_EXTENSION_BYTES + 2 * RECEIVE_BYTES
 
 
 async def test_trailers_without_an_end_are_bounded() -> None:
@@ -291,7 +295,7 @@ async def test_trailers_without_an_end_are_bounded() -> None:
     http.begin_content(None)
     with pytest.raises(BadRequest):
         await content_of(http)
-    assert stream.bytes_taken < MAX_CHUNK_OVERHEAD + 2 * RECEIVE_BYTES
+    assert stream.bytes_taken < MAX_EXTENSION_BYTES + 2 * RECEIVE_BYTES
 
 
 async def test_whole_content_that_is_here_needs_no_wait() -> None:
