@@ -250,17 +250,18 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         return not self._is_closed and not self._poll.poll(0)
 
     def hang_up(self) -> HangUp:
-        """Whether the peer has left; one system call, two more once it has closed its side."""
+        """Whether the peer has left; one system call, two more where there is cause for doubt."""
         if self._is_closed:
             return HangUp.GONE
         poll = select.poll()
-        poll.register(self._sock, select.POLLRDHUP)
+        # What came in and is not wanted yet may keep a FIN waiting behind it.
+        poll.register(self._sock, select.POLLRDHUP | select.POLLIN)
         events = poll.poll(0)
         if not events:
             return HangUp.NONE
         if events[0][1] & GONE_FLAGS or is_peer_orphaned(self._sock):
             return HangUp.GONE
-        return HangUp.HALF
+        return HangUp.HALF if events[0][1] & select.POLLRDHUP else HangUp.NONE
 
     def reset(self) -> None:
         """Closes with a reset, so that what was sent cannot be taken for whole."""

@@ -138,10 +138,10 @@ class House:
         return client.got
 
     def reload(self, *targets: tuple[str, Target], **settings: Any) -> None:
-        """New targets by name, if any; new settings of the door, if any."""
+        """New targets by name; or new settings of the door, its first ones where none are given."""
         if targets:
             self.sidecar.apply(Config(targets=dict(targets)))
-        if settings:
+        else:
             self.door.apply(listener(**settings))
 
     def told(self) -> list[str]:

@@ -272,7 +272,7 @@ async def test_small_content_that_does_not_come(autojump_clock: MockClock) -> No
         client = h.client()
         await play(
             client.says("PUT /x HTTP/1.1|Host: shop|Content-Length: 3||"),
-            client.says("a").at(20.0),
+            client.says("a").at(20.1),
         )
         assert "for 30 s" in await refused(h, client, 408, at=50.25)
 
@@ -283,7 +283,7 @@ async def test_long_content_that_stops(autojump_clock: MockClock, framing: str) 
         client = h.client()
         await play(
             client.says(f"PUT /x HTTP/1.1|Host: shop|{framing}||2|ab|").at(0.1),
-            client.says("2|ab|").at(20.0),
+            client.says("2|ab|").at(20.1),
         )
         assert "for 30 s" in await refused(h, client, 408, at=50.25)
 

@@ -131,7 +131,7 @@ class SimStream(trio.abc.HalfCloseableStream):
         if end.is_closed or end.is_gone:
             return HangUp.GONE
         if not end.has_fin_arrived:
-            return HangUp.NONE
+            return HangUp.GONE if end.incoming and end.peer.is_closed else HangUp.NONE
         # As poll(2): with both directions ended there is nothing left to wait for.
         is_over = end.is_half_closed or end.peer.is_closed
         return HangUp.GONE if is_over else HangUp.HALF

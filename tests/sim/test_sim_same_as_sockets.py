@@ -364,6 +364,30 @@ async def test_who_closed_with_something_unread_is_gone(door: World) -> None:
         await becomes(server, HangUp.GONE)
 
 
+async def test_who_closed_behind_what_does_not_fit_is_gone(door: World) -> None:
+    """Its FIN waits behind what nobody reads: a killed client in mid-upload looks like this."""
+    client, server = await connect_to(door)
+    async with server:
+        await send_what_fits(client)
+        assert server.hang_up() is HangUp.NONE
+        await client.aclose()
+        await becomes(server, HangUp.GONE)
+
+
+async def test_who_half_closed_behind_what_does_not_fit_is_there(door: World) -> None:
+    client, server = await connect_to(door)
+    async with client, server:
+        await send_what_fits(client)
+        await client.send_eof()
+        await trio.sleep(0.01)
+        assert server.hang_up() is HangUp.NONE
+
+
+async def send_what_fits(stream: Stream) -> None:
+    with trio.move_on_after(0.1):
+        await stream.send_all(BULK)
+
+
 async def test_who_reset_is_gone(door: World) -> None:
     client, server = await connect_to(door)
     async with server:
