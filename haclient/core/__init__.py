@@ -10,5 +10,5 @@ does, only for a driver's mistake. tests/meta/test_layers.py holds the rule.
     pool_state  who gets which connection, who waits           driver: net.pool
     detector    dead, suspect or only slow                     driver: net.watch
     lookup      which name server is asked what                driver: net.resolver
-    retry       again, elsewhere, or stop                      driver: engine.exchange
+    retry       again, elsewhere, or stop                      driver: engine.course
 """

@@ -220,7 +220,9 @@ class TestStream:
     async def test_nothing_is_read_before_it_is_wanted(self, nursery: trio.Nursery) -> None:
         source = Endless()
         content = StreamContent(source, LIMIT)
+        assert not content.is_open
         content.open(nursery)
+        assert content.is_open
         await trio.testing.wait_all_tasks_blocked()
         assert source.given == 0
         await read(content, nursery, 1)
