@@ -81,6 +81,7 @@ class Chunked:
 
     Attributes:
         error: what is wrong with it; empty while nothing is. Nothing more is read then.
+        is_endless: what is wrong is that a bound was passed.
         trailers: once it is whole.
         rest: what came behind it.
     """
@@ -92,6 +93,7 @@ class Chunked:
         "_left",
         "_trailer_left",
         "error",
+        "is_endless",
         "rest",
         "trailers",
     )
@@ -103,6 +105,7 @@ class Chunked:
         self._extension_left = MAX_EXTENSION_BYTES
         self._trailer_left = MAX_TRAILER_BYTES
         self.error = ""
+        self.is_endless = False
         self.trailers: Fields = ()
         self.rest = b""
 
@@ -166,7 +169,9 @@ class Chunked:
             return self._fail(f"{line[:40]!r} is no chunk size (RFC 9112, section 7.1)", data)
         self._extension_left -= len(found[2])
         if self._extension_left < 0:
-            return self._fail(f"more than {MAX_EXTENSION_BYTES} bytes of chunk extensions", data)
+            return self._pass_bound(
+                f"more than {MAX_EXTENSION_BYTES} bytes of chunk extensions", data
+            )
         self._left = int(found[1], 16)
         self._due = DATA if self._left else TRAILER
         return at + len(line) + 2
@@ -193,7 +198,7 @@ class Chunked:
         if not colon or not _NAME.fullmatch(name) or (value and not _VALUE.fullmatch(value)):
             return self._fail(f"{line[:40]!r} is no trailer field (RFC 9112, section 7.1.2)", data)
         if len(self.trailers) == MAX_TRAILERS:
-            return self._fail(f"more than {MAX_TRAILERS} trailer fields", data)
+            return self._pass_bound(f"more than {MAX_TRAILERS} trailer fields", data)
         self.trailers = (*self.trailers, (name, value))
         return at + len(line) + 2
 
@@ -203,7 +208,7 @@ class Chunked:
         found = _LINE.match(data, at, stop)
         if found is None:
             if len(data) >= stop:
-                self._fail(f"too many bytes of {what}", data)
+                self._pass_bound(f"too many bytes of {what}", data)
             else:
                 self._held = data[at:]
             return None
@@ -218,3 +223,7 @@ class Chunked:
         self.trailers = ()
         self._due = NOTHING
         return len(data)
+
+    def _pass_bound(self, error: str, data: bytes) -> int:
+        self.is_endless = True
+        return self._fail(error, data)

@@ -191,7 +191,7 @@ class ServerHttp1:
 
         Raises:
             ClientLeft: the client's side ended first.
-            BadRequest: broken chunked coding.
+            BadRequest: broken chunked coding, or too much around the content.
             InterruptedReceive, trio.BrokenResourceError, trio.ClosedResourceError: as `receive`.
         """
         if self._left is None:

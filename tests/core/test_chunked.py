@@ -27,6 +27,7 @@ class Outcome:
 
     content: bytes
     error: str
+    is_endless: bool
     is_whole: bool
     trailers: Fields
     rest: bytes
@@ -42,7 +43,7 @@ def read(pieces: Iterable[bytes]) -> Outcome:
             content += chunked.feed(piece)
     error, whole = chunked.error, chunked.is_whole
     rest = chunked.rest + rest if whole else b""
-    return Outcome(content, error, whole, chunked.trailers, rest)
+    return Outcome(content, error, chunked.is_endless, whole, chunked.trailers, rest)
 
 
 def read_every_way(wire: bytes) -> Outcome:
@@ -66,7 +67,7 @@ def read_every_way(wire: bytes) -> Outcome:
     ],
 )
 def test_well_formed_content(wire: bytes, content: bytes) -> None:
-    assert read_every_way(wire) == Outcome(content, "", True, (), b"")
+    assert read_every_way(wire) == Outcome(content, "", False, True, (), b"")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_well_formed_content(wire: bytes, content: bytes) -> None:
 def test_well_formed_extensions_are_dropped(extension: bytes, size: bytes) -> None:
     behind = b"x\r\n0\r\n\r\n" if size == b"1" else b"\r\n"
     outcome = read_every_way(size + extension + b"\r\n" + behind)
-    assert outcome == Outcome(b"x" if size == b"1" else b"", "", True, (), b"")
+    assert outcome == Outcome(b"x" if size == b"1" else b"", "", False, True, (), b"")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_what_is_no_size(line: bytes) -> None:
 def test_lines_end_in_crlf_and_nothing_else(wire: bytes) -> None:
     outcome = read_every_way(wire)
     assert outcome == Outcome(
-        b"", "a line in chunked content that does not end in CRLF", False, (), b""
+        b"", "a line in chunked content that does not end in CRLF", False, False, (), b""
     )
 
 
@@ -260,6 +261,7 @@ def test_extensions_are_bounded_in_all() -> None:
     assert read_every_way(each * most + b"0\r\n\r\n").is_whole
     outcome = read_every_way(each * most + b"0;a\r\n\r\n")
     assert outcome.error == f"more than {MAX_EXTENSION_BYTES} bytes of chunk extensions"
+    assert outcome.is_endless
     assert outcome.content == b"x" * most
 
 
@@ -272,7 +274,7 @@ def test_a_size_without_an_end_is_refused_while_it_is_small(start: bytes) -> Non
         chunked.feed(piece)
         if chunked.error:
             break
-    assert chunked.error == "too many bytes of chunk extensions"
+    assert (chunked.error, chunked.is_endless) == ("too many bytes of chunk extensions", True)
     assert taken < MAX_EXTENSION_BYTES + 200
 
 
@@ -284,7 +286,7 @@ def test_trailers_are_bounded_in_all() -> None:
     assert read_every_way(fits + b"Y:" + b"a" * (left - 4) + b"\r\n\r\n").is_whole
     for more in (left - 3, left - 2, left, 3 * left):
         outcome = read_every_way(fits + b"Y:" + b"a" * more + b"\r\n\r\n")
-        assert outcome.error == "too many bytes of trailers"
+        assert (outcome.error, outcome.is_endless) == ("too many bytes of trailers", True)
         assert outcome.trailers == ()
 
 
@@ -351,14 +353,14 @@ def as_h11_reads(wire: bytes) -> Outcome:
         try:
             event = client.next_event()
         except h11.RemoteProtocolError as exc:
-            return Outcome(content, str(exc), False, (), b"")
+            return Outcome(content, str(exc), False, False, (), b"")
         if isinstance(event, h11.Data):
             content += event.data
         elif isinstance(event, h11.EndOfMessage):
             trailers = tuple(event.headers.raw_items())
-            return Outcome(content, "", True, trailers, client.trailing_data[0])
+            return Outcome(content, "", False, True, trailers, client.trailing_data[0])
         else:
-            return Outcome(content, "", False, (), b"")
+            return Outcome(content, "", False, False, (), b"")
 
 
 # Before ";" h11 takes no blank, though the grammar has one there.

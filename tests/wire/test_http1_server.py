@@ -283,8 +283,9 @@ async def test_extensions_and_trailers_are_bounded(start: bytes) -> None:
     http = ServerHttp1(stream, MAX_HEAD)
     assert await next_head(http) is not None
     http.begin_content(None)
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest) as caught:
         await content_of(http)
+    assert caught.value.status == 400
     assert stream.bytes_taken < MAX_EXTENSION_BYTES + 2 * RECEIVE_BYTES
 
 
@@ -293,8 +294,9 @@ async def test_trailers_without_an_end_are_bounded() -> None:
     http = ServerHttp1(stream, MAX_HEAD)
     assert await next_head(http) is not None
     http.begin_content(None)
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest) as caught:
         await content_of(http)
+    assert caught.value.status == 400
     assert stream.bytes_taken < MAX_EXTENSION_BYTES + 2 * RECEIVE_BYTES
 
 
