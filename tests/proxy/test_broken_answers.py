@@ -148,7 +148,7 @@ async def test_the_back_stop_in_the_midst_of_an_answer(autojump_clock: MockClock
             a.accepts(),
             a.says(head),
             client.hears(head),
-            a.says("def").at(4.0),
+            a.says("def").at(4.1),
             client.hears("def"),
             # The watch looks once a second at who lives; it saw the last bytes at 5.
             client.hears_end().at(10.0),

@@ -215,7 +215,7 @@ async def test_chunk_extensions_and_trailers_are_bounded(
             sent += client.stream.send_now(wire(more))
             await h.settle()
         assert sent < 100_000
-        await refused(h, client, 431)
+        await refused(h, client, 400)
 
 
 # --- too slow -------------------------------------------------------------------------------------
