@@ -220,9 +220,9 @@ class TestStream:
     async def test_nothing_is_read_before_it_is_wanted(self, nursery: trio.Nursery) -> None:
         source = Endless()
         content = StreamContent(source, LIMIT)
-        assert not content.is_open
+        was_open = content.is_open
         content.open(nursery)
-        assert content.is_open
+        assert (was_open, content.is_open) == (False, True)
         await trio.testing.wait_all_tasks_blocked()
         assert source.given == 0
         await read(content, nursery, 1)
@@ -295,12 +295,17 @@ class TestStream:
             with stopped:
                 await read(content, nursery)
 
+        class StopAsItComes(trio.abc.Instrument):
+            def after_task_step(self, task: trio.lowlevel.Task) -> None:
+                if content._fresh is not None:
+                    stopped.cancel()
+
         nursery.start_soon(give_up)
+        trio.lowlevel.add_instrument(instrument := StopAsItComes())
         await trio.sleep(1.0)
-        while content._fresh is None:
-            await trio.lowlevel.checkpoint()
-        stopped.cancel()
         await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(instrument)
+        assert stopped.cancelled_caught
         assert content.is_replayable
         assert await read(content, nursery) == [b"a" * 2 * LIMIT]
 
