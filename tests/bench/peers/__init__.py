@@ -5,7 +5,7 @@ proxy stands in a network namespace of its own, before two servers in theirs, an
 through each fault at the same time, from the worst (a host that falls silent) to the harmless one
 that looks alike (a server that takes ten seconds).
 
-    python -m tests.bench.peers --runs 3 [--only WORD] [--proxy WORD] [--envoy PATH]
+    python -m tests.bench.peers --runs 3 [--only ROWS] [--proxy NAMES] [--envoy PATH]
 
 Needs root and nftables; Debian's `haproxy` and `nginx` (the programs: the packaged services are
 not touched, and need not run), and Envoy, which is neither in Debian nor in our lock:

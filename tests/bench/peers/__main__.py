@@ -19,7 +19,7 @@ async def run(runs: int, only: str, proxies: list[Proxy]) -> Results:
     """Each scenario `runs` times; the order of the proxies changes from one to the next."""
     results: Results = {}
     for scenario in SCENARIOS:
-        if not any(only in row for row in scenario.rows):
+        if not any(word in row for word in only.split("|") for row in scenario.rows):
             continue
         for number in range(runs):
             turns = proxies if number % 2 == 0 else proxies[::-1]
@@ -55,7 +55,9 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", default="", metavar="WORD", help="rows with it in their names")
+    parser.add_argument(
+        "--only", default="", metavar="WORDS", help="rows with one of them, by bars"
+    )
     parser.add_argument(
         "--proxy", default="", metavar="WORDS", help="proxies with one of them, by commas"
     )

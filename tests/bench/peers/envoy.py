@@ -6,8 +6,9 @@ that failed is avoided (previous_hosts, previous_priorities); each server's port
 second. The second server has the next priority: it is asked when the first failed or is down. The
 server time-out is per_try_idle_timeout: silence, as with the others, not the length of an answer.
 
-Not here: close_connections_on_host_health_failure, which is for TCP only (with it every row comes
-out as without: measured), and pings on HTTP/2 connections, which these servers do not speak.
+Three defaults would spoil it: three retries at a time in a whole cluster (circuit_breakers), a check
+a minute before the first traffic (no_traffic_interval), a second before a broken answer is closed.
+Not here: pings on HTTP/2 connections, which these servers do not speak.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def proxies(path: str = "") -> list[Proxy]:
             upstream_bind_config={"socket_options": [USER_TIMEOUT]},
         ),
         envoy(program, "kernel", upstream_connection_options=alive, sysctls=KERNEL),
+        envoy(program, "checked", close_connections_on_host_health_failure=True),
         envoy(program, "hedged", hedge_after=1),
     ]
 
@@ -80,7 +82,7 @@ def configuration(ways: list[dict[str, Any]], cluster: dict[str, Any]) -> dict[s
     manager = {
         "@type": f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "orders",
-        "delayed_close_timeout": "0.1s",  # of a broken answer; a second otherwise
+        "delayed_close_timeout": "0.1s",
         "route_config": {
             "virtual_hosts": [{"name": "orders", "domains": ["*"], "routes": ways}],
         },
@@ -168,6 +170,7 @@ def orders() -> dict[str, Any]:
     check = {
         "timeout": "1s",
         "interval": "1s",
+        "no_traffic_interval": "1s",
         "unhealthy_threshold": 2,
         "healthy_threshold": 2,
         "tcp_health_check": {},
@@ -178,6 +181,7 @@ def orders() -> dict[str, Any]:
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": "orders", "endpoints": endpoints},
         "health_checks": [check],
+        "circuit_breakers": {"thresholds": [{"max_retries": 1000}]},
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from tests.bench.peers.outcome import Outcome
+from tests.bench.peers.outcome import BOUND, Outcome
 from tests.bench.peers.program import Answer, Program
 from tests.bench.peers.rig import Host, Rig
 
@@ -76,8 +76,10 @@ async def under_traffic(
         nursery.cancel_scope.cancel()
     hit = [(took, one) for took, one in traffic.answers if one.at > fault]
     lost = [one.error for _, one in hit if one.error]
-    error = f"{len(lost)} of {len(hit)} lost: {', '.join(sorted(set(lost)))}" if lost else ""
     slowest = max(took for took, _ in hit)
+    error = "late" if slowest > BOUND else ""
+    if lost:
+        error = f"{len(lost)} of {len(hit)} lost: {', '.join(sorted(set(lost)))}"
     return [
         Outcome(slowest, error),
         Outcome(back, "" if back < BACK_WITHIN else f"not in {BACK_WITHIN:g} s"),

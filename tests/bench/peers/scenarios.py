@@ -184,7 +184,7 @@ def in_mid_response(etag: str) -> Run:
 def judged_as_broken(answer: Answer, since: float) -> Outcome:
     """It cannot be whole: what is due is a broken transfer, soon."""
     took = answer.at - since
-    if answer.error.startswith("broken"):
+    if answer.error == "broken":
         return Outcome(took, "late" if took > BOUND else "")
     return Outcome(took, answer.error or "whole, from two versions")
 
