@@ -38,12 +38,13 @@ LINGER_BYTES = 1 << 20
 
 REQUEST_TIMEOUT = 408
 
+UNREAD = "the client took nothing of what was sent to it for too long"
+
 
 class Served(Protocol):
     """The request that is being served."""
 
     began_at: Instant
-    is_answering: bool
 
     def note_client_gone(self, why: str) -> None:
         """The connection is about to be ended for this reason."""
@@ -65,6 +66,7 @@ class ClientSide:
         "_deadline",
         "_drain_at",
         "_idle_grace",
+        "_is_sending",
         "_moved",
         "_moved_at",
         "client",
@@ -85,6 +87,7 @@ class ClientSide:
         self.served: Served | None = None
         self.has_expired = False
         self._idle_grace = idle_grace
+        self._is_sending = False
         self._deadline: Instant = math.inf
         self._drain_at: Instant = math.inf
         self._clients_turns = 0
@@ -154,9 +157,11 @@ class ClientSide:
         if sent == len(data):
             return
         self.begin_clients_turn()
+        self._is_sending = True
         try:
             await self.transport.send_all(memoryview(data)[sent:])
         finally:
+            self._is_sending = False
             self.end_clients_turn()
 
     def begin_clients_turn(self) -> None:
@@ -206,12 +211,14 @@ class ClientSide:
         if moved != self._moved:
             self._moved, self._moved_at = moved, now
         elif now - self._moved_at >= self.door.settings.body_timeout:
-            served = self.served
-            if served is not None and served.is_answering:
-                served.note_client_gone("the client took nothing of its answer for too long")
-                self.transport.reset()
-            else:
+            if not self._is_sending:
                 self._expire()
+                return
+            # Whatever it is, a hint or an answer: it must not look whole, and a sender is woken by
+            # nothing but the end.
+            if self.served is not None:
+                self.served.note_client_gone(UNREAD)
+            self.transport.reset()
 
     def _look_while_draining(self, now: Instant) -> None:
         """Between two requests: one that is just on its way is still answered."""

@@ -327,7 +327,7 @@ async def test_a_client_that_does_not_take_its_answer(autojump_clock: MockClock)
         assert seen == [False, True]
         [record] = h.records
         assert record.outcome.value == "client gone"
-        assert record.detail == "the client took nothing of its answer for too long"
+        assert record.detail == "the client took nothing of what was sent to it for too long"
         assert record.ended_at == 30.25
         await another_is_served(h)
 
