@@ -6,24 +6,43 @@ and a record when somebody asks for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
 from haclient import events
+from haclient.engine.live import LiveTarget
+from haclient.engine.reach import Reach
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
 from haclient.net.tls import describe_tls
-from haclient.types import AttemptRecord, Evidence, Instant, Verdict
-
-if TYPE_CHECKING:
-    from haclient.engine.attempt import Attempt
+from haclient.types import AttemptRecord, Evidence, Instant, Phase, Verdict
 
 __all__ = ["connected", "interim_received", "record_of", "response_started"]
 
 
+class Recorded(Protocol):
+    """What a record needs of an attempt, which imports this module."""
+
+    number: int
+    target: LiveTarget
+    connection: Connection | None
+    reach: Reach | None
+    phase: Phase
+    head: Head | None
+    reused: bool
+    started_at: Instant
+    sent_at: Instant | None
+    first_byte_at: Instant | None
+
+    @property
+    def bytes_sent(self) -> int:
+        """Of the request, handed to the kernel."""
+        ...
+
+
 def record_of(
-    attempt: Attempt,
+    attempt: Recorded,
     ended_at: Instant,
     verdict: Verdict,
     detail: str,
