@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from haclient.core.config import Bind, Config, ListenerSettings
+from haclient.core.config import Bind, Config, InheritedBind, ListenerSettings
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
 from haclient.net import Dialer, Resolver
 from haclient.net.dialer import SocketDialer
-from haclient.net.listening import Inherited, address_of, listen_on
+from haclient.net.listening import Inherited, address_of, listen_on, stop_listening
 from haclient.proxy.door import Door
 from haclient.proxy.downstream import serve_connection
 from haclient.proxy.gateway import Gateway
@@ -119,9 +119,16 @@ class Sidecar:
             opened = {}
             for settings in listeners:
                 sock = opened[settings.bind] = listen_on(settings.bind, self._inherited)
-                undo.callback(sock.close)
+                undo.callback(self._close_again, settings.bind, sock)
             undo.pop_all()
         return opened
+
+    def _close_again(self, bind: Bind, sock: socket.socket) -> None:
+        """As if it had not been opened; one that was inherited is there for the next reload."""
+        if isinstance(bind, InheritedBind):
+            self._inherited[bind.name] = [sock]
+        else:
+            stop_listening(sock, bind)
 
     def _begin(self, settings: ListenerSettings, sock: socket.socket) -> None:
         door = Door(settings)
