@@ -1,13 +1,14 @@
 """`haclient demo`: a proof for somebody who has just installed it.
 
 No root, no network, nothing to set up: three servers are started as processes of their own on three
-loopback addresses, under one name. Steady requests go to that name. One server is killed, one is
-blackholed in mid-request (for real: its kernel drops all that arrives, haclient.net.blackhole),
-one is merely slow. The timeline is that of haclient's own events; the table at the end is counted
-from what the client was told and from what the servers executed, and the exit code is 1 if a
-promise did not hold.
+loopback addresses, under one name, and a sidecar in front of them. Steady requests go to the
+sidecar, from a client that tries once. One server is killed, one is blackholed in mid-request (for
+real: its kernel drops all that arrives, haclient.net.blackhole), one is merely slow. The timeline is
+that of haclient's own events; the table at the end is counted from what the client was told and from
+what the servers executed, and the exit code is 1 if a promise did not hold.
 
     demo_origin     one server: a process                 demo_servers   the three, held by their parent
+    demo_sidecar    the doors to them                     demo_client    knows nothing of failover
     demo_load       the steady requests                   demo_scenes    what happens, in which order
     demo_narrator   events, told for a spectator          demo_screen    a terminal, or plain lines
     demo_figures    what was counted, and whether the promises held
@@ -25,7 +26,7 @@ import trio
 
 from haclient.ops.command_line import CommandParser
 from haclient.ops.demo_figures import Figures, reckon
-from haclient.ops.demo_scenes import FULL, NAME, QUICK, Pace, Play
+from haclient.ops.demo_scenes import FULL, QUICK, Pace, Play
 from haclient.ops.demo_screen import Screen, screen_for
 from haclient.ops.demo_servers import CannotPlay, free_port, running
 from haclient.ops.exit_codes import ExitCode
@@ -44,9 +45,9 @@ def build_parser() -> CommandParser:
     parser = CommandParser(
         "haclient demo",
         usage="%(prog)s [--quick] [--json]",
-        description="Three servers on this machine, steady requests, and three faults: one server "
-        "is killed, one blackholed in mid-request, one merely slow. Takes 20 s; needs no root and "
-        "no network.",
+        description="Three servers on this machine, a sidecar, steady requests, and three faults: one "
+        "server is killed, one blackholed in mid-request, one merely slow. Takes 20 s; needs no "
+        "root and no network.",
         epilog="Exits with 0 if every request of the load was answered, none ran twice and no slow server was "
         "given up, else with 1.",
     )
@@ -86,7 +87,6 @@ async def show(screen: Screen, pace: Pace) -> Figures:
     async with running(ADDRESSES, port) as servers:
         play = Play(servers, screen, pace)
         try:
-            screen.heading(f"{NAME}: three servers, one name, port {port} on this machine")
             load = await play.perform()
         finally:
             screen.close()

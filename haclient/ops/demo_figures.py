@@ -140,9 +140,9 @@ def _row(
     request = scene.request
     return Row(
         fault=scene.fault,
-        time_to_answer=request.ended_at - scene.struck_at if request.error is None else None,
+        time_to_answer=request.ended_at - scene.struck_at if request.problem is None else None,
         requests=len(during) + 1,
-        lost=sum(each.error is not None for each in (*during, request)),
+        lost=sum(each.problem is not None for each in (*during, request)),
         run_twice=sum(each.is_post and ran[each.name] > 1 for each in during),
         abandoned=len(_abandoned((*during, request), servers)),
         slowest=max((each.took for each in during), default=0.0),
@@ -164,25 +164,26 @@ def _abandoned(samples: Iterable[Sample], servers: Sequence[Witness]) -> list[At
 
 def _all_answered(samples: Sequence[Sample]) -> Promise:
     posts = sum(each.is_post for each in samples)
-    lost = [each for each in samples if each.error is not None]
+    lost = [each for each in samples if each.problem is not None]
     what = f"{len(samples) - posts} GET and {posts} POST"
     if lost:
-        first = str(lost[0].error).partition("\n")[0]
-        return Promise(
-            False, f"{len(lost)} of {what} got no answer, {lost[0].name} for one: {first}"
-        )
+        first = lost[0]
+        assert first.problem is not None
+        why = first.problem.reason
+        return Promise(False, f"{len(lost)} of {what} got no answer, {first.name} for one: {why}")
+    again = sum(len(each.attempts) > 1 for each in samples)
     half, slowest = median(each.took for each in samples), max(each.took for each in samples)
     return Promise(
         True,
-        f"every request of the load was answered: {what}, half of them within {milliseconds(half)}, "
-        f"the slowest in {milliseconds(slowest)}",
+        f"every request of the load was answered: {what}, {again} of them by the sidecar's second try; "
+        f"half of them within {milliseconds(half)}, the slowest in {milliseconds(slowest)}",
     )
 
 
 def _none_twice(samples: Sequence[Sample], ran: Counter[str]) -> Promise:
     posts = [each for each in samples if each.is_post]
     twice = [each.name for each in posts if ran[each.name] > 1]
-    never = [each.name for each in posts if each.error is None and not ran[each.name]]
+    never = [each.name for each in posts if each.problem is None and not ran[each.name]]
     if twice or never:
         return Promise(
             False, f"run twice: {twice or 'none'}; answered and never run: {never or 'none'}"
@@ -192,17 +193,17 @@ def _none_twice(samples: Sequence[Sample], ran: Counter[str]) -> Promise:
 
 
 def _clear_error(doomed: Sample, ran: Counter[str]) -> Promise:
-    error = doomed.error
+    problem = doomed.problem
     what = "one more POST, outstanding on the killed server,"
     times = ran[doomed.name]
-    if error is None or not error.may_have_been_processed or times > 1:
-        told = "an answer" if error is None else f"{type(error).__name__}"
+    if problem is None or not problem.may_have_been_processed or times > 1:
+        told = "an answer" if problem is None else f"{problem.status} ({problem.reason})"
         return Promise(False, f"{what} got {told} and ran {times} times")
     had = "it had begun to" if times else "it had not"
     return Promise(
         True,
-        f"{what} got a clear error: it may have run, so it was not sent again ({had}; no other "
-        "server saw it)",
+        f"{what} got a clear error, {problem.status}: it may have run, so it was not sent again "
+        f"({had}; no other server saw it)",
     )
 
 

@@ -3,10 +3,6 @@
 Ten GETs and two POSTs a second, started by the clock and not by the answers: a load that waits for
 its answers (a loop that asks again when it was answered) goes quiet while a server hangs, and so
 hides the very requests that suffer.
-
-A POST has a connection of its own here: a server that fails takes with it the POSTs that are
-outstanding at that moment, and nobody can know whether they ran. The show has one such POST, for
-all to see, and keeps the steady ones out of its way.
 """
 
 from __future__ import annotations
@@ -16,27 +12,50 @@ from collections.abc import Iterable
 import msgspec
 import trio
 
-from haclient.client import Client
-from haclient.errors import Error
+from haclient.ops.demo_client import NoReply, Reply, send
+from haclient.ops.demo_sidecar import PATHS, Front
 from haclient.types import AttemptRecord, Instant
 
-__all__ = ["GETS_A_SECOND", "POSTS_A_SECOND", "Load", "Sample", "ask", "median"]
+__all__ = ["GETS_A_SECOND", "POSTS_A_SECOND", "Load", "Problem", "Sample", "ask", "median"]
 
 GETS_A_SECOND = 10
 POSTS_A_SECOND = 2
 
+OK = 200
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error as the client was told it (RFC 9457, and a member of haclient's own)."""
+
+    detail: str
+    status: int = 0
+    """0: there was no answer at all."""
+    may_have_been_processed: bool | None = None
+
+    @property
+    def reason(self) -> str:
+        """Its first line; the attempts follow below."""
+        return self.detail.partition("\n")[0]
+
+
+class Served(msgspec.Struct, frozen=True):
+    """The content of a server's answer."""
+
+    served_by: str
+
 
 class Sample(msgspec.Struct, frozen=True):
-    """One request and what came of it; exactly one of `served_by` and `error` is set."""
+    """One request and what came of it; exactly one of `served_by` and `problem` is set."""
 
     name: str
     """Method and number ("POST 17"): what the server that executes it reports."""
     started_at: Instant
     ended_at: Instant
     attempts: tuple[AttemptRecord, ...]
+    """The sidecar's; the client knows of none."""
     served_by: str = ""
     """The address that answered."""
-    error: Error | None = None
+    problem: Problem | None = None
 
     @property
     def is_post(self) -> bool:
@@ -49,22 +68,32 @@ class Sample(msgspec.Struct, frozen=True):
         return self.ended_at - self.started_at
 
 
-async def ask(client: Client, method: str, url: str, number: str, query: str = "") -> Sample:
-    """Sends one request and returns what came of it."""
+async def ask(front: Front, method: str, number: str, query: str = "") -> Sample:
+    """Sends one request to a sidecar and returns what came of it."""
+    request_id = f"{method}-{number}"
+    content = b"one of each" if method == "POST" else b""
     started_at = trio.current_time()
+    served_by, problem = "", None
     try:
-        response = await client.request(
-            method, f"{url}/{number}{query}", content=b"one of each" if method == "POST" else None
-        )
-    except Error as error:
-        now = trio.current_time()
-        return Sample(f"{method} {number}", started_at, now, error.attempts, error=error)
-    attempts = response.attempts
-    served_by = attempts[-1].endpoint
-    assert served_by is not None
-    return Sample(
-        f"{method} {number}", started_at, trio.current_time(), attempts, served_by.address
-    )
+        path = f"{PATHS[method]}/{number}{query}"
+        reply = await send(front.port, method, path, request_id, content)
+    except NoReply as error:
+        problem = Problem(str(error))
+    else:
+        if reply.status == OK:
+            served_by = msgspec.json.decode(reply.content, type=Served).served_by
+        else:
+            problem = _problem(reply)
+    ended_at = trio.current_time()
+    record = front.records.pop(request_id, None)
+    attempts = record.attempts if record is not None else ()
+    return Sample(f"{method} {number}", started_at, ended_at, attempts, served_by, problem)
+
+
+def _problem(reply: Reply) -> Problem:
+    if reply.content_type == "application/problem+json":
+        return msgspec.json.decode(reply.content, type=Problem)
+    return Problem(f"answered {reply.status}, without a problem+json", reply.status)
 
 
 class Load:
@@ -74,13 +103,11 @@ class Load:
         samples: of every request that is over, in the order of their ends.
     """
 
-    def __init__(self, url: str, reader: Client, writer: Client) -> None:
+    def __init__(self, front: Front) -> None:
         self.samples: list[Sample] = []
         self._posts_outstanding = 0
         self._no_post = trio.Event()
-        self._url = url
-        self._reader = reader
-        self._writer = writer
+        self._front = front
         self._issue = trio.CancelScope()
 
     async def run(self) -> None:
@@ -106,14 +133,14 @@ class Load:
             await self._no_post.wait()
 
     async def _get(self, number: str) -> None:
-        self.samples.append(await ask(self._reader, "GET", self._url, number))
+        self.samples.append(await ask(self._front, "GET", number))
 
     async def _post(self, number: str) -> None:
         if not self._posts_outstanding:
             self._no_post = trio.Event()
         self._posts_outstanding += 1
         try:
-            self.samples.append(await ask(self._writer, "POST", self._url, number))
+            self.samples.append(await ask(self._front, "POST", number))
         finally:
             self._posts_outstanding -= 1
             if not self._posts_outstanding:

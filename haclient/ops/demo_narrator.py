@@ -25,7 +25,7 @@ SIGNS = {
 
 
 class Narrator:
-    """An observer of one client.
+    """An observer of one exchange at a time.
 
     Args:
         tell: gets an instant, a text and its tone.
@@ -52,8 +52,10 @@ class Narrator:
             case events.ConnectionAttemptEnded(_, _, endpoint, ConnectFailure() as failure):
                 if failure is not ConnectFailure.LOST:
                     self._out.append(f"{endpoint.address} {failure.value}")
-            case events.Connected(at, attempt, _, endpoint, _, reused):
-                self._connected(at, attempt, endpoint, reused)
+            case events.Connected(at, attempt, _, endpoint):
+                self._connected(at, attempt, endpoint)
+            case events.RequestSent(at, 1, endpoint):
+                self._tell(at, f"GET forwarded to {endpoint.address}", Tone.FAINT)
             case events.Probed(at, _, endpoint, silent_for):
                 self._probed(at, endpoint, silent_for)
             case events.Suspected(at, _, endpoint, evidence):
@@ -70,10 +72,7 @@ class Narrator:
             case _:
                 pass
 
-    def _connected(self, at: Instant, attempt: int, endpoint: Endpoint, reused: bool) -> None:
-        if reused:
-            self._tell(at, f"GET sent to {endpoint.address}", Tone.FAINT)
-            return
+    def _connected(self, at: Instant, attempt: int, endpoint: Endpoint) -> None:
         took = milliseconds(at - self._racers.get(endpoint, at))
         out = f"; {', '.join(self._out)}" if self._out else ""
         if attempt > 1:

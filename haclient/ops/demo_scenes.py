@@ -1,34 +1,29 @@
 """The demonstration's scenes: calm, killed, blackholed, slow.
 
-Each scene's own request goes through a client of its own, whose events tell the story; the steady
-load goes on beside it through two others. A first, quick request finds out which server the race
-gives; the next one rides on the same connection, and it is that server that is struck.
+It is always the server that the steady load has just been answered by that is struck. The scene's own
+request is outstanding there, through a sidecar that asks this server first and whose events tell the
+story; the load goes on beside it, and has to find its way as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 
 import msgspec
 import trio
 
-from haclient.client import Client
-from haclient.events import Observer
-from haclient.net.resolver import SystemResolver
-from haclient.net.static_resolver import StaticResolver
 from haclient.ops.demo_figures import Scene
 from haclient.ops.demo_load import GETS_A_SECOND, POSTS_A_SECOND, Load, Sample, ask, median
 from haclient.ops.demo_narrator import Narrator
 from haclient.ops.demo_screen import Screen, Tone
-from haclient.ops.demo_servers import CannotPlay, Server
+from haclient.ops.demo_servers import CannotPlay, Condition, Server
+from haclient.ops.demo_sidecar import NAME, Front, sidecar_before
 from haclient.ops.trace import milliseconds
-from haclient.types import Endpoint, Instant, Order
+from haclient.types import Instant
 
-__all__ = ["FULL", "NAME", "QUICK", "Pace", "Play"]
-
-NAME = "orders.demo"
+__all__ = ["FULL", "QUICK", "Pace", "Play"]
 
 ACKNOWLEDGED_WITHIN = 0.06
 """Seconds. Linux delays an acknowledgement by 40 ms (TCP_DELACK_MIN): from then on the request is
@@ -80,9 +75,7 @@ class Play:
         self._servers = servers
         self._screen = screen
         self._pace = pace
-        self._port = servers[0].endpoint.port
-        self._url = f"http://{NAME}:{self._port}/orders"
-        self._began_at = trio.current_time()
+        self._began_at = self._struck_at = trio.current_time()
         self._lines, self._to_show = trio.open_memory_channel[_Line](math.inf)
 
     async def perform(self) -> Load:
@@ -91,12 +84,13 @@ class Play:
         Raises:
             CannotPlay: a server cannot be struck, or this machine is too busy to show anything.
         """
-        async with self._client() as reader, self._client(pool_idle_timeout=0.0) as writer:
-            load = Load(self._url, reader, writer)
+        async with sidecar_before(self._servers) as front:
+            load = Load(front)
             self._screen.open(self._servers, load.samples)
             await trio.sleep(self._pace.rest / 4)  # three processes have just started
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._show_lines)
+                self._introduce(front)
                 async with trio.open_nursery() as loading:
                     loading.start_soon(load.run)
                     await self._calm(load)
@@ -106,6 +100,14 @@ class Play:
                     load.stop()
                 self._lines.close()
         return load
+
+    def _introduce(self, front: Front) -> None:
+        addresses = ", ".join(server.address for server in self._servers)
+        port = self._servers[0].endpoint.port
+        self._heading(f"{NAME}: three servers under one name, and a sidecar in front of them")
+        self._say(f"servers: {addresses}, port {port}; each a process")
+        self._say(f"sidecar: http://127.0.0.1:{front.port}, all that the client knows")
+        self._say("client: tries each request once, and knows nothing of failover")
 
     async def _show_lines(self) -> None:
         """Draws in a task of its own: a line takes milliseconds, and events come in mid-request."""
@@ -123,9 +125,12 @@ class Play:
     # --- the scenes ----------------------------------------------------------------------------
 
     async def _calm(self, load: Load) -> None:
-        self._heading(f"calm: {GETS_A_SECOND} GET and {POSTS_A_SECOND} POST a second to one name")
-        async with self._client(self._narrator(tells_name=True)) as client:
-            await ask(client, "GET", self._url, "calm")
+        self._heading(
+            f"calm: {GETS_A_SECOND} GET and {POSTS_A_SECOND} POST a second to the sidecar"
+        )
+        narrator = Narrator(self._tell, tells_name=True)
+        async with sidecar_before(self._servers, observe=narrator) as front:
+            await ask(front, "GET", "calm")
         await trio.sleep(self._pace.calm)
         took = [sample.took for sample in load.samples]
         half, slowest = milliseconds(median(took)), milliseconds(max(took))
@@ -134,58 +139,55 @@ class Play:
     async def _kill(self, load: Load) -> Server:
         began_at = trio.current_time()
         self._heading("kill -9, with a GET and a POST outstanding")
-        async with self._client(self._narrator()) as client:
-            victim = await self._favourite(client)
-            # In the listed order the victim is asked first, and the POST is there.
-            async with self._client(order=Order.LISTED, first=victim) as writer:
-                think = f"?at={victim.address}&think={LONGER_THAN_THE_SHOW}"
-                get = _Pending(client, "GET", self._url, "kill", think)
-                post = _Pending(writer, "POST", self._url, "kill", think)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(get.run)
-                    nursery.start_soon(post.run)
-                    await self._reaches(victim, "GET kill", "POST kill")
-                    self._say(f"POST sent to {victim.address}", Tone.FAINT)
-                    await trio.sleep(self._pace.outstanding)
-                    await load.without_post()
-                    struck_at = trio.current_time()
-                    self._say(f"{victim.address} killed", Tone.BAD)
-                    await victim.kill()
+        victim = self._favourite(load)
+        think = f"?at={victim.address}&think={LONGER_THAN_THE_SHOW}"
+        async with (
+            self._watched(victim) as front,
+            sidecar_before(self._servers, first=victim) as other,
+        ):
+            get = self._pending(front, "GET", "kill", think)
+            post = self._pending(other, "POST", "kill", think)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(get.run)
+                nursery.start_soon(post.run)
+                await self._reaches(victim, "GET kill", "POST kill")
+                self._say(f"POST forwarded to {victim.address}", Tone.FAINT)
+                await trio.sleep(self._pace.outstanding)
+                await load.without_post()
+                self._struck_at = trio.current_time()
+                self._say(f"{victim.address} killed", Tone.BAD)
+                await victim.kill()
         self.doomed = post.sample
-        self._tell_answer(get.sample, struck_at)
-        self._tell_doomed(post.sample, struck_at)
-        await self._end_scene(load, f"{victim.address} killed", began_at, struck_at, get.sample)
+        await self._end_scene(load, f"{victim.address} killed", began_at, get.sample)
         return victim
 
     async def _blackhole(self, load: Load) -> Server:
         began_at = trio.current_time()
         self._heading("blackhole in mid-request: from one moment to the next, no sign of life")
-        async with self._client(self._narrator()) as client:
-            victim = await self._favourite(client)
-            think = f"?at={victim.address}&think={LONGER_THAN_THE_SHOW}"
-            get = _Pending(client, "GET", self._url, "blackhole", think)
+        victim = self._favourite(load)
+        think = f"?at={victim.address}&think={LONGER_THAN_THE_SHOW}"
+        async with self._watched(victim) as front:
+            get = self._pending(front, "GET", "blackhole", think)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(get.run)
                 await self._reaches(victim, "GET blackhole")
                 await trio.sleep(ACKNOWLEDGED_WITHIN)
                 await load.without_post()
-                struck_at = trio.current_time()
+                self._struck_at = trio.current_time()
                 await victim.cut_off()
                 self._say(f"{victim.address} blackholed; it had acknowledged the request", Tone.BAD)
-        self._tell_answer(get.sample, struck_at)
         fault = f"{victim.address} blackholed"
-        await self._end_scene(load, fault, began_at, struck_at, get.sample)
+        await self._end_scene(load, fault, began_at, get.sample)
         return victim
 
     async def _slow(self, load: Load, killed: Server, cut_off: Server) -> None:
         began_at = trio.current_time()
         pace = self._pace
         self._heading(f"merely slow: the server that is left thinks for {pace.thinks:g} s")
-        async with self._client(self._narrator()) as client:
-            slow = await self._favourite(client)
-            think = f"?at={slow.address}&think={pace.thinks}"
-            get = _Pending(client, "GET", self._url, "slow", think)
-            struck_at = trio.current_time()
+        slow = self._favourite(load)
+        async with self._watched(slow) as front:
+            get = self._pending(front, "GET", "slow", f"?at={slow.address}&think={pace.thinks}")
+            self._struck_at = trio.current_time()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(get.run)
                 await trio.sleep(pace.back_after)
@@ -195,50 +197,31 @@ class Play:
                 await trio.sleep(pace.back_after / 3)
                 await cut_off.heal()
                 self._say(f"{cut_off.address} can be reached again", Tone.GOOD)
-        self._tell_answer(get.sample, struck_at)
         fault = f"{slow.address} slow ({pace.thinks:g} s)"
-        await self._end_scene(load, fault, began_at, struck_at, get.sample)
+        await self._end_scene(load, fault, began_at, get.sample)
 
-    async def _end_scene(
-        self, load: Load, fault: str, began_at: Instant, struck_at: Instant, request: Sample
-    ) -> None:
+    async def _end_scene(self, load: Load, fault: str, began_at: Instant, request: Sample) -> None:
         await trio.sleep(self._pace.rest)
         now = trio.current_time()
         took = [each.took for each in load.samples if each.started_at >= began_at]
         text = f"the load meanwhile: {len(took)} answers, the slowest in {milliseconds(max(took))}"
         self._say(text, Tone.FAINT)
-        self.scenes.append(Scene(fault, began_at, now, struck_at, request))
+        self.scenes.append(Scene(fault, began_at, now, self._struck_at, request))
 
     # --- their means ---------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _client(
-        self,
-        observe: Observer | None = None,
-        order: Order = Order.FASTEST,
-        *,
-        first: Server | None = None,
-        pool_idle_timeout: float = 15.0,
-    ) -> AsyncGenerator[Client, None]:
-        """A client that knows the name, with `first` as the first of its addresses."""
-        servers = sorted(self._servers, key=lambda server: server is not first)
-        endpoints = tuple(Endpoint(server.address, self._port) for server in servers)
-        resolver = StaticResolver({(NAME, self._port): endpoints}, SystemResolver())
-        async with Client(
-            resolver=resolver, observe=observe, order=order, pool_idle_timeout=pool_idle_timeout
-        ) as client:
-            yield client
+    def _watched(self, first: Server) -> AbstractAsyncContextManager[Front]:
+        """A sidecar that asks `first` first, and whose story is told."""
+        narrator = Narrator(self._tell, tells_name=False)
+        return sidecar_before(self._servers, first=first, observe=narrator)
 
-    def _narrator(self, *, tells_name: bool = False) -> Narrator:
-        return Narrator(self._tell, tells_name)
-
-    async def _favourite(self, client: Client) -> Server:
-        """Whom the race gives to this client: its next request goes there too."""
-        sample = await ask(client, "GET", self._url, "first")
-        for server in self._servers:
-            if server.address == sample.served_by:
-                return server
-        raise CannotPlay(f"no server answered a first request: {sample.error}")
+    def _favourite(self, load: Load) -> Server:
+        """Whom the load was last answered by, of those that are well."""
+        up = {one.address: one for one in self._servers if one.condition is Condition.UP}
+        for sample in reversed(load.samples):
+            if sample.served_by in up and not sample.is_post:
+                return up[sample.served_by]
+        raise CannotPlay("the load was not answered by any server; try again")
 
     async def _reaches(self, server: Server, *requests: str) -> None:
         with trio.move_on_after(REACHED_WITHIN):
@@ -259,26 +242,34 @@ class Play:
     def _say(self, text: str, tone: Tone = Tone.PLAIN) -> None:
         self._tell(trio.current_time(), text, tone)
 
-    def _tell_answer(self, sample: Sample, struck_at: Instant) -> None:
-        if sample.error is not None:
-            self._say(f"GET not answered: {sample.error}", Tone.BAD)
-            return
-        after = milliseconds(sample.ended_at - struck_at)
-        self._say(f"GET answered by {sample.served_by} after {after}", Tone.GOOD)
+    def _pending(self, front: Front, method: str, number: str, query: str) -> _Pending:
+        return _Pending(self._tell_end, front, method, number, query)
 
-    def _tell_doomed(self, sample: Sample, struck_at: Instant) -> None:
-        after = milliseconds(sample.ended_at - struck_at)
-        if sample.error is None:
-            self._say(f"POST answered by {sample.served_by} after {after}", Tone.BAD)
-            return
-        self._say(f"POST: a clear error after {after}; it may have run, so no second try")
+    def _tell_end(self, sample: Sample) -> None:
+        after = milliseconds(sample.ended_at - self._struck_at)
+        self._tell(sample.ended_at, *self._end_of(sample, after))
+
+    def _end_of(self, sample: Sample, after: str) -> tuple[str, Tone]:
+        problem = sample.problem
+        if problem is None:
+            text = f"{'POST' if sample.is_post else 'GET'} answered by {sample.served_by} after {after}"
+            return text, Tone.BAD if sample.is_post else Tone.GOOD
+        if not sample.is_post:
+            return f"GET not answered: {problem.reason}", Tone.BAD
+        if not problem.may_have_been_processed:
+            return f"POST not told that it may have run: {problem.reason}", Tone.BAD
+        text = f"POST: a clear error after {after}: {problem.status}, it may have run, so no second try"
+        return text, Tone.PLAIN
 
 
 class _Pending:
     """A request under way, and later what came of it."""
 
-    def __init__(self, client: Client, method: str, url: str, number: str, query: str) -> None:
-        self._ask = client, method, url, number, query
+    def __init__(
+        self, tell_end: Callable[[Sample], None], front: Front, method: str, number: str, query: str
+    ) -> None:
+        self._tell_end = tell_end
+        self._ask = front, method, number, query
         self._sample: Sample | None = None
 
     @property
@@ -289,4 +280,5 @@ class _Pending:
 
     async def run(self) -> None:
         """Asks."""
-        self._sample = await ask(*self._ask)
+        self._sample = sample = await ask(*self._ask)
+        self._tell_end(sample)

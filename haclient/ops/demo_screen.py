@@ -216,7 +216,7 @@ class RichScreen:
             sign, style = CONDITIONS[server.condition]
             state.append(f"{server.address} ")
             state.append(f"{sign} {server.condition.value}".ljust(14), style)
-        lost = sum(each.error is not None for each in samples)
+        lost = sum(each.problem is not None for each in samples)
         recent = samples[-50:]
         count = Text(f"  {len(samples)} requests answered, ")
         count.append(f"{lost} lost", "bold red" if lost else "green")
@@ -226,5 +226,7 @@ class RichScreen:
         sparks = Text("  ")
         for each in samples[-(self._console.width - 4) :]:
             step = sum(each.took > limit for limit in SPARK_STEPS)
-            sparks.append(SPARKS[step], "red" if each.error else "yellow" if step > 3 else "green")
+            sparks.append(
+                SPARKS[step], "red" if each.problem else "yellow" if step > 3 else "green"
+            )
         return Group(Rule(style="dim"), state, count, sparks)

@@ -44,35 +44,47 @@ def test_the_quick_show_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -
     assert children_of(os.getpid()) == before
 
 
-def test_the_story_is_told_in_order(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--quick"]) == 0
-    story = capsys.readouterr().out
-    said = [
-        "orders.demo: three servers",
+IN_ORDER = [
+    (
+        "orders.demo: three servers under one name, and a sidecar",
+        "servers: 127.0.0.2, 127.0.0.3, 127.0.0.4, port ",
+        "sidecar: http://127.0.0.1:",
+        "client: tries each request once",
         "orders.demo is 127.0.0.2, 127.0.0.3, 127.0.0.4",
         "race of 3",
+        "GET forwarded to",
+        "kill -9",
+        "GET forwarded to",
+        "POST forwarded to",
         " killed\n",
         "its kernel closed the connection",
         "second try to",
         "GET answered by",
-        "POST: a clear error after",
         " blackholed; it had acknowledged the request",
-        "silent for 1.00 s: probe sent",
-        "is suspect: 1 keep-alive probe unanswered",
+        "silent for 1.",
+        "is suspect: ",
         "second try to",
         "GET answered by",
         "thinks for 2.6 s",
-        "runs again",
-        "can be reached again",
+        "silent for 1.",
         "answered: alive.",
-        "after 2.60 s",
+        "GET answered by",
         "time to the answer",
         "every request of the load was answered",
-    ]
-    position = 0
-    for words in said:
-        position = story.find(words, position)
-        assert position >= 0, f"{words!r} is missing, or comes too early:\n{story}"
+    ),
+    (" killed\n", "POST: a clear error after ", ": 502, it may have run", " blackholed;"),
+    ("thinks for 2.6 s", "runs again", "can be reached again", "time to the answer"),
+]
+
+
+def test_the_story_is_told_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--quick"]) == 0
+    story = capsys.readouterr().out
+    for said in IN_ORDER:
+        position = 0
+        for words in said:
+            position = story.find(words, position)
+            assert position >= 0, f"{words!r} is missing, or comes too early:\n{story}"
     assert "\x1b" not in story
 
 

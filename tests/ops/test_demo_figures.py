@@ -6,9 +6,8 @@ from collections import Counter
 
 import pytest
 
-from haclient.errors import ServerDiedError
 from haclient.ops.demo_figures import Figures, Scene, reckon
-from haclient.ops.demo_load import Sample
+from haclient.ops.demo_load import Problem, Sample
 from haclient.types import AttemptRecord, Endpoint, Origin, Phase, Verdict
 
 ORIGIN = Origin("http", "orders.demo", 80)
@@ -38,10 +37,10 @@ def got(name: str, at: float = 10.0, took: float = 0.002, *before: AttemptRecord
     return Sample(name, at, at + took, attempts, served_by=B.address)
 
 
-def lost(name: str, at: float = 10.0, *, may: bool = True) -> Sample:
+def lost(name: str, at: float = 10.0, *, may: bool | None = True) -> Sample:
     attempts = (attempt(1, Verdict.CLOSED),)
-    error = ServerDiedError("closed\n  attempt 1", may_have_been_processed=may, attempts=attempts)
-    return Sample(name, at, at + 0.01, attempts, error=error)
+    problem = Problem("closed\n  attempt 1", 502, may)
+    return Sample(name, at, at + 0.01, attempts, problem=problem)
 
 
 KILL = Scene("A killed", 10.0, 20.0, 12.0, got("GET kill", 11.9, 0.104, attempt(1, Verdict.CLOSED)))
@@ -73,10 +72,10 @@ def test_a_show_in_which_all_was_kept() -> None:
     assert row.cells() == ("A killed", "4 ms", "0 of 4", "0", "0")
     assert row.slowest == pytest.approx(0.5)
     assert [promise.text for promise in found.promises] == [
-        "every request of the load was answered: 4 GET and 1 POST, half of them within 2 ms, the slowest in "
-        "500 ms",
+        "every request of the load was answered: 4 GET and 1 POST, 1 of them by the sidecar's second try; "
+        "half of them within 2 ms, the slowest in 500 ms",
         "no POST ran twice: 2 were sent, 2 ran once",
-        "one more POST, outstanding on the killed server, got a clear error: it may have run, "
+        "one more POST, outstanding on the killed server, got a clear error, 502: it may have run, "
         "so it was not sent again (it had begun to; no other server saw it)",
         "no server that was alive was given up, however slow",
     ]
@@ -129,10 +128,15 @@ def test_a_get_may_run_twice() -> None:
 
 DOOMED_OTHERWISE = {
     "it was answered after all": (got("POST kill"), SERVERS, "got an answer and ran 1 times"),
-    "nobody was told that it may have run": (
+    "the client was told that it did not run": (
         lost("POST kill", may=False),
         SERVERS,
-        "got ServerDiedError and ran 1 times",
+        "got 502 (closed) and ran 1 times",
+    ),
+    "the client was not told whether it may have run": (
+        lost("POST kill", may=None),
+        SERVERS,
+        "got 502 (closed) and ran 1 times",
     ),
 }
 
@@ -145,6 +149,14 @@ def test_the_doomed_post_must_have_a_clear_error(
 ) -> None:
     (told,) = broken(figures(doomed=doomed, servers=servers))
     assert told == f"one more POST, outstanding on the killed server, {text}"
+
+
+def test_a_doomed_post_that_ran_twice_breaks_two_promises() -> None:
+    told = broken(figures(servers=(*SERVERS, Served(B, "POST kill"))))
+    assert told == [
+        "run twice: ['POST kill']; answered and never run: none",
+        "one more POST, outstanding on the killed server, got 502 (closed) and ran 2 times",
+    ]
 
 
 GIVEN_UP = [Verdict.DEAD, Verdict.SUPERSEDED, Verdict.SLOW, Verdict.CANCELLED]

@@ -46,9 +46,12 @@ STORIES: dict[str, tuple[list[events.Event], list[tuple[float, str, Tone]]]] = {
         RACE,
         [(0.003, "race of 3: 127.0.0.3 is first, in 2 ms; 127.0.0.2 refused", Tone.PLAIN)],
     ),
-    "a pooled connection": (
-        [events.Connected(0.0, 1, ORIGIN, A, None, True)],
-        [(0.0, "GET sent to 127.0.0.2", Tone.FAINT)],
+    "a request, and not the copy of it that a second try sends": (
+        [
+            events.RequestSent(0.0, 1, A, b"GET / HTTP/1.1", 80),
+            events.RequestSent(1.0, 2, B, b"GET / HTTP/1.1", 80),
+        ],
+        [(0.0, "GET forwarded to 127.0.0.2", Tone.FAINT)],
     ),
     "a race of one is none": (
         [

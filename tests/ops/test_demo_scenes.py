@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from haclient.errors import ServerDiedError
 from haclient.ops import demo_scenes
-from haclient.ops.demo_load import Sample
+from haclient.ops.demo_load import Load, Problem, Sample, ask
 from haclient.ops.demo_scenes import FULL, QUICK, Play
 from haclient.ops.demo_screen import PlainScreen, Tone
-from haclient.ops.demo_servers import CannotPlay, Server
+from haclient.ops.demo_servers import CannotPlay, Condition, Server
+from haclient.ops.demo_sidecar import Front
 from haclient.ops.style import Style
 from haclient.types import Endpoint
 
@@ -35,10 +35,29 @@ async def told(play: Play) -> list[tuple[str, Tone | None]]:
     return [(text, tone) async for _, text, tone in play._to_show]
 
 
-async def test_a_show_without_servers_is_broken_off() -> None:
-    async with play() as show, show._client() as client:
-        with pytest.raises(CannotPlay, match="no server answered a first request"):
-            await show._favourite(client)
+async def test_a_load_that_nobody_answers_ends_the_show() -> None:
+    async with play() as show:
+        load = Load(Front(NOBODY, {}))
+        load.samples.append(await ask(Front(NOBODY, {}), "GET", "1"))
+        with pytest.raises(CannotPlay, match="not answered by any server"):
+            show._favourite(load)
+
+
+async def test_the_favourite_is_who_last_answered_a_get_and_is_well() -> None:
+    async with play() as show:
+        first, second, third = show._servers
+        first.condition = third.condition = Condition.UP
+        second.condition = Condition.KILLED
+        load = Load(Front(NOBODY, {}))
+        load.samples += [
+            Sample(name, 0.0, 1.0, (), served_by=server.address)
+            for name, server in (("GET 1", third), ("GET 2", first), ("POST 3", third))
+        ]
+        assert show._favourite(load) is first
+        load.samples.append(Sample("GET 4", 0.0, 1.0, (), served_by=second.address))
+        assert show._favourite(load) is first
+        load.samples.append(Sample("GET 5", 0.0, 1.0, (), served_by=third.address))
+        assert show._favourite(load) is third
 
 
 async def test_a_request_that_does_not_arrive_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,24 +67,41 @@ async def test_a_request_that_does_not_arrive_is_told(monkeypatch: pytest.Monkey
             await show._reaches(show._servers[0], "GET 1", "POST 1")
 
 
-async def test_a_lost_get_and_an_answered_post_are_told_as_what_they_are() -> None:
-    error = ServerDiedError("it died")
-    async with play() as show:
-        show._tell_answer(Sample("GET 1", 0.0, 1.0, (), error=error), 0.5)
-        show._tell_doomed(Sample("POST 1", 0.0, 1.0, (), served_by="127.0.0.3"), 0.5)
-        assert await told(show) == [
-            ("GET not answered: it died", Tone.BAD),
-            ("POST answered by 127.0.0.3 after 500 ms", Tone.BAD),
-        ]
+GONE = Problem("it died", 502, True)
+
+ENDS = {
+    "an answer": (
+        Sample("GET 1", 0.0, 1.0, (), served_by="127.0.0.3"),
+        ("GET answered by 127.0.0.3 after 500 ms", Tone.GOOD),
+    ),
+    "a lost GET": (
+        Sample("GET 1", 0.0, 1.0, (), problem=GONE),
+        ("GET not answered: it died", Tone.BAD),
+    ),
+    "a clear error": (
+        Sample("POST 1", 0.0, 1.0, (), problem=GONE),
+        (
+            "POST: a clear error after 500 ms: 502, it may have run, so no second try",
+            Tone.PLAIN,
+        ),
+    ),
+    "an error that is not clear": (
+        Sample("POST 1", 0.0, 1.0, (), problem=Problem("it died", 502)),
+        ("POST not told that it may have run: it died", Tone.BAD),
+    ),
+    "a POST that was answered after all": (
+        Sample("POST 1", 0.0, 1.0, (), served_by="127.0.0.3"),
+        ("POST answered by 127.0.0.3 after 500 ms", Tone.BAD),
+    ),
+}
 
 
-async def test_the_first_server_of_a_client_can_be_chosen() -> None:
+@pytest.mark.parametrize(("sample", "line"), ENDS.values(), ids=ENDS)
+async def test_an_end_is_told_as_what_it_is(sample: Sample, line: tuple[str, Tone]) -> None:
     async with play() as show:
-        second = show._servers[1]
-        async with show._client(first=second) as client:
-            assert client._resolver is not None
-            resolution = await client._resolver.resolve(demo_scenes.NAME, NOBODY)
-    assert [one.address for one in resolution.endpoints] == ["127.0.0.3", "127.0.0.2", "127.0.0.4"]
+        show._struck_at = 0.5
+        show._tell_end(sample)
+        assert await told(show) == [line]
 
 
 def test_the_slow_server_is_slower_than_a_blackhole_is_noticed() -> None:

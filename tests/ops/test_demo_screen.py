@@ -9,9 +9,8 @@ from collections import Counter
 import pytest
 import trio
 
-from haclient.errors import ServerDiedError
 from haclient.ops.demo_figures import Figures, Promise, Row
-from haclient.ops.demo_load import Sample
+from haclient.ops.demo_load import Problem, Sample
 from haclient.ops.demo_screen import PlainScreen, RichScreen, Tone, screen_for
 from haclient.ops.demo_servers import Condition, Server
 from haclient.ops.style import Style
@@ -118,11 +117,10 @@ async def test_a_terminal_gets_lines_servers_and_table() -> None:
 
 
 async def test_slow_requests_and_lost_ones_stand_out() -> None:
-    error = ServerDiedError("gone")
     text = await shown(
         Sample("GET 1", 0.0, 0.0001, (), served_by="127.0.0.2"),
         Sample("GET 2", 0.0, 9.0, (), served_by="127.0.0.2"),
-        Sample("GET 3", 0.0, 0.02, (), error=error),
+        Sample("GET 3", 0.0, 0.02, (), problem=Problem("gone")),
     )
     assert "1 lost" in text
     assert "▁█▃" in text
