@@ -24,7 +24,7 @@ from typing import Any
 
 from tests.support.command import COMMAND, environment
 
-__all__ = ["Daemon", "daemon", "eventually", "reverse", "write_file"]
+__all__ = ["Daemon", "connected", "daemon", "eventually", "reverse", "write_file"]
 
 PATIENCE = 20.0
 """Seconds for what takes one at the most, on a machine that does much else."""
@@ -53,6 +53,21 @@ def eventually(what: Callable[[], Any], within: float = PATIENCE) -> Any:
         assert time.perf_counter() < deadline, f"not within {within} s"
         time.sleep(AGAIN_EVERY)  # noqa: TID251  (another process is waited for)
     return found
+
+
+def connected(address: str) -> socket.socket:
+    """A client of "127.0.0.1:8080" or "unix:/path"; whatever it waits for is bounded."""
+    if not address.startswith("unix:"):
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host, int(port)), PATIENCE)
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.settimeout(PATIENCE)
+        client.connect(address.removeprefix("unix:"))
+    except OSError:
+        client.close()
+        raise
+    return client
 
 
 def reverse(url: str, *binds: str, more: str = "", **keys: str) -> str:
