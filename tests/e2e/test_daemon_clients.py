@@ -1,0 +1,173 @@
+"""What clients may do to the process: leave, close half of a connection, come in too great a number."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import needs_command
+from tests.support.daemon import connected, daemon, eventually, reverse
+from tests.support.process_figures import cpu_seconds
+from tests.support.recorder import needs_curl, recording
+from tests.support.sidecar import free_port
+from tests.support.stage import Stage
+
+pytestmark = needs_command
+
+GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
+
+LEAVES_WITHIN = 1.0
+"""Seconds: promised from the client's end to that of its work upstream."""
+
+BUSY = 0.5
+"""Seconds that a machine with much else to do may add."""
+
+
+@pytest.fixture(params=["TCP", "Unix"])
+def door(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Each kind of door."""
+    if request.param == "Unix":
+        return f"unix:{tmp_path}/door.sock"
+    return f"127.0.0.1:{free_port()}"
+
+
+# --- clients that leave ---------------------------------------------------------------------------
+
+
+class Waiting:
+    """An origin that answers nothing, and knows when it was left."""
+
+    def __init__(self) -> None:
+        self.is_asked = threading.Event()
+        self.left_at = 0.0
+
+    def __call__(self, number: int, connection: socket.socket, head: bytes) -> None:
+        connection.settimeout(30)
+        self.is_asked.set()
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+        self.left_at = time.perf_counter()
+
+
+@needs_curl
+@pytest.mark.parametrize("content", ["", "small", "long"])
+def test_a_killed_client_ends_its_work(content: str, door: str, tmp_path: Path) -> None:
+    waiting = Waiting()
+    with recording(waiting) as origin, daemon(tmp_path, reverse(origin.url, door)) as process:
+        with curl(door, content, tmp_path) as client:
+            assert waiting.is_asked.wait(20)
+            time.sleep(0.5)  # noqa: TID251  (it is being waited for, not just sent)
+            assert not waiting.left_at
+            client.kill()
+            killed_at = time.perf_counter()
+            client.wait()
+        eventually(lambda: waiting.left_at)
+
+        assert waiting.left_at - killed_at < LEAVES_WITHIN + BUSY
+        assert "outcome=client_gone" in eventually(lambda: process.log.partition("access")[2])
+        assert process.end() == 0
+
+
+@contextlib.contextmanager
+def curl(door: str, content: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """It waits for an answer, for a minute at the most."""
+    program = shutil.which("curl")
+    assert program is not None
+    words = [program, "-q", "-sS", "-m", "60"]
+    if content:
+        file = folder / "content"
+        file.write_bytes(b"x" * (100 if content == "small" else 3 << 20))
+        words += ["--data-binary", f"@{file}"]
+    if door.startswith("unix:"):
+        words += ["--unix-socket", door.removeprefix("unix:"), "http://localhost/"]
+    else:
+        words.append(f"http://{door}/")
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
+        try:
+            yield client
+        finally:
+            client.kill()
+
+
+def test_a_half_closed_client_is_answered(door: str, stage: Stage, tmp_path: Path) -> None:
+    """Its server needs 3 s: far longer than it takes to find out that a client has left."""
+    with (
+        daemon(tmp_path, reverse(stage.places["URL"], door)) as process,
+        connected(door) as client,
+    ):
+        client.sendall(GET % b"/think/3000")
+        client.shutdown(socket.SHUT_WR)
+        began_at = time.perf_counter()
+        answer = client.recv(4096)
+
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"some content")
+        assert time.perf_counter() - began_at >= 2.9
+        assert client.recv(1) == b""
+        assert process.end() == 0
+
+
+def test_a_half_closed_upload_is_answered(door: str, stage: Stage, tmp_path: Path) -> None:
+    with (
+        daemon(tmp_path, reverse(stage.places["URL"], door)) as process,
+        connected(door) as client,
+    ):
+        head = b"POST /think/1500 HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n"
+        client.sendall(head + b"x" * 200_000)
+        client.shutdown(socket.SHUT_WR)
+
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert process.end() == 0
+    assert len(stage.sent()[0][-1][1]) == 200_000
+
+
+# --- more clients than descriptors ----------------------------------------------------------------
+
+DESCRIPTORS = 64
+CROWD = 150
+
+OBSERVED = 2.0
+"""Seconds."""
+
+LOW = 0.2
+"""Of a processor's time: a loop that spins takes all of it, ten tries a second next to nothing."""
+
+
+def test_more_clients_than_descriptors(stage: Stage, tmp_path: Path) -> None:
+    """Whoever finds no room waits in the kernel's queue; nobody is refused, and nothing spins."""
+    door = f"127.0.0.1:{free_port()}"
+    text = reverse(stage.places["URL"], door, more="[log]\naccess = false\n")
+    with (
+        daemon(tmp_path, text, descriptors=DESCRIPTORS) as process,
+        contextlib.ExitStack() as crowd,
+    ):
+        clients = [crowd.enter_context(connected(door)) for _ in range(CROWD)]
+        eventually(lambda: descriptors(process.pid) >= DESCRIPTORS - 2)
+        before = cpu_seconds(process.pid)
+        time.sleep(OBSERVED)  # noqa: TID251  (that is what is measured)
+        assert cpu_seconds(process.pid) - before < LOW * OBSERVED
+
+        # Half of those inside have room for no connection to a server; they are told so, or wait.
+        for client in clients[:DESCRIPTORS]:
+            client.close()
+        for client in clients[DESCRIPTORS : 2 * DESCRIPTORS]:
+            client.close()
+        for client in clients[2 * DESCRIPTORS :]:
+            client.sendall(GET % b"/")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert " error " not in process.log, process.log[-2000:]
+        assert len(process.log.splitlines()) < 20
+        assert process.end() == 0
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
