@@ -1,42 +1,48 @@
-"""HTTP/1.1 on one connection, seen from the client: h11 behind two narrow seams.
+"""HTTP/1.1 on one connection, seen from the client: whole heads in, content as it comes.
 
-`read a head` and `relay content` are all that the rest of haclient knows of the wire. h11 is strict
-and slow (about 100 us an exchange); a faster reader of the canonical form can stand here one day,
-with h11 as its judge, and nothing else would change.
+The naive way feeds an h11 connection whatever comes in and asks it for events: slow (100 us an
+exchange, content copied twice), and past what h11 is lenient about before anybody can look. Here a
+head is cut out whole first, at the one terminator that RFC 9112 allows, then read: in its common form
+by core.head_pattern, else by h11, and judged by core.response_judge. Content is counted, core.chunked
+reads it, or the connection's end ends it; the bytes are the stream's own.
 
-Content of a known length does not go through h11: it would be copied twice (166 ns/KiB in pieces of
-64 KiB, 430 in pieces of 16; counted here, 9 and 34). The bytes are the stream's own, and the next
-exchange gets an h11 of its own: a fresh one costs 1 us, less than to tell the old one of the end.
-
-What h11 leaves to its user and is done here: a bound on interim answers; 101 only where it was
-asked for; an end of the connection told apart from garbage; and a check that nothing unread is
-left behind before the connection serves again.
+What h11 leaves to its user and is done here: lines end in CRLF and nothing else (a recipient may be
+strict there, section 2.2), and are not folded (section 5.2); interim answers, and the time for a head,
+are bounded; 101 only where it was asked for; whoever does not begin with "HTTP/" is not waited for; and
+a connection that has anything unread behind an answer does not serve again.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 
 import h11
 import msgspec
 import trio
 
+from haclient.core.chunked import Chunked
 from haclient.core.framing import Framing, RequestHead, write_field_lines
-from haclient.core.head_pattern import read_response
+from haclient.core.head_pattern import PlainResponse, fields_of, read_response
+from haclient.core.response_judge import CHUNKED, UNTIL_CLOSE, judge_response
 from haclient.net import InterruptedReceive, Transport
 from haclient.types import Fields
 
 __all__ = ["ConnectionLost", "Endless", "Garbled", "Head", "Http1"]
 
 MAX_HEAD_BYTES = 65536
-"""Of a response head, and of any line within chunked content. nginx 8 KiB by default, HAProxy
-16 KiB, curl 300 KiB; servers that set many cookies pass the smaller ones."""
+"""Of a response head. nginx 8 KiB by default, HAProxy 16 KiB, curl 300 KiB; servers that set many
+cookies pass the smaller ones."""
 
 MAX_INTERIM_HEADS = 32
 """1xx answers before the final one; a server needs one or two, an endless row is an attack."""
 
+MAX_HEAD_SECONDS = 60.0
+"""From a head's first byte to its last. nginx and Apache give a client's head 60 and 40 s; 64 KiB in a
+minute is a tenth of what a modem carried, and a head that drips would else hold a client for hours."""
+
 RECEIVE_BYTES = 65536
+
+START = b"HTTP/"
 
 
 class ConnectionLost(Exception):
@@ -60,34 +66,22 @@ class Head(msgspec.Struct, frozen=True):
     fields: Fields
 
 
-NO_CONTENT = frozenset({204, 304})
-"""Whatever their fields say (RFC 9112, section 6.3)."""
+NO_ANSWER, AT_END, SWITCHED = -10, -11, -12
+"""In place of the bytes of content that are left, beside CHUNKED and UNTIL_CLOSE: the head has not come;
+all was read; what comes is another protocol's."""
 
-NOT_COUNTED, AT_END = -1, -2
-"""In place of the bytes of content that are left: h11 reads it; it was read to its end."""
+# From the client's side, and the client has asked for everything that a server may grant.
+_STAND_IN = h11.Request(
+    method="GET",
+    target="/",
+    headers=[("Host", "stand-in"), ("Connection", "upgrade"), ("Upgrade", "stand-in")],
+)
 
-END = h11.EndOfMessage()
-
-TOO_LONG = 431
-"""What h11 would answer to a head that passes its limit (RFC 6585, section 5)."""
+_STOP = re.compile(rb"(\r\n\r\n)|\n(?<!\r\n)|\r(?=[^\n])|\n(?=[\t ])")
+"""The end of a head, or what makes it none: a bare LF, a bare CR, a folded line."""
 
 _BYTEARRAY = re.compile(r"bytearray\((.*)\)", re.DOTALL)
 """How h11 shows what it could not read; the bytes alone say it to a person."""
-
-
-@functools.lru_cache(maxsize=64)
-def _stand_in(method: str, is_close: bool, is_upgrade: bool) -> h11.Request:
-    """What h11 is told of a request: what the reading of its answer depends on, and no more.
-
-    The head itself is written by core.framing. The method decides whether the answer has content,
-    "close" whether the connection may go on, "upgrade" whether 101 is an answer.
-    """
-    fields = [("Host", "stand-in")]
-    if is_close:
-        fields.append(("Connection", "close"))
-    if is_upgrade:
-        fields += [("Connection", "upgrade"), ("Upgrade", "stand-in")]
-    return h11.Request(method=method, target="/", headers=fields)
 
 
 class Http1:
@@ -95,14 +89,17 @@ class Http1:
 
     __slots__ = (
         "_asked",
+        "_began_at",
+        "_chunked",
         "_early",
         "_framing",
-        "_h11",
         "_has_eof",
         "_interim_seen",
+        "_is_persistent",
         "_is_request_whole",
         "_left",
-        "_method",
+        "_ready",
+        "_scanned",
         "_stream",
         "_unread",
         "trailers",
@@ -110,11 +107,16 @@ class Http1:
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
-        self._h11: h11.Connection | None = None
         self._asked = ("", False, False)
+        # What came and was not taken yet; how much of it has been looked at in search of a head's
+        # end; when the first of it came.
         self._early = b""
-        self._unread = NOT_COUNTED
-        self._method = ""
+        self._scanned = 0
+        self._began_at: float | None = None
+        self._unread = NO_ANSWER
+        self._chunked = Chunked()
+        self._ready = b""
+        self._is_persistent = False
         self._has_eof = False
         self._interim_seen = 0
         self._framing = Framing.NONE
@@ -130,7 +132,6 @@ class Http1:
         self._framing = head.framing
         self._left = head.length
         self._is_request_whole = False
-        self._method = head.method
         self._asked = head.method, head.is_close, is_upgrade
 
     def content_bytes(self, data: bytes) -> bytes:
@@ -162,6 +163,8 @@ class Http1:
         self._is_request_whole = True
         return b""
 
+    # --- a head ------------------------------------------------------------------------------
+
     async def read_head(self) -> Head:
         """Returns the next head, interim ones (1xx) included, and 101 where it was asked for.
 
@@ -172,61 +175,99 @@ class Http1:
             Garbled: not HTTP/1.1; Endless: too long a head, or more than 32 interim answers.
             InterruptedReceive: the watch has news.
         """
-        if self._h11 is None and (plain := await self._read_plain()) is not None:
-            return plain
-        http = self._use_h11()
-        event = await self._next_event(http)
-        if isinstance(event, h11.Response):
-            self._unread = _length_of(event, self._method)
-            if self._unread >= 0:
-                self._early = bytes(http.trailing_data[0])
-            return _head(event)
-        if isinstance(event, h11.InformationalResponse):
-            self._interim_seen += 1
-            if self._interim_seen > MAX_INTERIM_HEADS:
-                raise Endless(f"more than {MAX_INTERIM_HEADS} interim responses")
-            if event.status_code == 101 and not self._is_request_whole:
-                raise Garbled("101 Switching Protocols before the request was whole")
-            return _head(event)
-        raise Garbled(f"a response head was due, not {type(event).__name__}")
-
-    async def _read_plain(self) -> Head | None:
-        """The head in its common form, at the first read; None where h11 has to be asked.
-
-        A request that asked for the connection's end, or for another protocol, is none of the
-        common ones.
-        """
         if not self._early:
-            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
-            self._has_eof = not data
-            self._early = data
-        method, is_close, is_upgrade = self._asked
-        if is_close or is_upgrade:
-            return None
-        plain = read_response(self._early, method)
-        if plain is None:
-            return None
-        self._early = self._early[plain.size :]
-        self._unread = plain.length
+            self._early = await self._receive()
+        if not self._scanned and (plain := read_response(self._early, self._asked[0])) is not None:
+            # The common form, come at once: not looked at a second time.
+            return self._take(plain)
+        while (head := self._buffered_head()) is None:
+            self._check_time()
+            self._early += await self._receive()
+        return head
+
+    def _take(self, plain: PlainResponse) -> Head:
+        self._drop(plain.size)
+        self._begin_content(plain.length, not self._asked[1])
         return Head(plain.status, plain.reason, b"1.1", plain.fields)
 
-    def _use_h11(self) -> h11.Connection:
-        """From here on this answer is h11's to read: what came in already, and what follows."""
-        if self._h11 is None:
-            self._h11 = http = _new_h11()
-            http.send(_stand_in(*self._asked))
-            http.send(END)
-            if self._early or self._has_eof:
-                http.receive_data(self._early)
-            self._early = b""
-        return self._h11
+    def _drop(self, size: int) -> None:
+        """So many bytes were a head."""
+        self._early = self._early[size:]
+        self._scanned = 0
+        self._began_at = None
+
+    def _buffered_head(self) -> Head | None:
+        """The next head, if it is here whole."""
+        early = self._early
+        if not early.startswith(START[: len(early)]):
+            raise Garbled(f"no HTTP: {early[:40]!r}")
+        found = _STOP.search(early, max(self._scanned - 3, 0), MAX_HEAD_BYTES)
+        if found is None:
+            if len(early) >= MAX_HEAD_BYTES:
+                raise Endless(f"a head of more than {MAX_HEAD_BYTES} bytes")
+            self._scanned = len(early)
+            return None
+        if found[1] is None:
+            raise Garbled("a line of the head does not end in CRLF, or is folded")
+        size = found.end()
+        plain = read_response(early, self._asked[0])
+        return self._take(plain) if plain is not None else self._judge(early[:size])
+
+    def _check_time(self) -> None:
+        """A head that has begun must come to its end; a server that is silent is not seen here."""
+        now = trio.current_time()
+        if self._began_at is None:
+            self._began_at = now if self._early else None
+        elif now - self._began_at > MAX_HEAD_SECONDS:
+            raise Endless(f"a head that took more than {MAX_HEAD_SECONDS:g} s")
+
+    def _judge(self, data: bytes) -> Head:
+        """A head that is not in the common form; it stays where it is if it is refused."""
+        head = _by_h11(data)
+        method, is_close, is_upgrade = self._asked
+        judged = judge_response(method, head.status, head.http_version, head.reason, head.fields)
+        if isinstance(judged, str):
+            raise Garbled(judged)
+        if head.status < 200:
+            self._check_interim(head.status, is_upgrade)
+        self._drop(len(data))
+        if head.status >= 200:
+            self._begin_content(judged.length, judged.is_persistent and not is_close)
+        elif head.status == 101:
+            self._unread = SWITCHED
+        return head
+
+    def _check_interim(self, status: int, is_upgrade: bool) -> None:
+        self._interim_seen += 1
+        if self._interim_seen > MAX_INTERIM_HEADS:
+            raise Endless(f"more than {MAX_INTERIM_HEADS} interim responses")
+        if status == 101 and not is_upgrade:
+            raise Garbled("101 Switching Protocols, which was not asked for")
+        if status == 101 and not self._is_request_whole:
+            raise Garbled("101 Switching Protocols before the request was whole")
+
+    async def _receive(self) -> bytes:
+        data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+        if not data:
+            self._has_eof = True
+            raise ConnectionLost("the server closed the connection")
+        return data
+
+    # --- content -----------------------------------------------------------------------------
+
+    def _begin_content(self, length: int, is_persistent: bool) -> None:
+        self._unread = length
+        self._is_persistent = is_persistent
+        if length == CHUNKED:
+            self._chunked = Chunked()
+            self._ready, self._early = self._chunked.feed(self._early), b""
 
     @property
     def has_content_at_hand(self) -> bool:
         """Whether `read_content` returns without waiting: the end, or what came with the head."""
-        if self._unread != NOT_COUNTED:
-            return self._unread <= 0 or bool(self._early)
-        return self._h11 is not None and bool(self._h11.trailing_data[0])
+        if self._unread == CHUNKED:
+            return bool(self._ready) or self._chunked.is_whole
+        return bool(self._early) or self._unread in (0, AT_END)
 
     async def read_content(self) -> bytes:
         """Returns the next piece of content, empty at its end.
@@ -234,71 +275,53 @@ class Http1:
         Raises:
             As `read_head`.
         """
-        if self._unread != NOT_COUNTED:
-            return await self._read_counted()
-        event = await self._next_event(self._use_h11())
-        if isinstance(event, h11.Data):
-            return bytes(event.data)
-        if isinstance(event, h11.EndOfMessage):
-            self.trailers = tuple(event.headers.raw_items())
-            return b""
-        raise Garbled(f"content was due, not {type(event).__name__}")
+        unread = self._unread
+        if unread > 0:
+            return await self._read_counted(unread)
+        if unread == CHUNKED:
+            return await self._read_chunked()
+        if unread == UNTIL_CLOSE:
+            return await self._read_until_close()
+        assert unread in (0, AT_END), "no answer has begun"
+        self._unread = AT_END
+        return b""
 
-    async def _read_counted(self) -> bytes:
-        left = self._unread
-        if left <= 0:
-            self._unread = AT_END
-            return b""
-        data, self._early = (
-            self._early or bytes(await self._stream.receive_some(RECEIVE_BYTES)),
-            b"",
-        )
-        if not data:
-            self._has_eof = True
-            raise ConnectionLost("the server closed the connection")
+    async def _read_counted(self, left: int) -> bytes:
+        data, self._early = self._early or await self._receive(), b""
         if len(data) > left:
             # What is behind belongs to nobody: the connection does not serve again.
             data, self._early = data[:left], data[left:]
         self._unread = left - len(data)
         return data
 
-    async def _next_event(self, http: h11.Connection) -> h11.Event:
-        while True:
-            is_head_due = http.their_state is h11.SEND_RESPONSE
-            try:
-                event = http.next_event()
-            except h11.RemoteProtocolError as exc:
-                if self._has_eof and not (is_head_due and _is_no_http(http)):
-                    raise ConnectionLost("the server closed the connection") from exc
-                if exc.error_status_hint == TOO_LONG:
-                    what = "head" if is_head_due else "line within the content"
-                    raise Endless(f"a {what} of more than {MAX_HEAD_BYTES} bytes") from exc
-                raise Garbled(_BYTEARRAY.sub(r"\1", str(exc))) from exc
-            if event is h11.NEED_DATA:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
-                self._has_eof = not data
-                http.receive_data(bytes(data))
-            elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
-                raise ConnectionLost("the server closed the connection")
-            else:
-                assert isinstance(event, h11.Event)
-                return event
+    async def _read_chunked(self) -> bytes:
+        chunked = self._chunked
+        while not (data := self._ready):
+            if chunked.is_whole:
+                self.trailers = chunked.trailers
+                self._early = chunked.rest
+                self._unread = AT_END
+                return b""
+            if chunked.error:
+                raise (Endless if chunked.is_endless else Garbled)(chunked.error)
+            self._ready = chunked.feed(await self._receive())
+        self._ready = b""
+        return data
+
+    async def _read_until_close(self) -> bytes:
+        data, self._early = self._early, b""
+        if not data:
+            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+            if not data:
+                self._has_eof = True
+                self._unread = AT_END
+        return data
+
+    # --- behind it ---------------------------------------------------------------------------
 
     def leftover(self) -> bytes:
         """What was read past the head of a 101 answer: the first bytes of the other protocol."""
-        return bytes(self._use_h11().trailing_data[0])
-
-    @property
-    def is_content_complete(self) -> bool:
-        """Whether all that the head announced, byte by byte, went through `content_bytes`."""
-        return self._framing is Framing.COUNTED and self._left == 0
-
-    @property
-    def is_content_due(self) -> bool:
-        """Whether the response has more to say."""
-        if self._unread != NOT_COUNTED:
-            return self._unread != AT_END
-        return self._h11 is not None and self._h11.their_state is h11.SEND_BODY
+        return self._early
 
     def start_next(self) -> bool:
         """Makes ready for the next exchange; False where the connection must be closed.
@@ -306,18 +329,11 @@ class Http1:
         True only from the clean end state: both messages whole, neither side asked to close, not a
         byte left over.
         """
-        http = self._h11
-        if not self._is_request_whole or self._has_eof:
+        if not (self._is_request_whole and self._is_persistent) or self._has_eof:
             return False
-        if http is not None and http.our_state is not h11.DONE:
+        if self._unread != AT_END or self._early:
             return False
-        if self._unread == AT_END:
-            if self._early:
-                return False
-            self._unread = NOT_COUNTED
-        elif http is None or http.their_state is not h11.DONE or http.trailing_data[0]:
-            return False
-        self._h11 = None
+        self._unread = NO_ANSWER
         self._interim_seen = 0
         self.trailers = ()
         return True
@@ -335,32 +351,19 @@ class Http1:
         return True
 
 
-def _is_no_http(http: h11.Connection) -> bool:
-    """Whether what came in place of a head begins as none does ("SSH-2.0-...")."""
-    return not b"HTTP/".startswith(bytes(http.trailing_data[0][:5]))
+def _by_h11(data: bytes) -> Head:
+    """A whole head, whose lines end as they should; what it says is not judged yet.
 
-
-def _new_h11() -> h11.Connection:
-    return h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-
-
-def _length_of(event: h11.Response, method: str) -> int:
-    """Bytes of content where that is known beforehand, else NOT_COUNTED (RFC 9112, section 6.3).
-
-    h11 has refused what is malformed or contradicts itself.
+    Raises:
+        Garbled: its lines are no status line and fields.
     """
-    if method == "HEAD" or event.status_code in NO_CONTENT:
-        return 0
-    length = NOT_COUNTED
-    for name, value in event.headers:
-        if name == b"transfer-encoding":
-            return NOT_COUNTED
-        if name == b"content-length":
-            length = int(value)
-    return length
-
-
-def _head(event: h11.Response | h11.InformationalResponse) -> Head:
-    return Head(
-        event.status_code, event.reason, event.http_version, tuple(event.headers.raw_items())
-    )
+    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+    http.send(_STAND_IN)
+    http.send(h11.EndOfMessage())
+    http.receive_data(data)
+    try:
+        event = http.next_event()
+    except h11.RemoteProtocolError as exc:
+        raise Garbled(_BYTEARRAY.sub(r"\1", str(exc))) from exc
+    assert isinstance(event, h11.Response | h11.InformationalResponse)
+    return Head(event.status_code, event.reason, event.http_version, fields_of(data))

@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from haclient.core.chunked import Chunked
-from haclient.core.head_pattern import read_request
+from haclient.core.head_pattern import fields_of, read_request
 from haclient.types import Fields
 
 __all__ = ["BadRequest", "ClientLeft", "RawHead", "ServerHttp1"]
@@ -156,11 +156,7 @@ class ServerHttp1:
             raise _unread(exc) from exc
         if not isinstance(event, h11.Request):
             raise BadRequest(BAD, "no request")
-        fields = tuple(event.headers.raw_items())
-        if len(fields) != lines - 2:
-            # h11 drops the second of two that agree; not every server does.
-            raise BadRequest(BAD, "more than one Content-Length field")
-        return RawHead(event.method, event.target, event.http_version, fields)
+        return RawHead(event.method, event.target, event.http_version, fields_of(head))
 
     # --- content -----------------------------------------------------------------------------
 

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from haclient.core.head_pattern import PlainResponse, read_request, read_response
 from haclient.core.request_head import Refusal, judge
+from haclient.core.response_judge import CHUNKED
+from haclient.types import Fields
 
 REQUEST = (
     b"GET /x?q=1 HTTP/1.1\r\nHost: a.test\r\nUser-Agent: it/1\r\nX-Two:  words\r\n"
     b"Content-Length: 3\r\nConnection: close\r\n\r\n"
 )
 PLAIN_REQUEST = REQUEST.replace(b":  ", b": ")
+CHUNKED_REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: it\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"
     b"Connection: keep-alive\r\n\r\n"
@@ -36,6 +39,12 @@ def test_a_plain_request() -> None:
     )
 
 
+def test_a_plain_chunked_request() -> None:
+    plain = read_request(CHUNKED_REQUEST)
+    assert plain is not None
+    assert plain[3] == ((b"Host", b"a"), (b"Transfer-Encoding", b"chunked"))
+
+
 @pytest.mark.parametrize(
     "head",
     [
@@ -49,8 +58,13 @@ def test_a_plain_request() -> None:
         pytest.param(b"GET / HTTP/1.1\r\nHost: a \r\n\r\n", id="a blank at a value's end"),
         pytest.param(b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", id="another version"),
         pytest.param(b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", id="two blanks in the first line"),
+        pytest.param(CHUNKED_REQUEST.replace(b"chunked", b"gzip"), id="another coding"),
+        pytest.param(CHUNKED_REQUEST.replace(b"chunked", b"gzip, chunked"), id="a list of codings"),
         pytest.param(
-            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", id="chunked"
+            CHUNKED_REQUEST[:-2] + b"transfer-encoding: chunked\r\n\r\n", id="two codings"
+        ),
+        pytest.param(
+            CHUNKED_REQUEST[:-2] + b"Content-Length: 3\r\n\r\n", id="a length and chunked"
         ),
         pytest.param(
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\ncontent-length: 1\r\n\r\n",
@@ -96,6 +110,16 @@ def test_how_much_content_follows(method: str, first_line: bytes, length: int) -
     assert plain.length == length
 
 
+def test_chunked_content_follows() -> None:
+    head = RESPONSE.replace(b"Content-Length: 3", b"Transfer-Encoding: chunked")
+    plain = read_response(head + b"3\r\n", "GET")
+    assert plain is not None
+    assert (plain.length, plain.size) == (CHUNKED, len(head))
+    plain = read_response(head, "HEAD")
+    assert plain is not None
+    assert plain.length == 0
+
+
 def with_field(field: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nServer: it\r\n%b\r\n\r\n" % field
 
@@ -107,7 +131,15 @@ def with_field(field: bytes) -> bytes:
         pytest.param(RESPONSE.replace(b"200", b"103"), id="an interim answer"),
         pytest.param(RESPONSE.replace(b"200", b"600"), id="no status"),
         pytest.param(RESPONSE.replace(b"1.1", b"1.0"), id="HTTP/1.0"),
-        pytest.param(with_field(b"Transfer-Encoding: chunked"), id="chunked"),
+        pytest.param(with_field(b"Transfer-Encoding: gzip, chunked"), id="another coding"),
+        pytest.param(
+            with_field(b"Transfer-Encoding: chunked\r\nContent-Length: 3"),
+            id="a length and chunked",
+        ),
+        pytest.param(
+            with_field(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
+            id="two codings",
+        ),
         pytest.param(with_field(b"X: y"), id="until the connection's end"),
         pytest.param(with_field(b"Content-Length: +3"), id="no digits"),
         pytest.param(with_field(b"Content-Length: 3, 3"), id="a list"),
@@ -145,7 +177,11 @@ def mutated(draw: st.DrawFn, original: bytes) -> bytes:
     return data
 
 
-@given(mutated(PLAIN_REQUEST) | mutated(PLAIN_REQUEST.replace(b"GET", b"POST")))
+@given(
+    mutated(PLAIN_REQUEST)
+    | mutated(PLAIN_REQUEST.replace(b"GET", b"POST"))
+    | mutated(CHUNKED_REQUEST)
+)
 def test_what_is_taken_for_a_request_h11_reads_alike(head: bytes) -> None:
     plain = read_request(head)
     if plain is None:
@@ -159,12 +195,17 @@ def test_what_is_taken_for_a_request_h11_reads_alike(head: bytes) -> None:
     assert isinstance(event, h11.Request)
     method, target, version, fields = plain
     assert (event.method, event.target, event.http_version) == (method, target, version)
-    assert tuple(event.headers.raw_items()) == fields
-    assert line.length is not None
-    assert content_read(server, line.length) == line.length
+    assert tuple(event.headers.raw_items()) == as_h11_gives(fields)
+    if line.length is None:
+        assert is_chunked(server)
+    else:
+        assert content_read(server, line.length) == line.length
 
 
-@given(mutated(RESPONSE), st.sampled_from(["GET", "HEAD", "POST"]))
+CHUNKED_RESPONSE = RESPONSE.replace(b"Content-Length: 3", b"Transfer-Encoding: chunked")
+
+
+@given(mutated(RESPONSE) | mutated(CHUNKED_RESPONSE), st.sampled_from(["GET", "HEAD", "POST"]))
 def test_what_is_taken_for_a_response_h11_reads_alike(head: bytes, method: str) -> None:
     plain = read_response(head, method)
     if plain is None or plain.length > 1000:
@@ -177,9 +218,28 @@ def test_what_is_taken_for_a_response_h11_reads_alike(head: bytes, method: str) 
     assert isinstance(event, h11.Response)
     assert (event.status_code, event.reason) == (plain.status, plain.reason)
     assert event.http_version == b"1.1"
-    assert tuple(event.headers.raw_items()) == plain.fields
+    assert tuple(event.headers.raw_items()) == as_h11_gives(plain.fields)
+    if plain.length == CHUNKED:
+        assert is_chunked(client)
+        return
     assert content_read(client, plain.length) == plain.length
     assert client.their_state is h11.DONE, "h11 would not use the connection again"
+
+
+def as_h11_gives(fields: Fields) -> Fields:
+    """Codings are the same in any letter case, and h11 writes them small."""
+    return tuple(
+        (name, value.lower() if name.lower() == b"transfer-encoding" else value)
+        for name, value in fields
+    )
+
+
+def is_chunked(connection: h11.Connection) -> bool:
+    """Whether h11 takes chunked content, and that to its end."""
+    connection.receive_data(b"3\r\nabc\r\n0\r\n\r\n")
+    data, end = connection.next_event(), connection.next_event()
+    assert isinstance(data, h11.Data)
+    return data.data == b"abc" and isinstance(end, h11.EndOfMessage)
 
 
 def content_read(connection: h11.Connection, length: int) -> int:

@@ -74,24 +74,6 @@ class TestRequests:
         with pytest.raises(ValueError, match="1 bytes less"):
             http1.end_of_request()
 
-    @pytest.mark.parametrize(
-        ("length", "pieces", "is_complete"),
-        [
-            pytest.param(5, [b"hel"], False, id="part of it"),
-            pytest.param(5, [b"hel", b"lo"], True, id="all of it"),
-            pytest.param(0, [], True, id="announced as empty"),
-            pytest.param(None, [b"hello"], False, id="chunked: nobody knows"),
-        ],
-    )
-    def test_whether_all_that_was_announced_has_gone_through(
-        self, length: int | None, pieces: list[bytes], is_complete: bool
-    ) -> None:
-        http1 = Http1(Pieces([]))
-        http1.begin(write_request_head("POST", "/", (), "orders.test", length))
-        for piece in pieces:
-            http1.content_bytes(piece)
-        assert http1.is_content_complete is is_complete
-
 
 class FakeSocket:
     """All that http.client needs of one."""
