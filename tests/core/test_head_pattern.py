@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haclient.core.head_pattern import PlainResponse, read_request, read_response
+from haclient.core.head_pattern import PlainResponse, fields_of, read_request, read_response
 from haclient.core.request_head import Refusal, judge
 from haclient.core.response_judge import CHUNKED
 from haclient.types import Fields
@@ -156,6 +158,20 @@ def test_what_h11_has_to_read_of_responses(head: bytes) -> None:
     assert read_response(head, "GET") is None
 
 
+def test_the_fields_as_they_came() -> None:
+    head = (
+        b"GET / HTTP/1.1\r\nhOst:a\r\nX:\r\nY: \t b c\t \r\nContent-Length: 5, 5\r\nZ: a:b\r\n\r\n"
+    )
+    assert fields_of(head) == (
+        (b"hOst", b"a"),
+        (b"X", b""),
+        (b"Y", b"b c"),
+        (b"Content-Length", b"5, 5"),
+        (b"Z", b"a:b"),
+    )
+    assert fields_of(b"GET / HTTP/1.1\r\n\r\n") == ()
+
+
 # --- the judge -----------------------------------------------------------------------------------
 
 SNIPPETS = [
@@ -200,6 +216,23 @@ def test_what_is_taken_for_a_request_h11_reads_alike(head: bytes) -> None:
         assert is_chunked(server)
     else:
         assert content_read(server, line.length) == line.length
+
+
+LOOSE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|\r\n\r\n.")
+
+
+@given(mutated(REQUEST.replace(b"Content-Length: 3\r\n", b"")) | mutated(CHUNKED_REQUEST))
+def test_the_fields_are_those_that_h11_reads(head: bytes) -> None:
+    if LOOSE.search(head) is not None or b"content-length" in head.lower():
+        return  # its lines do not all end in CRLF, or h11 gives a length otherwise than it came
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(head)
+    try:
+        event = server.next_event()
+    except h11.RemoteProtocolError:
+        return
+    if isinstance(event, h11.Request):
+        assert tuple(event.headers.raw_items()) == as_h11_gives(fields_of(head))
 
 
 CHUNKED_RESPONSE = RESPONSE.replace(b"Content-Length: 3", b"Transfer-Encoding: chunked")
