@@ -42,6 +42,10 @@ from haclient.proxy.sidecar import Sidecar
 
 __all__ = ["Daemon", "run_daemon"]
 
+KEPT_FREE = 32
+"""Descriptors: 13 at rest with two listeners (measured), the others for the admin endpoint's clients, the
+resolver, and a race, which opens a few for one."""
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -64,6 +68,16 @@ def raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def clients_that_fit() -> int:
+    """As many as leave each one a descriptor for a server, and the process its own.
+
+    Clients that took the last one would sit inside and get nothing: no connection to a server could be
+    opened for them, and the admin endpoint would answer nobody.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else max(1, (limit - KEPT_FREE) // 2)
 
 
 class Daemon:
@@ -105,6 +119,7 @@ class Daemon:
                     tell=self._tell,
                     tell_fault=self._tell_fault,
                     inherited=inherited,
+                    max_clients=clients_that_fit(),
                 )
                 admin = AdminServer(self, self._book, self._log)
                 try:

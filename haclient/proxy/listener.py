@@ -2,8 +2,9 @@
 
 The naive loop accepts until the process has no descriptor left; accept(2) then fails at once, and the
 loop turns at full speed with a connection in the kernel's queue that it can neither take nor refuse.
-Here a door that is full, or a process out of descriptors, pauses: whoever connects waits in the
-kernel's queue, and is served when somebody leaves.
+Here a door that is full pauses: whoever connects waits in the kernel's queue, and is served when somebody
+leaves. All doors together take so many that descriptors are left for what the clients inside ask of
+servers; where accept(2) finds none all the same, that is a pause too.
 """
 
 from __future__ import annotations
@@ -40,26 +41,31 @@ class Listener:
         door: where its connections enter.
         sock: listening; closed when accepting ends.
         has_stopped: nothing is accepted any more.
+        taken: connections that were accepted and have not ended.
     """
 
-    def __init__(self, door: Door, sock: socket.socket) -> None:
+    def __init__(
+        self, door: Door, sock: socket.socket, serve: Serve, room_in_process: Callable[[], int]
+    ) -> None:
         self.door = door
         self.sock = sock
         self.has_stopped = False
+        self.taken = 0
+        self._serve = serve
+        self._room_in_process = room_in_process
         self._is_stopping = False
 
-    async def run(self, nursery: trio.Nursery, serve: Serve) -> None:
+    async def run(self, nursery: trio.Nursery) -> None:
         """Accepts until `stop`; each connection becomes a task of `nursery`."""
         try:
-            while not self._is_stopping:
-                await self._wait_for_room()
+            while await self._is_room_to_come():
                 try:
                     await trio.lowlevel.wait_readable(self.sock)
                 except trio.ClosedResourceError:
                     break  # `stop`
-                await self._accept_some(nursery, serve)
+                await self._accept_some(nursery)
             # Who had connected before the stop was promised an answer.
-            await self._accept_some(nursery, serve, at_once=BACKLOG)
+            await self._accept_some(nursery, at_once=BACKLOG)
         finally:
             self.has_stopped = True
             stop_listening(self.sock, self.door.settings.bind)
@@ -69,19 +75,22 @@ class Listener:
         self._is_stopping = True
         trio.lowlevel.notify_closing(self.sock)
 
-    async def _wait_for_room(self) -> None:
-        door = self.door
-        while len(door.inside) >= door.settings.max_connections and not self._is_stopping:
-            door.is_paused = True
-            await trio.sleep(PAUSE)
-        door.is_paused = False
+    def _room(self) -> int:
+        """How many more may enter; counted from accept on, for a task begins only later."""
+        return min(self.door.settings.max_connections - self.taken, self._room_in_process())
 
-    async def _accept_some(
-        self, nursery: trio.Nursery, serve: Serve, at_once: int = AT_ONCE
-    ) -> None:
+    async def _is_room_to_come(self) -> bool:
+        """Waits for it; False once it is time to stop, for nobody else may ever come."""
+        while self._room() <= 0 and not self._is_stopping:
+            self.door.is_paused = True
+            await trio.sleep(PAUSE)
+        self.door.is_paused = False
+        return not self._is_stopping
+
+    async def _accept_some(self, nursery: trio.Nursery, at_once: int = AT_ONCE) -> None:
         door = self.door
         for _ in range(at_once):
-            if len(door.inside) >= door.settings.max_connections:
+            if self._room() <= 0:
                 return
             try:
                 transport = accept(self.sock)
@@ -94,4 +103,11 @@ class Listener:
                     return
                 continue  # the client left before it was accepted (ECONNABORTED)
             door.accepted += 1
-            nursery.start_soon(serve, door, transport)
+            self.taken += 1
+            nursery.start_soon(self._serve_to_its_end, transport)
+
+    async def _serve_to_its_end(self, transport: SocketTransport) -> None:
+        try:
+            await self._serve(self.door, transport)
+        finally:
+            self.taken -= 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
+import sys
 from collections.abc import Callable, Iterable
 
 import trio
@@ -46,6 +47,9 @@ class Sidecar:
         gateway: what the connections share.
         doors: every door that is open, or drains.
         is_draining: told to end.
+
+    Args:
+        max_clients: connections at all doors together; further ones wait in the kernel's queue.
     """
 
     def __init__(
@@ -58,10 +62,12 @@ class Sidecar:
         tell_fault: Callable[[Exception], None],
         inherited: Inherited | None = None,
         dialer: Dialer | None = None,
+        max_clients: int = sys.maxsize,
     ) -> None:
         self.config = config
         self.is_draining = False
         self._nursery = nursery
+        self._max_clients = max_clients
         self._inherited = inherited if inherited is not None else {}
         self._listeners: dict[Bind, Listener] = {}
         self._closing: list[Listener] = []
@@ -133,9 +139,15 @@ class Sidecar:
     def _begin(self, settings: ListenerSettings, sock: socket.socket) -> None:
         door = Door(settings)
         door.address = address_of(sock)
-        listener = self._listeners[settings.bind] = Listener(door, sock)
         serve = functools.partial(serve_connection, self.gateway)
-        self._nursery.start_soon(listener.run, self._nursery, serve)
+        listener = Listener(door, sock, serve, self._room)
+        self._listeners[settings.bind] = listener
+        self._nursery.start_soon(listener.run, self._nursery)
+
+    def _room(self) -> int:
+        """How many more clients all doors together may take."""
+        open_ones = (*self._listeners.values(), *self._closing)
+        return self._max_clients - sum(one.taken for one in open_ones)
 
     def _use_targets(self, config: Config) -> None:
         engine, before = self.gateway.engine, self.gateway.targets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -11,11 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.command import needs_command
-from tests.support.daemon import connected, daemon, eventually, reverse
+from tests.support.command import haclient, needs_command
+from tests.support.daemon import Daemon, connected, daemon, eventually, reverse
 from tests.support.process_figures import cpu_seconds
 from tests.support.recorder import needs_curl, recording
 from tests.support.sidecar import free_port
@@ -143,7 +145,7 @@ LOW = 0.2
 
 
 def test_more_clients_than_descriptors(stage: Stage, tmp_path: Path) -> None:
-    """Whoever finds no room waits in the kernel's queue; nobody is refused, and nothing spins."""
+    """Whoever finds no room waits in the kernel's queue; who is inside is served as ever."""
     door = f"127.0.0.1:{free_port()}"
     text = reverse(stage.places["URL"], door, more="[log]\naccess = false\n")
     with (
@@ -151,22 +153,55 @@ def test_more_clients_than_descriptors(stage: Stage, tmp_path: Path) -> None:
         contextlib.ExitStack() as crowd,
     ):
         clients = [crowd.enter_context(connected(door)) for _ in range(CROWD)]
-        eventually(lambda: descriptors(process.pid) >= DESCRIPTORS - 2)
+        eventually(lambda: is_paused(process))
         before = cpu_seconds(process.pid)
         time.sleep(OBSERVED)  # noqa: TID251  (that is what is measured)
         assert cpu_seconds(process.pid) - before < LOW * OBSERVED
+        assert descriptors(process.pid) < DESCRIPTORS
 
-        # Half of those inside have room for no connection to a server; they are told so, or wait.
-        for client in clients[:DESCRIPTORS]:
+        # The others sit on their connections and ask nothing, and nobody pays for it.
+        is_answered(clients[0])
+        assert is_paused(process)
+
+        # In turn: each that leaves makes room for one that waits.
+        for client in clients:
+            is_answered(client)
             client.close()
-        for client in clients[DESCRIPTORS : 2 * DESCRIPTORS]:
-            client.close()
-        for client in clients[2 * DESCRIPTORS :]:
-            client.sendall(GET % b"/")
-            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
-        assert " error " not in process.log, process.log[-2000:]
-        assert len(process.log.splitlines()) < 20
+        assert process.log.count("\n") < 20, process.log[-2000:]
+        assert " error " not in process.log
         assert process.end() == 0
+
+
+def is_answered(client: socket.socket) -> None:
+    client.sendall(GET % b"/")
+    assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_full_door_takes_not_one_more(stage: Stage, tmp_path: Path) -> None:
+    """Also where they all come at once, before any of them was served."""
+    door = f"127.0.0.1:{free_port()}"
+    text = reverse(stage.places["URL"], door) + "max_connections = 3\n"
+    with daemon(tmp_path, text) as process, contextlib.ExitStack() as crowd:
+        clients = [crowd.enter_context(connected(door)) for _ in range(20)]
+        eventually(lambda: is_paused(process))
+        assert listener_of(process)["connections"] == 3
+        for client in clients:
+            is_answered(client)
+            client.close()
+        assert process.end() == 0
+
+
+def listener_of(process: Daemon) -> dict[str, Any]:
+    """What the daemon says of its only door."""
+    ran = haclient(["status", "--json", "--admin", process.admin])
+    assert ran.returncode == 0, ran.stderr
+    (listener,) = json.loads(ran.stdout)["listeners"]
+    assert isinstance(listener, dict)
+    return listener
+
+
+def is_paused(process: Daemon) -> bool:
+    return bool(listener_of(process)["is_paused"])
 
 
 def descriptors(pid: int) -> int:
