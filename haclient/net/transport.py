@@ -40,8 +40,8 @@ DEFAULT_RECEIVE_BYTES = 65536
 """As trio's own default; a whole TLS record and most answers fit."""
 
 
-GONE_FLAGS = select.POLLHUP | select.POLLERR
-"""Both directions ended, or a reset: poll(2) reports these unasked."""
+RESET_FLAG, OVER_FLAG = select.POLLERR, select.POLLHUP
+"""A reset; both directions ended. poll(2) reports these unasked."""
 
 
 class HangUp(enum.Enum):
@@ -50,6 +50,8 @@ class HangUp(enum.Enum):
     NONE = "there"
     HALF = "closed its side, and may wait for an answer"
     GONE = "gone"
+    """What it said before may not have been read yet."""
+    RESET = "gone, and what it said is void"
 
 
 class OneAtATime:
@@ -259,9 +261,12 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         events = poll.poll(0)
         if not events:
             return HangUp.NONE
-        if events[0][1] & GONE_FLAGS or is_peer_orphaned(self._sock):
+        flags = events[0][1]
+        if flags & RESET_FLAG:
+            return HangUp.RESET
+        if flags & OVER_FLAG or is_peer_orphaned(self._sock):
             return HangUp.GONE
-        return HangUp.HALF if events[0][1] & select.POLLRDHUP else HangUp.NONE
+        return HangUp.HALF if flags & select.POLLRDHUP else HangUp.NONE
 
     def reset(self) -> None:
         """Closes with a reset, so that what was sent cannot be taken for whole."""

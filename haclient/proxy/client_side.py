@@ -59,6 +59,7 @@ class ClientSide:
         scope: of the connection's task.
         served: the request under way, if one is.
         has_expired: a limit has passed; whoever was woken looks here.
+        is_passing_on: what the client said is to reach its server, also where the client has left.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class ClientSide:
         "door",
         "has_expired",
         "http",
+        "is_passing_on",
         "scope",
         "served",
         "transport",
@@ -86,6 +88,7 @@ class ClientSide:
         self.scope = trio.CancelScope()
         self.served: Served | None = None
         self.has_expired = False
+        self.is_passing_on = False
         self._idle_grace = idle_grace
         self._is_sending = False
         self._deadline: Instant = math.inf
@@ -135,8 +138,10 @@ class ClientSide:
             is_more = await self.http.receive()
         except InterruptedReceive:
             return self._is_woken_for_nothing()
-        if is_more and not had_begun:
-            self._set_deadline()
+        if is_more:
+            self.take_back_expiry()
+            if not had_begun:
+                self._set_deadline()
         return is_more
 
     def _is_woken_for_nothing(self) -> bool:
@@ -144,6 +149,12 @@ class ClientSide:
             timeout = self.door.settings.header_timeout
             raise BadRequest(REQUEST_TIMEOUT, f"no whole head within {timeout:g} s")
         return not self.has_expired
+
+    def take_back_expiry(self) -> None:
+        """Bytes came in the moment in which a limit passed: they came."""
+        if self.has_expired:
+            self.has_expired = False
+            self.transport.forget_interrupt()
 
     # --- sending -----------------------------------------------------------------------------
 
@@ -203,7 +214,8 @@ class ClientSide:
             self.end("the client left before its answer was whole")
 
     def _has_left(self) -> bool:
-        return self.transport.hang_up() is HangUp.GONE
+        hang_up = self.transport.hang_up()
+        return hang_up is HangUp.RESET or (hang_up is HangUp.GONE and not self.is_passing_on)
 
     def _look_for_movement(self, now: Instant) -> None:
         """No byte either way for body_timeout, though it is the client's turn: long enough."""

@@ -124,9 +124,12 @@ class Inflow:
         try:
             while True:
                 try:
-                    return await side.http.read_content()
+                    data = await side.http.read_content()
                 except InterruptedReceive:
                     self._check_limit()
+                else:
+                    side.take_back_expiry()
+                    return data
         except BadRequest as bad:
             self.refused = bad
             raise

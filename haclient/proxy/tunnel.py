@@ -45,6 +45,7 @@ class Tunnel:
 
     async def run(self, first: bytes) -> None:
         """Moves bytes until both sides have ended; `first` is what the server sent already."""
+        self._side.is_passing_on = True
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._up, nursery.cancel_scope)
@@ -61,6 +62,7 @@ class Tunnel:
                 self._owe()
                 await connection.send(data)
                 data = b""
+            side.is_passing_on = False
             await self._pass_end_on()
 
     async def _from_client(self) -> bytes:

@@ -128,8 +128,10 @@ class SimStream(trio.abc.HalfCloseableStream):
         """Whether the peer has left (haclient.net.transport, as on one machine)."""
         self._sync()
         end = self._end
-        if end.is_closed or end.is_gone:
+        if end.is_closed:
             return HangUp.GONE
+        if end.is_gone:
+            return HangUp.RESET if end.unreported_error else HangUp.GONE
         if not end.has_fin_arrived:
             return HangUp.GONE if end.incoming and end.peer.is_closed else HangUp.NONE
         # As poll(2): with both directions ended there is nothing left to wait for.

@@ -355,13 +355,13 @@ async def test_who_closed_after_half_closing_is_gone(door: World) -> None:
         await becomes(server, HangUp.GONE)
 
 
-async def test_who_closed_with_something_unread_is_gone(door: World) -> None:
+async def test_who_closed_with_something_unread_has_reset(door: World) -> None:
     client, server = await connect_to(door)
     async with server:
         await server.send_all(b"unread")
         await trio.sleep(0.01)
         await client.aclose()
-        await becomes(server, HangUp.GONE)
+        await becomes(server, HangUp.RESET)
 
 
 async def test_who_closed_behind_what_does_not_fit_is_gone(door: World) -> None:
@@ -388,11 +388,11 @@ async def send_what_fits(stream: Stream) -> None:
         await stream.send_all(BULK)
 
 
-async def test_who_reset_is_gone(door: World) -> None:
+async def test_who_reset_has_reset(door: World) -> None:
     client, server = await connect_to(door)
     async with server:
         await reset(client)
-        await becomes(server, HangUp.GONE)
+        await becomes(server, HangUp.RESET)
 
 
 async def test_two_ended_sides_are_a_hang_up(door: World) -> None:
@@ -440,6 +440,6 @@ async def test_send_now_to_who_has_reset_breaks(door: World) -> None:
     client, server = await connect_to(door)
     async with server:
         await reset(client)
-        await becomes(server, HangUp.GONE)
+        await becomes(server, HangUp.RESET)
         with pytest.raises(trio.BrokenResourceError):
             server.send_now(b"x")
