@@ -10,20 +10,30 @@ import tests.bench.peers
 from tests.bench.peers import envoy, haproxy, nginx, sidecar
 from tests.bench.peers.proxy import Proxy
 from tests.bench.peers.rounds import Results, Round
-from tests.bench.peers.scenarios import SCENARIOS
+from tests.bench.peers.scenarios import SCENARIOS, Scenario
 from tests.bench.peers.table import print_all
 from tests.support.netns import remove_leftovers, why_not
 
 
-async def run(runs: int, only: str, proxies: list[Proxy]) -> Results:
+async def run(runs: int, only: str, jobs: int, proxies: list[Proxy]) -> Results:
     """Each scenario `runs` times; the order of the proxies changes from one to the next."""
-    results: Results = {}
-    for scenario in SCENARIOS:
-        if not any(word in row for word in only.split("|") for row in scenario.rows):
-            continue
-        for number in range(runs):
-            turns = proxies if number % 2 == 0 else proxies[::-1]
-            await Round(scenario, turns, results).run()
+    chosen = [
+        scenario
+        for scenario in SCENARIOS
+        if any(word in row for word in only.split("|") for row in scenario.rows)
+    ]
+    results: Results = {row: {} for scenario in chosen for row in scenario.rows}
+    room = trio.Semaphore(jobs)
+
+    async def one(scenario: Scenario, turns: list[Proxy]) -> None:
+        await Round(scenario, turns, results).run()
+        room.release()
+
+    async with trio.open_nursery() as nursery:
+        for scenario in chosen:
+            for number in range(runs):
+                await room.acquire()
+                nursery.start_soon(one, scenario, proxies[:: -1 if number % 2 else 1])
     return results
 
 
@@ -43,7 +53,7 @@ async def main(options: argparse.Namespace) -> None:
     for family in ("haclient", "HAProxy", "nginx", "Envoy"):
         if family not in {proxy.family for proxy in found}:
             print(f"{family} is not installed here and left out")
-    results = await run(options.runs, options.only, proxies)
+    results = await run(options.runs, options.only, options.jobs, proxies)
     print_all(results, proxies, options.runs)
 
 
@@ -61,6 +71,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--proxy", default="", metavar="WORDS", help="proxies with one of them, by commas"
     )
+    parser.add_argument("--jobs", type=int, default=2, help="scenarios at the same time")
     parser.add_argument("--envoy", default="", metavar="PATH")
     return parser.parse_args()
 

@@ -6,6 +6,7 @@ start, a moment after the one before, in the opposite order every other round.
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
 from contextlib import AsyncExitStack
@@ -21,6 +22,9 @@ __all__ = ["Results", "Round"]
 
 LONGEST = 180.0
 """Seconds for a run; the longest is that of a patient proxy with one server after the other."""
+
+TRIES = 2
+"""Of a run that does not come to its fault, on a machine too busy to connect within 250 ms."""
 
 BUILT_AT_ONCE = 4
 """Rigs. Each starts three processes."""
@@ -48,14 +52,16 @@ class Round:
 
     async def _run_one(self, proxy: Proxy, turn: int) -> None:
         rows = self._scenario.rows
-        try:
-            with trio.fail_after(LONGEST):
-                outcomes = await self._outcomes(proxy, turn)
-        except Exception as error:  # the other runs' figures are too dear to lose
-            traceback.print_exception(error)
-            outcomes = [Outcome(float("inf"), f"no run: {type(error).__name__}")] * len(rows)
+        for _ in range(TRIES):
+            try:
+                with trio.fail_after(LONGEST):
+                    outcomes = await self._outcomes(proxy, turn)
+                break
+            except Exception as error:  # the other runs' figures are too dear to lose
+                traceback.print_exception(error)
+                outcomes = [Outcome(math.inf, f"no run: {type(error).__name__}")] * len(rows)
         for row, outcome in zip(rows, outcomes, strict=True):
-            self._results.setdefault(row, {}).setdefault(proxy.name, []).append(outcome)
+            self._results[row].setdefault(proxy.name, []).append(outcome)
             told = f"{row} | {proxy.name} | {outcome.took:.3f} {outcome.error}"
             print(told, file=sys.stderr, flush=True)
 
@@ -72,7 +78,7 @@ class Round:
                 running = await stack.enter_async_context(world)
         finally:
             self._unbuilt -= 1
-            if not self._unbuilt:
+            if self._unbuilt <= 0:
                 self._all_built.set()
         await self._all_built.wait()
         return running

@@ -66,6 +66,13 @@ async def programs(rig: Rig, number: int) -> AsyncIterator[list[Program]]:
             await program.aclose()
 
 
+async def connect_twice(server: Host, one: Program, two: Program) -> None:
+    """Leaves the proxy with two idle connections to the server, if it keeps any."""
+    await server.origin.set(Behaviour(think=0.3))
+    await at_once(one.ask, two.ask)
+    await trio.sleep(0.3)
+
+
 async def at_once(*asking: Callable[[], Awaitable[Answer]]) -> list[Answer]:
     """All of them, in their order."""
     answers: dict[int, Answer] = {}
@@ -87,18 +94,19 @@ def outstanding(fault: Fault, *, forgets: bool = False) -> Run:
 
     async def run(rig: Rig) -> list[Outcome]:
         a, b = rig.servers
-        await a.origin.set(LONG)
         since = 0.0
         before = []
 
         async def strike() -> Answer:
             nonlocal since, before
-            await a.executes(2)
+            await a.executes(4)
             before = await a.origin.log()
             since = await fault(a)
             return Answer("")
 
         async with programs(rig, 2) as (one, two):
+            await connect_twice(a, one, two)
+            await a.origin.set(LONG)
             get, post, _ = await at_once(one.ask, lambda: two.ask("POST"), strike)
         after = before if forgets else await a.origin.log()
         ran = executions(post.request_id, after, await b.origin.log())
@@ -118,10 +126,8 @@ async def kill(server: Host) -> float:
 
 async def dead_before_pooled(rig: Rig) -> list[Outcome]:
     a, b = rig.servers
-    await a.origin.set(Behaviour(think=0.3))  # so that there are two connections
     async with programs(rig, 2) as (one, two):
-        await at_once(one.ask, two.ask)
-        await trio.sleep(0.3)
+        await connect_twice(a, one, two)
         await a.drop()
         return await ask_the_dead(one, two, a, b)
 
@@ -143,7 +149,7 @@ async def ask_the_dead(one: Program, two: Program, a: Host, b: Host) -> list[Out
 async def rebooted_while_idle(rig: Rig) -> list[Outcome]:
     a, b = rig.servers
     async with programs(rig, 2) as (one, two):
-        await one.ask()
+        await connect_twice(a, one, two)
         await a.reboot()
         since = time.perf_counter()
         get, post = await at_once(one.ask, lambda: two.ask("POST"))

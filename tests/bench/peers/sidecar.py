@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.bench.peers.proxy import DOOR, SERVERS, Proxy
+from tests.support.netns import ROOT
 
 __all__ = ["proxies"]
 
@@ -26,7 +27,8 @@ bind = "unix:{folder}/admin.sock"
 access = false
 """
 
-COMMAND = Path(sys.executable).with_name("haclient")
+COMMAND = [sys.executable, "-m", "haclient"]
+"""Of the tree that the bench is in, whichever is installed."""
 
 
 def proxies() -> list[Proxy]:
@@ -37,7 +39,9 @@ def proxies() -> list[Proxy]:
 
 def can_serve() -> bool:
     """Whether the command has its daemon."""
-    told = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [*COMMAND, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return "\n  serve " in told.stdout
 
 
@@ -48,4 +52,4 @@ def command(folder: Path) -> list[str]:
         door="{}:{}".format(*DOOR), a=SERVERS[0], b=SERVERS[1], folder=folder
     )
     file.write_text(text)
-    return [str(COMMAND), "serve", "-c", str(file)]
+    return [*COMMAND, "serve", "-c", str(file)]
