@@ -66,11 +66,14 @@ class Reason(enum.Enum):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The addresses of a host, IPv6 first; `ttl` in seconds, the least of all records used."""
+    """The addresses of a host, IPv6 first; `ttl` in seconds, the least of all records used.
+
+    `server` is None where the answer is of a time before this process.
+    """
 
     addresses: tuple[str, ...]
     ttl: float
-    server: Endpoint
+    server: Endpoint | None
     is_whole: bool
     """False where one family gave no answer; it is to be asked for again soon."""
 

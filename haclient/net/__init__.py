@@ -12,23 +12,32 @@ network of the tests can stand in for the real one: a `Resolver` gives endpoints
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from haclient.core.detector import TcpInfo
 from haclient.types import Endpoint
 
-__all__ = ["Dialer", "InterruptedReceive", "Resolution", "Resolver", "Transport"]
+__all__ = [
+    "Dialer",
+    "InterruptedReceive",
+    "NameReport",
+    "RemembersNames",
+    "Resolution",
+    "Resolver",
+    "Transport",
+]
 
 
 class Resolution(msgspec.Struct, frozen=True):
     """The endpoints of a host, in the order of the answer.
 
     `source` is "literal", "hosts", "localhost" (by definition, without a file), "dns", "cache",
-    "static" (given by the caller) or "stale";
+    "static" (given by the caller) or "stale" (beyond its time, for the name servers fail);
     `server` the name server asked, where one was; `ttl` the seconds that the answer is still good
-    for, None where it does not age.
+    for, None where it does not age. `former` are endpoints that the answer had a moment ago, for when
+    none of the others can be had.
     """
 
     host: str
@@ -36,6 +45,25 @@ class Resolution(msgspec.Struct, frozen=True):
     source: str
     ttl: float | None = None
     server: str = ""
+    former: tuple[Endpoint, ...] = ()
+
+
+class NameReport(msgspec.Struct, frozen=True):
+    """One name that was looked up: what is known of it.
+
+    Attributes:
+        source: the name server, or where else the answer is from.
+        ttl: seconds that the answer holds still; negative where it has run out.
+        is_stale: whether it serves beyond that.
+        error: of the last lookup, empty where it went well.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    source: str
+    ttl: float
+    is_stale: bool
+    error: str
 
 
 class Resolver(Protocol):
@@ -47,6 +75,19 @@ class Resolver(Protocol):
         Raises:
             haclient.errors.ResolveError: the subclass says why, the message who was asked.
         """
+        ...
+
+
+@runtime_checkable
+class RemembersNames(Protocol):
+    """A resolver that keeps what it has learnt, and keeps it fresh while it is wanted."""
+
+    async def run(self) -> None:
+        """Does so until cancelled."""
+        ...
+
+    def peek(self, host: str, port: int) -> Resolution | None:
+        """What is known without waiting; the name counts as wanted."""
         ...
 
 

@@ -1,41 +1,28 @@
-"""Turns a host into endpoints: literals, the hosts file, `localhost`, the cache, the name servers.
+"""Turns a host into endpoints: literals, the hosts file, `localhost`, what is known, the name servers.
 
-The driver of core.lookup. A lookup runs in the task of whoever asks first; the others wait for it,
-so that a thousand requests for one host are one query. No task outlives its caller here, which
-leaves one question: what if the first asker is cancelled? Then its lookup ends with it, and one of
-those that wait begins a new one. It begins with another name server if the first had been silent,
-for else callers with less patience than the server's time-out would meet the same silence for ever.
+The naive resolver asks when a TTL has run out, and the request that has come by just then waits; when
+the name servers are down it waits for their time-out, and fails, though the servers are well whose
+addresses were known a second ago. Here a request waits for a lookup where nothing is known; where there
+is an old answer, for CLIENT_RESPONSE_TIMER; and not at all once the name servers are known to fail (RFC
+8767, section 5). How names are kept known: name_memory, and core.dns_cache, which decides.
 
-What is at hand is returned without a checkpoint: it costs 2 to 4 us (measured), and requests on
-pooled connections come by here as well.
+What is at hand is returned without a checkpoint: it costs 2 to 4 us (measured).
 
-Left out: serving expired answers (core.dns_cache keeps them), a search list of the caller's own,
-mDNS, and queries over TLS or HTTPS.
+Left out: a search list of the caller's own, mDNS, and queries over TLS or HTTPS.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Sequence
-from typing import assert_never
+import random
+from collections.abc import Callable, Sequence
 
 import msgspec
 import trio
 
 from haclient import errors
-from haclient.core.dns_answer import RecordType, Reply
-from haclient.core.dns_cache import DnsCache
-from haclient.core.lookup import (
-    BOTH_FAMILIES,
-    Action,
-    Finished,
-    Found,
-    Lookup,
-    NotFound,
-    Outcome,
-    Reason,
-    WakeAt,
-)
+from haclient.core.config import ResolverSettings
+from haclient.core.dns_cache import DnsCache, Entry
+from haclient.core.lookup import Found, NotFound
 from haclient.core.names import (
     LOOPBACK_ADDRESSES,
     ResolvConf,
@@ -45,43 +32,16 @@ from haclient.core.names import (
     parse_hosts,
     parse_nameserver,
     parse_resolv_conf,
-    query_names,
     to_ascii,
 )
-from haclient.core.question import Ask, QueryPlan, Transport
-from haclient.core.server_order import SILENCE_COUNTS_AFTER, ServerOrder
-from haclient.net import Resolution
+from haclient.net import NameReport, Resolution
+from haclient.net.name_lookup import Exchange
+from haclient.net.name_memory import Flight, NameMemory, ResolverEvent
+from haclient.net.resolve_errors import resolve_error
 from haclient.net.watched_file import WatchedFile
 from haclient.types import Endpoint, Instant, Phase
 
 __all__ = ["Exchange", "ResolverConfiguration", "SystemResolver"]
-
-Exchange = Callable[[Ask], Awaitable[Reply]]
-"""Sends one query and returns what came of it; it may wait for ever, and is cancelled then."""
-
-_ERRORS: dict[Reason, tuple[type[errors.ResolveError], str]] = {
-    Reason.NO_SUCH_NAME: (
-        errors.NameNotFoundError,
-        "Check the spelling; if the name is right, add it to DNS or to {hosts}",
-    ),
-    Reason.NO_ADDRESS: (
-        errors.NoAddressError,
-        "Add an A or AAAA record, or ask for the host that offers the service",
-    ),
-    Reason.SERVER_FAILURE: (
-        errors.NameServerError,
-        "See what the name server logs, or name another one in {resolv_conf}",
-    ),
-    Reason.REFUSED: (
-        errors.NameRefusedError,
-        "Let the name server serve this machine, or name another one in {resolv_conf}",
-    ),
-    Reason.TIMED_OUT: (
-        errors.NameTimeoutError,
-        "Check that the name server can be reached on UDP and TCP, or name another one in "
-        "{resolv_conf}",
-    ),
-}
 
 
 class ResolverConfiguration(msgspec.Struct, frozen=True):
@@ -98,15 +58,6 @@ class ResolverConfiguration(msgspec.Struct, frozen=True):
     max_ttl: float
 
 
-class _Flight:
-    """A lookup under way: whoever asks for the same host waits for it."""
-
-    def __init__(self) -> None:
-        self.landed = trio.Event()
-        self.resolution: tuple[Outcome, Instant] | None = None
-        """The outcome and when it expires; None where the lookup was cancelled."""
-
-
 class SystemResolver:
     """The machine's resolver. Safe to share between tasks, not between threads.
 
@@ -117,7 +68,12 @@ class SystemResolver:
             "[::1]:5353").
         min_ttl: seconds for which an answer is kept at the least.
         max_ttl: seconds for which it is kept at the most.
+        stale_for: seconds for which the last good answer serves while name servers fail.
+        state_file: where answers outlive a restart; read and written by `run`.
         exchange: stands in for the network in tests.
+        tell: called when an answer begins to serve beyond its time, and when that ends; and when
+            something is wrong with the state file.
+        chance: gives a number in [0, 1).
 
     Raises:
         ValueError: a name server that is none; TTL limits that contradict each other.
@@ -131,16 +87,20 @@ class SystemResolver:
         nameservers: Sequence[str] | None = None,
         min_ttl: float = 1.0,
         max_ttl: float = 300.0,
+        stale_for: float = 3600.0,
+        state_file: str | None = None,
         exchange: Exchange | None = None,
+        tell: Callable[[ResolverEvent], None] | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._nameservers = tuple(map(parse_nameserver, nameservers or ()))
         self._hosts = WatchedFile(hosts_path, parse_hosts)
         self._resolv_conf = WatchedFile(resolv_conf_path, self._parse_resolv_conf)
-        self._exchange = exchange if exchange is not None else _ask_over_the_network
-        self._conf = self._resolv_conf.check()
-        self._cache = DnsCache(min_ttl=min_ttl, max_ttl=max_ttl)
-        self._order = ServerOrder()
-        self._flights: dict[str, _Flight] = {}
+        self._cache = DnsCache(min_ttl=min_ttl, max_ttl=max_ttl, stale_for=stale_for)
+        self._memory = NameMemory(
+            self._conf_at, self._cache, exchange=exchange, tell=tell, chance=chance
+        )
+        self._memory.use_state_file(state_file)
 
     def __repr__(self) -> str:
         return f"<SystemResolver {self._resolv_conf.path} {self._cache!r}>"
@@ -160,6 +120,32 @@ class SystemResolver:
             self._cache.max_ttl,
         )
 
+    def apply(self, settings: ResolverSettings) -> None:
+        """Takes other settings; what is known stays. Within trio."""
+        self._cache.limit(settings.min_ttl, settings.max_ttl, settings.stale_for)
+        nameservers = tuple(map(parse_nameserver, settings.nameservers))
+        if nameservers != self._nameservers:
+            self._nameservers = nameservers
+            self._resolv_conf = WatchedFile(self._resolv_conf.path, self._parse_resolv_conf)
+        self._memory.use_state_file(settings.state_file)
+
+    async def run(self) -> None:
+        """Keeps names in use fresh, and the state file up to date, until cancelled."""
+        await self._memory.run()
+
+    # --- what is told ------------------------------------------------------------------------
+
+    @property
+    def stale_served(self) -> int:
+        """How often an answer was given beyond its time."""
+        return self._memory.stale_served
+
+    def report(self, now: Instant) -> tuple[NameReport, ...]:
+        """A line for each host that a name server was asked for."""
+        return self._memory.report(now)
+
+    # --- answers -----------------------------------------------------------------------------
+
     async def resolve(self, host: str, port: int) -> Resolution:
         """Every address of `host`, each with `port`.
 
@@ -167,108 +153,100 @@ class SystemResolver:
             haclient.errors.ResolveError: the subclass says why, the message who was asked. Without
                 a subclass: the host is no name that anybody could be asked for.
         """
-        literal = ip_literal(host)
-        if literal is not None:
-            return _resolution(host, port, (literal,), "literal")
+        now = trio.current_time()
         try:
-            name = to_ascii(host)
+            found = self._without_query(host, port, now)
         except ValueError as error:
             raise errors.ResolveError(
                 f"cannot resolve {host!r}: {error}; nobody was asked", stage=Phase.RESOLVING
             ) from None
+        if isinstance(found, Resolution):
+            return found
+        entry = self._memory.get(found, now)
+        if entry is None:
+            return await self._resolve_anew(host, port, found)
+        return self._answer(host, port, entry, now)
+
+    def peek(self, host: str, port: int) -> Resolution | None:
+        """What is known without waiting, an old answer included; None where nothing good is.
+
+        The host counts as asked for. While `run` runs it is kept fresh, and looked up the first time.
+        """
         now = trio.current_time()
+        try:
+            found = self._without_query(host, port, now)
+        except ValueError:
+            return None
+        if isinstance(found, Resolution):
+            return found
+        entry = self._memory.peek(found, now)
+        if entry is None or isinstance(entry.outcome, NotFound):
+            return None
+        return self._answer(host, port, entry, now)
+
+    def _without_query(self, host: str, port: int, now: Instant) -> Resolution | str:
+        """The answer that needs no name server; or the name to ask for.
+
+        Raises:
+            ValueError: there can be no such name.
+        """
+        literal = ip_literal(host)
+        if literal is not None:
+            return _resolution(host, port, (literal,), "literal")
+        name = to_ascii(host)
         addresses = self._hosts.get(now).lookup(name)
         if addresses:
             return _resolution(host, port, addresses, "hosts")
         if is_localhost(name):
             return _resolution(host, port, LOOPBACK_ADDRESSES, "localhost")
-        return await self._resolve_by_dns(host, port, name)
+        return name
 
-    async def _resolve_by_dns(self, host: str, port: int, name: str) -> Resolution:
+    async def _resolve_anew(self, host: str, port: int, name: str) -> Resolution:
+        """Nothing is known that may be believed unasked."""
         while True:
             now = trio.current_time()
-            conf = self._current_conf(now)
-            entry = self._cache.get(name, now)
+            stale = self._memory.stale(name, now)
+            if stale is not None:
+                return self._answer(host, port, stale, now, "stale")
+            flight = await self._memory.look_up(name)
+            if flight is not None:
+                return self._answer_from(host, port, flight)
+            # An old answer is to be had now; or the task whose lookup this was is gone, and the
+            # first to come by here takes over.
+            now = trio.current_time()
+            entry = self._memory.get(name, now)
             if entry is not None:
-                return self._answer(host, port, entry.outcome, entry.expires_at, "cache")
-            flight = self._flights.get(name)
-            if flight is None:
-                outcome, expires_at = await self._fly(name, conf)
-                return self._answer(host, port, outcome, expires_at, "dns")
-            await flight.landed.wait()
-            if flight.resolution is not None:
-                return self._answer(host, port, *flight.resolution, "dns")
-            # The task whose lookup this was is gone; the first to come by here takes over.
+                return self._answer(host, port, entry, now)
 
-    async def _fly(self, name: str, conf: ResolvConf) -> tuple[Outcome, Instant]:
-        flight = self._flights[name] = _Flight()
-        try:
-            outcome = await self._look_up(name, conf)
-            expires_at = now = trio.current_time()
-            if conf is self._conf:  # else other servers are in force by now: not to be kept
-                entry = self._cache.put(name, outcome, now)
-                expires_at = now if entry is None else entry.expires_at
-            flight.resolution = outcome, expires_at
-            return flight.resolution
-        finally:
-            if self._flights.get(name) is flight:
-                del self._flights[name]
-            flight.landed.set()
+    def _answer(
+        self, host: str, port: int, entry: Entry, now: Instant, source: str = "cache"
+    ) -> Resolution:
+        left = max(0.0, entry.expires_at - now)
+        if isinstance(entry.outcome, NotFound):
+            raise self._error(host, entry.outcome, left)
+        return _found(host, port, entry.outcome, source, left, entry.former_at(now))
 
-    async def _look_up(self, name: str, conf: ResolvConf) -> Outcome:
-        servers = self._order.order(conf.nameservers, trio.current_time())
-        transport = Transport.TCP if conf.uses_tcp_only else Transport.UDP
-        lookup = Lookup(
-            query_names(name, conf),
-            QueryPlan(servers, conf.attempts, conf.timeout, transport),
-            BOTH_FAMILIES if conf.asks_for_ipv6 else (RecordType.A,),
+    def _answer_from(self, host: str, port: int, flight: Flight) -> Resolution:
+        """What a lookup came to that was waited for."""
+        now = trio.current_time()
+        if not isinstance(flight.outcome, Found):
+            assert flight.outcome is not None
+            raise self._error(host, flight.outcome, None)
+        entry = self._cache.stale(flight.name, now)
+        former = () if entry is None else entry.former_at(now)
+        return _found(host, port, flight.outcome, "dns", max(0.0, flight.expires_at - now), former)
+
+    def _error(
+        self, host: str, outcome: NotFound, remembered_for: float | None
+    ) -> errors.ResolveError:
+        return resolve_error(
+            host, outcome, remembered_for, (self._hosts.path, self._resolv_conf.path)
         )
-        try:
-            async with trio.open_nursery() as nursery:
-                outcome = await self._drive(lookup, nursery)
-                nursery.cancel_scope.cancel()
-        finally:
-            now = trio.current_time()
-            if not lookup.is_finished:
-                silent = lookup.servers_silent_for(SILENCE_COUNTS_AFTER, now)
-                self._order.was_silent(silent, servers, now)
-        self._order.answered(outcome.server, servers, now)
-        return outcome
 
-    async def _drive(self, lookup: Lookup, nursery: trio.Nursery) -> Outcome:
-        send, receive = trio.open_memory_channel[tuple[Ask, Reply]](math.inf)
+    # --- resolv.conf -------------------------------------------------------------------------
 
-        async def ask_and_report(ask: Ask) -> None:
-            send.send_nowait((ask, await self._exchange(ask)))
-
-        actions: tuple[Action, ...] = lookup.start(trio.current_time())
-        wake_at = math.inf
-        while True:
-            for action in actions:
-                match action:
-                    case Ask():
-                        nursery.start_soon(ask_and_report, action)
-                    case WakeAt(at):
-                        wake_at = at
-                    case Finished(outcome):
-                        return outcome
-                    case _:
-                        assert_never(action)
-            with trio.move_on_at(wake_at) as waiting:
-                ask, reply = await receive.receive()
-            if waiting.cancelled_caught:
-                actions = lookup.woke(trio.current_time())
-            else:
-                actions = lookup.answered(ask, reply, trio.current_time())
-
-    def _current_conf(self, now: Instant) -> ResolvConf:
-        conf = self._resolv_conf.get(now)
-        if conf is not self._conf:
-            # Other servers may know other names (a VPN came up): nothing is believed unasked.
-            self._conf = conf
-            self._cache.expire_all(now)
-            self._flights = {}
-        return conf
+    def _conf_at(self, now: Instant) -> ResolvConf:
+        return self._resolv_conf.get(now)
 
     def _parse_resolv_conf(self, text: str) -> ResolvConf:
         conf = parse_resolv_conf(text)
@@ -278,29 +256,12 @@ class SystemResolver:
             else conf
         )
 
-    def _answer(
-        self, host: str, port: int, outcome: Outcome, expires_at: Instant, source: str
-    ) -> Resolution:
-        left = max(0.0, expires_at - trio.current_time())
-        if isinstance(outcome, Found):
-            server = describe_nameserver(outcome.server)
-            return _resolution(host, port, outcome.addresses, source, left, server)
-        raise self._error(host, outcome, left if source == "cache" else None)
 
-    def _error(self, host: str, outcome: NotFound, left: float | None) -> errors.ResolveError:
-        kind, advice = _ERRORS[outcome.reason]
-        advice = advice.format(hosts=self._hosts.path, resolv_conf=self._resolv_conf.path)
-        remembered = "" if left is None else f"; remembered for another {left:.0f} s"
-        return kind(
-            f"cannot resolve {host}: {outcome}{remembered}", stage=Phase.RESOLVING, remedy=advice
-        )
-
-
-async def _ask_over_the_network(ask: Ask) -> Reply:
-    # Not at the top of the file: it brings dnspython, which only a real query needs.
-    from haclient.net import dns_client
-
-    return await dns_client.exchange(ask)
+def _found(
+    host: str, port: int, found: Found, source: str, ttl: float, former: tuple[str, ...]
+) -> Resolution:
+    server = "" if found.server is None else describe_nameserver(found.server)
+    return _resolution(host, port, found.addresses, source, ttl, server, former)
 
 
 def _resolution(
@@ -310,6 +271,8 @@ def _resolution(
     source: str,
     ttl: float | None = None,
     server: str = "",
+    former: tuple[str, ...] = (),
 ) -> Resolution:
     endpoints = tuple(Endpoint(address, port) for address in addresses)
-    return Resolution(host, endpoints, source, ttl, server)
+    gone = tuple(Endpoint(address, port) for address in former) if former else ()
+    return Resolution(host, endpoints, source, ttl, server, gone)

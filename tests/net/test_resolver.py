@@ -59,13 +59,17 @@ class World:
     resolv_conf: Path
 
     def resolver(
-        self, nameservers: list[str] | None = None, max_ttl: float = 300.0
+        self,
+        nameservers: list[str] | None = None,
+        max_ttl: float = 300.0,
+        stale_for: float = 3600.0,
     ) -> SystemResolver:
         return SystemResolver(
             hosts_path=str(self.hosts),
             resolv_conf_path=str(self.resolv_conf),
             nameservers=nameservers,
             max_ttl=max_ttl,
+            stale_for=stale_for,
             exchange=self.network.exchange,
         )
 
@@ -159,7 +163,7 @@ class TestQueries:
         self, clock: MockClock, world: World
     ) -> None:
         world.network.script = {"10.0.0.1": None, "10.0.0.2": (0.0, both("x.", ttl=1))}
-        resolver = world.resolver()
+        resolver = world.resolver(stale_for=0)
         assert (await resolver.resolve("x", 80)).server == "10.0.0.2"
         assert trio.current_time() == 2.0
         await trio.sleep(1.0)

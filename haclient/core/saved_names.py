@@ -1,0 +1,81 @@
+"""The text of the state file: the last good answers, for a start without name servers.
+
+    {"version":1,"names":{"orders.internal":{"addresses":["10.0.0.2"],"at":1790000000}}}
+
+Nothing else is in it: no URL, no port, no credential, no setting. `at` is Unix time, for a monotonic
+clock means nothing after a restart. The naive reader trusts what it finds. This one takes a text whole or
+not at all: another version, an unknown member, a host or an address in any other form than we write, a
+number out of range, and it is none of ours. Only an answer's age makes an exception: one that is too old, or of the
+future (a clock that was set back), is passed over, and the others hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+
+from haclient.core.dns_answer import MAX_ADDRESSES
+from haclient.core.dns_cache import MAX_ENTRIES
+from haclient.core.names import ip_literal, to_ascii
+
+__all__ = ["FROM_THE_FUTURE", "MAX_BYTES", "SavedName", "read_saved_names", "saved_names_text"]
+
+VERSION = 1
+
+MAX_BYTES = 16 << 20
+"""What so many names with so many addresses can take, and more than they ever do."""
+
+FROM_THE_FUTURE = 60.0
+"""Seconds by which an answer may be younger than now: two clocks, or one that was corrected."""
+
+MAX_NAME_LENGTH = 254
+"""With a trailing dot (core.names)."""
+
+
+class SavedName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The addresses of a host, and when a name server said so, in Unix time."""
+
+    addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=2 * MAX_ADDRESSES)]
+    at: Annotated[float, msgspec.Meta(ge=0)]
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    names: Annotated[dict[str, SavedName], msgspec.Meta(max_length=MAX_ENTRIES)]
+
+
+_decoder = msgspec.json.Decoder(_File)
+
+
+def saved_names_text(names: Mapping[str, SavedName]) -> bytes:
+    """The file's content."""
+    return msgspec.json.encode(_File(VERSION, dict(names))) + b"\n"
+
+
+def read_saved_names(text: bytes, wall_now: float, max_age: float) -> dict[str, SavedName]:
+    """What the text says, without what is older than `max_age` seconds.
+
+    Raises:
+        ValueError: it is not such a text; the message says why.
+    """
+    # msgspec's own errors are ValueErrors that say what is wrong, and where.
+    file = _decoder.decode(text)
+    if file.version != VERSION:
+        raise ValueError(f"it is of version {file.version}, and this is for version {VERSION}")
+    for host, saved in file.names.items():
+        _check(host, saved)
+    return {
+        host: saved
+        for host, saved in file.names.items()
+        if wall_now - max_age < saved.at <= wall_now + FROM_THE_FUTURE
+    }
+
+
+def _check(host: str, saved: SavedName) -> None:
+    if len(host) > MAX_NAME_LENGTH or to_ascii(host) != host:
+        raise ValueError(f"{host[:80]!r} is not a host name as it is written here")
+    for address in saved.addresses:
+        if ip_literal(address) != address:
+            raise ValueError(f"{address[:80]!r} is not an IP address as it is written here")

@@ -1,0 +1,120 @@
+"""The state file's text: what is written is read, and what anybody else might write is not."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haclient.core.saved_names import (
+    FROM_THE_FUTURE,
+    SavedName,
+    read_saved_names,
+    saved_names_text,
+)
+
+NOW = 1_790_000_000.0
+HOUR = 3600.0
+
+
+def text(**members: object) -> bytes:
+    return msgspec.json.encode({"version": 1, "names": {}, **members})
+
+
+def name(
+    host: str = "orders.internal", addresses: object = ("10.0.0.2",), at: object = NOW
+) -> bytes:
+    return text(names={host: {"addresses": addresses, "at": at}})
+
+
+def test_what_it_looks_like() -> None:
+    saved = {"orders.internal": SavedName(("10.0.0.2", "2001:db8::2"), NOW)}
+    written = saved_names_text(saved)
+    assert written == (
+        b'{"version":1,"names":{"orders.internal":'
+        b'{"addresses":["10.0.0.2","2001:db8::2"],"at":1790000000.0}}}\n'
+    )
+    assert read_saved_names(written, NOW, HOUR) == saved
+
+
+@pytest.mark.parametrize(
+    ("at", "is_read"),
+    [
+        pytest.param(NOW - HOUR + 0.1, True, id="just young enough"),
+        pytest.param(NOW - HOUR, False, id="too old"),
+        pytest.param(NOW + FROM_THE_FUTURE, True, id="two clocks that differ a little"),
+        pytest.param(NOW + FROM_THE_FUTURE + 1, False, id="a clock that was set back"),
+        pytest.param(int(NOW), True, id="a whole number"),
+    ],
+)
+def test_an_answer_of_another_time_is_passed_over_and_the_others_hold(
+    at: float, is_read: bool
+) -> None:
+    saved = {"x": SavedName(("10.0.0.2",), at), "y": SavedName(("10.0.0.3",), NOW)}
+    assert ("x" in read_saved_names(saved_names_text(saved), NOW, HOUR)) is is_read
+    assert "y" in read_saved_names(saved_names_text(saved), NOW, HOUR)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        pytest.param(b"", "truncated", id="empty"),
+        pytest.param(b"\0" * 512, "malformed", id="zeros, as after a power cut"),
+        pytest.param(name()[:-9], "truncated", id="a part of it"),
+        pytest.param(b'{"names":{}}', "version", id="no version"),
+        pytest.param(text(version=2), "version 2", id="another version"),
+        pytest.param(text(version="1"), "int", id="a version that is no number"),
+        pytest.param(text(servers=[]), "unknown field", id="an unknown member"),
+        pytest.param(text(names=[]), "object", id="names that are a list"),
+        pytest.param(name(addresses="10.0.0.2"), "array", id="one address, no list"),
+        pytest.param(name(addresses=[]), "length >= 1", id="no address"),
+        pytest.param(name(addresses=["10.0.0.2"] * 513), "length <= 512", id="too many addresses"),
+        pytest.param(name(addresses=[7]), "str", id="a number for an address"),
+        pytest.param(name(addresses=["evil.example"]), "no|not an IP", id="a name for an address"),
+        pytest.param(name(addresses=["10.0.0.02"]), "not an IP", id="an octal part"),
+        pytest.param(name(addresses=["2001:DB8::2"]), "not an IP", id="not the shortest form"),
+        pytest.param(name(addresses=["/run/x.sock"]), "not an IP", id="a path"),
+        pytest.param(name(host=""), "not a host name", id="no host"),
+        pytest.param(name(host="a b"), "not a host name", id="a host that is none"),
+        pytest.param(name(host="ORDERS"), "not a host name", id="a host in capitals"),
+        pytest.param(name(host="x" * 9999), "not a host name", id="a very long host"),
+        pytest.param(name(at=-1), ">= 0", id="before 1970"),
+        pytest.param(name(at="now"), "float", id="a word for an instant"),
+        pytest.param(name(at=None), "float", id="no instant"),
+        pytest.param(b'{"version":1,"names":{"x":{"addresses":["10.0.0.2"],"at":1e999}}}', "out of range", id="an infinite instant"),
+        pytest.param(b'{"version":1,"names":{"x":{"addresses":["10.0.0.2"],"at":NaN}}}', "invalid", id="no instant at all"),
+        pytest.param(b"[" * 100_000, ".", id="deep nesting"),
+    ],
+)  # fmt: skip
+def test_what_is_not_ours_is_refused_whole(content: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        read_saved_names(content, NOW, HOUR)
+
+
+def test_more_names_than_are_kept_are_refused() -> None:
+    names = {f"n{number}": SavedName(("10.0.0.2",), NOW) for number in range(1025)}
+    with pytest.raises(ValueError, match="length <= 1024"):
+        read_saved_names(saved_names_text(names), NOW, HOUR)
+
+
+@given(st.binary())
+def test_no_bytes_do_any_harm(content: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        assert read_saved_names(content, NOW, HOUR) == {}
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,10}(\.[a-z]{1,10})?", fullmatch=True),
+        st.builds(
+            SavedName,
+            st.lists(st.ip_addresses().map(str), min_size=1, max_size=3).map(tuple),
+            st.floats(NOW - HOUR + 1, NOW),
+        ),
+    )
+)
+def test_whatever_is_written_is_read(names: dict[str, SavedName]) -> None:
+    assert read_saved_names(saved_names_text(names), NOW, HOUR) == names
