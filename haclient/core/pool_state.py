@@ -383,6 +383,11 @@ class PoolState:
         self._keeps_idle = False
         return self._close_idle(list(self._by_age.values()))
 
+    def endpoints(self, key: Hashable) -> tuple[Endpoint, ...]:
+        """Where a group has places in use."""
+        group = self._groups.get(key)
+        return () if group is None else tuple(group.places)
+
     def snapshot(self) -> PoolSnapshot:
         """The counts of every endpoint in use. O(everything): not for each request."""
         counts = []

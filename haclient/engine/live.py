@@ -2,6 +2,12 @@
 
 `Engine` is the process: one resolver, one watch, its pools, one memory of failed addresses.
 `LiveTarget` is one target on it: its retry budget, its TLS context, what its names last answered.
+
+A busy pool connects nowhere for hours, and whoever asks for a name only to connect learns nothing
+meanwhile: a server taken out of DNS goes on being asked, and the name is looked up at last in the very
+outage. So once a second the names of each target that has connections count as wanted, those of its
+backups too; the resolver keeps them fresh, and connections to who is gone are retired. That rides on the
+watch's wake-ups, and costs an idle process nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from haclient.core.budget import Budget
 from haclient.core.health import Health
 from haclient.core.spec import Target
 from haclient.core.url import Url
-from haclient.net import Dialer, Resolver
+from haclient.net import Dialer, RemembersNames, Resolution, Resolver
 from haclient.net.connection import Connection
 from haclient.net.pool import Pool
 from haclient.net.tls import make_context
@@ -27,6 +33,9 @@ from haclient.net.watch import Watch
 from haclient.types import Endpoint, Instant, Origin
 
 __all__ = ["Engine", "LiveTarget", "PoolKey"]
+
+NAMES_EVERY = 1.0
+"""Seconds between two looks at the names of targets in use; as short as the shortest TTL that is kept."""
 
 
 class PoolKey:
@@ -63,10 +72,15 @@ class Engine(msgspec.Struct, eq=False):
         default_factory=weakref.WeakValueDictionary
     )
     """Of the targets and the connections that there are: a client may ask any number of origins."""
+    targets: weakref.WeakSet[LiveTarget] = msgspec.field(default_factory=weakref.WeakSet)
+    names_at: Instant = -math.inf
+    """When the names of targets in use are next looked at."""
 
     def start(self) -> None:
-        """Starts the watch; the pool's idle limit rides along."""
+        """Starts the watch; the pool's idle limit and the names ride along."""
         self.nursery.start_soon(self.watch.run, self._sweep)
+        if isinstance(self.resolver, RemembersNames):
+            self.nursery.start_soon(self.resolver.run)
 
     def pool_for(self, spec: Target) -> Pool[Connection]:
         """The pool of those targets that have the same limits."""
@@ -84,7 +98,20 @@ class Engine(msgspec.Struct, eq=False):
     def _sweep(self, now: Instant) -> Instant:
         if self.health.has_entries:
             self.health.expire(now)
-        return min((pool.sweep(now) for pool in self.pools.values()), default=math.inf)
+        pools = self.pools.values()
+        next_at = min(
+            self._keep_names(now), min((pool.sweep(now) for pool in pools), default=math.inf)
+        )
+        # Without a connection: with the next exchange, which wakes the watch.
+        return next_at if any(pool.has_connections for pool in pools) else math.inf
+
+    def _keep_names(self, now: Instant) -> Instant:
+        """Returns when to do so again; infinity, where nothing is connected."""
+        resolver = self.resolver
+        if now >= self.names_at and isinstance(resolver, RemembersNames):
+            is_in_use = [target.keep_names(resolver) for target in tuple(self.targets)]
+            self.names_at = now + NAMES_EVERY if any(is_in_use) else -math.inf
+        return math.inf if self.names_at == -math.inf else self.names_at
 
 
 class LiveTarget:
@@ -108,6 +135,7 @@ class LiveTarget:
         }
         self.first_keys = tuple(self._keys[url.origin] for url in spec.urls)
         self.prefixes = {url.origin: prefix_of(url) for tier in self.tiers for url in tier}
+        engine.targets.add(self)
 
     def key(self, origin: Origin) -> PoolKey:
         """The pool's group: connections that serve this origin in this way."""
@@ -117,6 +145,34 @@ class LiveTarget:
     def first_tier(self) -> tuple[Url, ...]:
         """The URLs, without the backups."""
         return self.tiers[0]
+
+    def asked_at(self, origin: Origin) -> Origin:
+        """Whose name is looked up to reach `origin`: the proxy's, where there is one."""
+        return self.proxy.origin if self.proxy is not None else origin
+
+    def know(self, origin: Origin, answer: Resolution) -> None:
+        """Takes down where `origin` is, and was a moment ago."""
+        self.known[origin] = answer.endpoints + answer.former
+
+    def keep_names(self, resolver: RemembersNames) -> bool:
+        """Has its names kept fresh, if it has connections; returns whether it has.
+
+        Connections to an address that is no longer among the answers, nor was lately, are retired:
+        idle ones are closed, the others when their exchange is over.
+        """
+        connected = {origin: self.pool.endpoints(key) for origin, key in self._keys.items()}
+        if not any(connected.values()):
+            return False
+        for origin, endpoints in connected.items():
+            at = self.asked_at(origin)
+            answer = resolver.peek(at.host, at.port)
+            if answer is None:
+                continue  # what works goes on
+            self.know(origin, answer)
+            for endpoint in endpoints:
+                if endpoint not in self.known[origin]:
+                    self.pool.retire_endpoint(self._keys[origin], endpoint)
+        return True
 
     def tls_context(self) -> ssl.SSLContext:
         """Made when first needed: loading the trust takes 20 ms.

@@ -49,6 +49,9 @@ class Reach(msgspec.Struct, eq=False):
     errors: list[ResolveError] = msgspec.field(default_factory=list)
     put_off: list[list[Candidate]] = msgspec.field(default_factory=list)
     """Tiers whose addresses are held down: asked when nobody else can be connected."""
+    former: list[Candidate] = msgspec.field(default_factory=list)
+    """Addresses that left the answers a moment ago: better than nobody, for a name server may give a part
+    of its list, another one each time."""
     queued_for: float = 0.0
     """Seconds, in all, in front of addresses at their limit."""
 
@@ -78,6 +81,8 @@ class Reach(msgspec.Struct, eq=False):
                 self.put_off.append(fresh)
             elif (connection := await self._race(fresh)) is not None:
                 return connection
+        self.put_off.append([one for one in self.former if one.endpoint not in avoid])
+        in_trouble += [one for one in self.former if one.endpoint in avoid]
         return await self._last_resort(in_trouble if may_return else [], avoid, max_idle)
 
     async def _last_resort(
@@ -146,14 +151,16 @@ class Reach(msgspec.Struct, eq=False):
         )
 
     async def _resolve(self, origin: Origin, found: dict[Origin, tuple[Endpoint, ...]]) -> None:
-        at = self.target.proxy.origin if self.target.proxy is not None else origin
+        at = self.target.asked_at(origin)
         try:
             answer = await self.target.engine.resolver.resolve(at.host, at.port)
         except ResolveError as exc:
             self.target.known[origin] = ()
             self.errors.append(exc)
             return
-        found[origin] = self.target.known[origin] = answer.endpoints
+        found[origin] = answer.endpoints
+        self.target.know(origin, answer)
+        self.former += [Candidate(origin, endpoint) for endpoint in answer.former]
         if self.observe is not None:
             self.observe(
                 events.NameResolved(

@@ -273,6 +273,15 @@ class Pool(Generic[ConnectionT]):
         elif proof in self._ids:
             self._run(self._state.retire_endpoint(key, endpoint, self._ids[proof]))
 
+    @property
+    def has_connections(self) -> bool:
+        """Whether there is any, leased or idle."""
+        return bool(self._connections)
+
+    def endpoints(self, key: Hashable) -> tuple[Endpoint, ...]:
+        """Where a group has connections, or is about to."""
+        return self._state.endpoints(key)
+
     def drain(self) -> None:
         """Closes what is idle; from now on nothing is kept. What is outstanding goes on."""
         self._run(self._state.drain())

@@ -352,6 +352,18 @@ def test_what_is_idle_too_long_is_closed_when_woken() -> None:
     assert pool.snapshot().endpoints == ()
 
 
+def test_the_endpoints_of_a_group_are_those_with_a_place_in_use() -> None:
+    pool = PoolState()
+    assert pool.endpoints(KEY) == ()
+    connect(pool, 1, A)
+    pool.reserve(KEY, [B])
+    connect(pool, 2, A, OTHER_KEY)
+    assert pool.endpoints(KEY) == (A, B)
+    pool.unreserve(KEY, B, 0.0)
+    pool.closed(1, 0.0)
+    assert pool.endpoints(KEY) == ()
+
+
 def test_an_early_or_stale_wake_up_does_nothing() -> None:
     pool = PoolState()
     assert pool.woke(100.0) == ()

@@ -10,9 +10,12 @@ from trio.testing import MockClock
 
 from haclient.core.spec import Target, TlsSettings
 from haclient.core.url import parse_url
-from haclient.engine.live import LiveTarget, prefix_of
+from haclient.engine.live import Engine, LiveTarget, prefix_of
+from haclient.net import Resolution
 from haclient.types import Endpoint, Origin
-from tests.engine.world import BACKED_UP, BOTH, ONE, A, B, world
+from tests.engine.world import BACKED_UP, BOTH, ONE, A, B, C, world
+from tests.sim.network import SimNetwork
+from tests.sim.origin import Reply
 
 A_TEST = Origin("http", "a.test", 80)
 B_TEST = Origin("http", "b.test", 80)
@@ -131,6 +134,120 @@ class TestShared:
                 counts.append(sum(one.endpoint == A for one in w.network.open_streams()))
             assert counts[0] == 2
             assert counts[-1] == 0
+
+
+class Remembering:
+    """Knows the addresses of a few hosts without asking anybody; each peek is noted."""
+
+    def __init__(self, **hosts: tuple[Endpoint, ...] | None) -> None:
+        self.hosts = {f"{name}.test": endpoints for name, endpoints in hosts.items()}
+        self.former: tuple[Endpoint, ...] = ()
+        self.peeked: list[tuple[float, str]] = []
+        self.is_run = False
+
+    async def run(self) -> None:
+        self.is_run = True
+
+    def peek(self, host: str, port: int) -> Resolution | None:
+        self.peeked.append((trio.current_time(), host))
+        endpoints = self.hosts.get(host)
+        if endpoints is None:
+            return None
+        return Resolution(host, endpoints, "cache", former=self.former)
+
+    async def resolve(self, host: str, port: int) -> Resolution:
+        found = self.peek(host, port)
+        assert found is not None
+        return found
+
+
+class TestNames:
+    async def test_they_are_wanted_once_a_second_while_there_are_connections(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world(pool_idle_timeout=5.0) as w:
+            names = w.engine.resolver = Remembering(a=(A,))
+            target = Target(urls=BACKED_UP.urls, backups=BACKED_UP.backups, pool_idle_timeout=5.0)
+            live = w.client._live_for(target, target)
+            await trio.sleep(10)
+            assert names.peeked == []
+            await w.ask("GET", target=target)
+            await trio.sleep(60)
+            # The first is the request's own. Those of the backup nobody has asked for yet.
+            asked = [host for _, host in names.peeked[1:]]
+            assert set(asked) == {"a.test", "b.test"}
+            assert 5 <= asked.count("b.test") <= 7
+            assert names.peeked[-1][0] < 17
+            assert live.known == {A_TEST: (A,)}
+
+    async def test_a_new_address_is_known_at_once(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            names = w.engine.resolver = Remembering(ab=(A,))
+            await w.ask("GET", target=BOTH)
+            names.hosts["ab.test"] = (A, B)
+            await trio.sleep(1.5)
+            assert w.client._live_for(BOTH, BOTH).known == {BOTH.urls[0].origin: (A, B)}
+
+    async def test_idle_connections_to_who_left_are_closed(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            names = w.engine.resolver = Remembering(ab=(A,))
+            await w.ask("GET", target=BOTH)
+            names.hosts["ab.test"], names.former = (B,), (A,)
+            await trio.sleep(3)
+            assert (await w.ask("GET", target=BOTH)).server == "a"  # not yet
+            names.former = ()
+            await trio.sleep(2)
+            await w.settle()
+            assert w.network.open_streams() == ()
+            assert (await w.ask("GET", target=BOTH)).server == "b"
+
+    async def test_nobody_is_cut_in_mid_request(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            names = w.engine.resolver = Remembering(ab=(A,))
+            w.a.reply = Reply(think=5.0)
+            async with trio.open_nursery() as nursery:
+                outcomes: list[str | None] = []
+
+                async def ask() -> None:
+                    outcomes.append((await w.ask("GET", target=BOTH)).server)
+
+                nursery.start_soon(ask)
+                await trio.sleep(1)
+                names.hosts["ab.test"] = (B,)
+            assert outcomes == ["a"]
+            await w.settle()
+            assert w.network.open_streams() == ()
+            assert (await w.ask("GET", target=BOTH)).server == "b"
+
+    async def test_a_name_of_which_nothing_is_known_takes_nothing_away(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            names = w.engine.resolver = Remembering(ab=(A,))
+            await w.ask("GET", target=BOTH)
+            names.hosts["ab.test"] = None
+            await trio.sleep(3)
+            assert (await w.ask("GET", target=BOTH)).records[0].reused
+
+    async def test_through_a_proxy_it_is_the_proxys_name(self, autojump_clock: MockClock) -> None:
+        async with world() as w:
+            live = LiveTarget(ONE, w.engine, parse_url("http://c.test:3128/"))
+            assert live.asked_at(A_TEST) == Origin("http", "c.test", 3128)
+            names = Remembering(c=(C,))
+            key = live.key(A_TEST)
+            live.pool.reserve(key, [C])
+            assert live.keep_names(names)
+            assert [host for _, host in names.peeked] == ["c.test"]
+            live.pool.unreserve(key, C)
+
+    async def test_a_resolver_that_remembers_runs_with_the_engine(
+        self, autojump_clock: MockClock, nursery: trio.Nursery
+    ) -> None:
+        names = Remembering()
+        Engine(nursery, names, SimNetwork()).start()
+        await trio.testing.wait_all_tasks_blocked()
+        assert names.is_run
+        nursery.cancel_scope.cancel()
 
 
 class TestTls:

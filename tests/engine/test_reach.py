@@ -86,6 +86,33 @@ class TestNames:
             assert outcome.records[0].resolved_at == 0.5
 
 
+class TestFormerAddresses:
+    """A name server may give a part of its list, another one each time."""
+
+    async def test_they_are_asked_when_nobody_else_can_be_connected(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            w.resolver.script("a.test", Answer(A.address, former=(C.address,)))
+            w.network.refuse(A)
+            outcome = await w.ask("POST", target=BACKED_UP)
+            assert outcome.server == "b"
+            w.network.refuse(B)
+            w.client._live_for(BACKED_UP, BACKED_UP).pool.drain()
+            outcome = await w.ask("POST", target=BACKED_UP)
+            assert outcome.server == "c"
+
+    async def test_an_exchange_does_not_go_back_to_where_it_met_trouble(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            w.resolver.script("a.test", Answer(A.address, former=(B.address, C.address)))
+            w.network.refuse(A)
+            w.c.script(Fault(Fin(), AfterRequest()))
+            outcome = await w.ask("GET", target=ONE)
+            assert [record.endpoint for record in outcome.records] == [C, B]
+
+
 class TestUrls:
     @pytest.mark.parametrize(
         ("server", "host", "line"),

@@ -373,6 +373,15 @@ async def test_without_any_sweep_whoever_comes_by_keeps_the_idle_limit(
     assert plug.is_closed
 
 
+async def test_where_a_group_has_connections(pool: Pool[Plug]) -> None:
+    seen = [(pool.has_connections, pool.endpoints(KEY))]
+    plug = connect(pool)
+    seen.append((pool.has_connections, pool.endpoints(KEY)))
+    pool.release(plug, reusable=False)
+    seen.append((pool.has_connections, pool.endpoints(KEY)))
+    assert seen == [(False, ()), (True, (A,)), (False, ())]
+
+
 async def test_a_pool_that_keeps_nothing_asks_for_no_sweep(
     autojump_clock: Clock,
 ) -> None:

@@ -31,6 +31,7 @@ class Answer:
         error: raised instead.
         source: as Resolution.source.
         ttl: seconds, or None.
+        former: addresses that it had a moment ago.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Answer:
         error: ResolveError | None = None,
         source: str = "dns",
         ttl: float | None = 60.0,
+        former: tuple[str, ...] = (),
     ) -> None:
         self.addresses = addresses
         self.delay = delay
         self.error = error
         self.source = source
         self.ttl = ttl
+        self.former = former
 
     def __repr__(self) -> str:
         what = repr(self.error) if self.error is not None else ", ".join(self.addresses)
@@ -85,7 +88,8 @@ class ScriptedResolver:
             raise answer.error
         self._note(f"{host} is {', '.join(answer.addresses) or 'without address'}")
         endpoints = tuple(Endpoint(address, port) for address in answer.addresses)
-        return Resolution(host, endpoints, answer.source, answer.ttl, "10.0.0.53:53")
+        former = tuple(Endpoint(address, port) for address in answer.former)
+        return Resolution(host, endpoints, answer.source, answer.ttl, "10.0.0.53:53", former)
 
     def _note(self, text: str) -> None:
         if self._journal is not None:
