@@ -34,6 +34,7 @@ from haclient.ops.config_file import load
 from haclient.ops.exit_codes import ExitCode
 from haclient.ops.inherited import inherited_sockets
 from haclient.ops.log import Log, is_journal
+from haclient.ops.name_log import name_log
 from haclient.ops.reload_report import changes
 from haclient.ops.sdnotify import Notifier, watchdog_interval
 from haclient.ops.status_report import OrderReport
@@ -100,7 +101,7 @@ class Daemon:
         self._access = AccessLog(log)
         self._book = Book()
         self._notifier = Notifier.from_environment()
-        self._resolver = resolver_for(config.resolver)
+        self._resolver = resolver_for(config.resolver, log)
         self._ending = trio.Event()
 
     async def run(self) -> int:
@@ -188,7 +189,7 @@ class Daemon:
         self.generation += 1
         self._log.apply(config.log)
         if config.resolver != old.resolver:
-            self._resolver = self.sidecar.gateway.engine.resolver = resolver_for(config.resolver)
+            self._resolver.apply(config.resolver)
         return OrderReport(
             is_done=True, lines=tuple(changes(old, config)), generation=self.generation
         )
@@ -257,10 +258,13 @@ def _where(exc: BaseException) -> str:
     return where
 
 
-def resolver_for(settings: ResolverSettings) -> SystemResolver:
+def resolver_for(settings: ResolverSettings, log: Log) -> SystemResolver:
     """The machine's resolver, as the file wants it."""
     return SystemResolver(
         nameservers=settings.nameservers or None,
         min_ttl=settings.min_ttl,
         max_ttl=settings.max_ttl,
+        stale_for=settings.stale_for,
+        state_file=settings.state_file,
+        tell=name_log(log),
     )

@@ -19,6 +19,7 @@ from haclient.core.health import Condition, EndpointHealth
 from haclient.core.names import ip_literal
 from haclient.core.pool_state import EndpointCounts
 from haclient.engine.live import Engine, LiveTarget
+from haclient.net import NameReport
 from haclient.ops.book import Book, Tally
 from haclient.ops.control import Control
 from haclient.ops.status_report import (
@@ -57,7 +58,7 @@ class TellsNames(Protocol):
         """Answers given beyond their time (RFC 8767)."""
         ...
 
-    def report(self, now: Instant) -> tuple[DnsReport, ...]:
+    def report(self, now: Instant) -> tuple[NameReport, ...]:
         """A line for each name."""
         ...
 
@@ -147,7 +148,19 @@ def state_of(health: EndpointHealth | None) -> str:
 
 def _names(engine: Engine, now: Instant) -> tuple[DnsReport, ...]:
     resolver = engine.resolver
-    return resolver.report(now) if isinstance(resolver, TellsNames) else ()
+    if not isinstance(resolver, TellsNames):
+        return ()
+    return tuple(
+        DnsReport(
+            name=one.name,
+            addresses=one.addresses,
+            source=one.source,
+            ttl=round(one.ttl, 3),
+            is_stale=one.is_stale,
+            error=one.error,
+        )
+        for one in resolver.report(now)
+    )
 
 
 def _listener(door: Door) -> ListenerReport:

@@ -6,6 +6,7 @@ import msgspec
 import trio
 
 from haclient.core.spec import Target
+from haclient.net import NameReport
 from haclient.ops.status_build import build_status, stale_served
 from haclient.ops.status_report import DnsReport, EndpointReport, StatusReport
 from haclient.types import Endpoint, Instant
@@ -116,12 +117,12 @@ async def test_a_door_that_is_gone_is_not_listed(nursery: trio.Nursery) -> None:
 
 
 async def test_a_resolver_that_tells(nursery: trio.Nursery) -> None:
-    name = DnsReport(name="a.internal", addresses=("10.0.0.2",), source="dns", is_stale=True)
+    name = NameReport("a.internal", ("10.0.0.2",), "dns 10.0.0.53", -3.00049, True, "SERVFAIL")
 
     class Telling:
         stale_served = 3
 
-        def report(self, now: Instant) -> tuple[DnsReport, ...]:
+        def report(self, now: Instant) -> tuple[NameReport, ...]:
             return (name,)
 
     async with running([Endpoint("127.0.0.1", 9)]) as daemon:
@@ -129,7 +130,16 @@ async def test_a_resolver_that_tells(nursery: trio.Nursery) -> None:
         assert stale_served(engine) == 0
         engine.resolver = Telling()  # type: ignore[assignment]
         assert stale_served(engine) == 3
-        assert built(daemon).dns == (name,)
+        assert built(daemon).dns == (
+            DnsReport(
+                name="a.internal",
+                addresses=("10.0.0.2",),
+                source="dns 10.0.0.53",
+                ttl=-3.0,
+                is_stale=True,
+                error="SERVFAIL",
+            ),
+        )
 
 
 async def test_it_holds_no_more_than_json_can() -> None:
