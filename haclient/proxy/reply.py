@@ -24,6 +24,9 @@ RETRY_AFTER = 1
 STATUS_OF_REASON = {BUDGET_SPENT: 503, WINDOW_OVER: 504}
 """What a caller would do next differs from what the last server's failure alone would tell him."""
 
+PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
+"""RFC 9110, sections 15.5.14 and 15.5.15; http.HTTPStatus has these from Python 3.13 on."""
+
 MAX_DETAILS = 400
 """Characters of Proxy-Status's details; a head has a limit, and the content says it all."""
 
@@ -122,6 +125,8 @@ def _write(
 
 
 def _phrase(status: int) -> str:
+    if status in PHRASES:
+        return PHRASES[status]
     try:
         return http.HTTPStatus(status).phrase
     except ValueError:
