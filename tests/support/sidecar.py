@@ -85,6 +85,7 @@ def sidecar(
     target: Mapping[str, object] = {},
     listener: Mapping[str, object] = {},
     log: Mapping[str, object] = {},
+    others: Mapping[str, Mapping[str, object]] = {},
     descriptors: int | None = None,
     core: int | None = None,
     expected: Sequence[str] = (),
@@ -93,6 +94,7 @@ def sidecar(
 
     Args:
         target, listener, log: further keys of these tables.
+        others: further tables, by name.
         descriptors: how many files it may have open.
         core: the only processor it runs on.
         expected: each logged line must have one of these in it.
@@ -101,7 +103,7 @@ def sidecar(
         room = folder or Path(stack.enter_context(_temporary_folder()))
         door = free_port()
         path = room / "haclient.toml"
-        path.write_text(_file(urls, room, door, target, listener, log))
+        path.write_text(_file(urls, room, door, target, listener, log, others))
         process = stack.enter_context(_started(path, room, descriptors))
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
@@ -109,7 +111,9 @@ def sidecar(
         _end(process, room / "stderr", expected)
 
 
-def _file(urls: Sequence[str], room: Path, port: int, target: Any, listener: Any, log: Any) -> str:
+def _file(
+    urls: Sequence[str], room: Path, port: int, target: Any, listener: Any, log: Any, others: Any
+) -> str:
     door = {"target": "main", **listener}
     tables = {
         "target.main": {"urls": list(urls), **target},
@@ -117,6 +121,7 @@ def _file(urls: Sequence[str], room: Path, port: int, target: Any, listener: Any
         "listener.local": {"bind": f"unix:{room / 'door.sock'}", **door},
         "admin": {"bind": f"unix:{room / 'admin.sock'}"},
         "log": {"level": "warning", "access": False, **log},
+        **others,
     }
     return "\n".join(_table(name, values) for name, values in tables.items())
 
@@ -126,9 +131,11 @@ def _table(name: str, values: Mapping[str, object]) -> str:
 
 
 def _toml(value: object) -> str:
-    """JSON's strings, numbers, booleans and lists are TOML's; tables are not."""
+    """JSON's strings, numbers and booleans are TOML's; tables are not."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value)
 
 
