@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -79,6 +79,7 @@ class House:
     resolver: ScriptedResolver
     journal: Journal
     nursery: trio.Nursery
+    servers: trio.Nursery
     a: SimOrigin
     b: SimOrigin
     c: SimOrigin
@@ -101,9 +102,9 @@ class House:
     def origins(self) -> tuple[SimOrigin, ...]:
         return (self.a, self.b, self.c)
 
-    def client(self, name: str = "client") -> Party:
+    def client(self, name: str = "client", address: Endpoint | None = None) -> Party:
         """Somebody who has just connected to the door."""
-        address = Endpoint("127.0.0.1", next(self.ports))
+        address = address or Endpoint("127.0.0.1", next(self.ports))
         theirs, ours = connected_pair(client=address, server=DOOR)
         # The door needs of a transport what a SimStream has; test_sim_same_as_sockets holds the two
         # against each other.
@@ -113,6 +114,10 @@ class House:
         party = Party(name, theirs)
         self.parties.append(party)
         return party
+
+    def serve_beside(self, serve: Callable[[], Awaitable[None]]) -> None:
+        """A server with a script of its own; not one of the sidecar's tasks."""
+        self.servers.start_soon(serve)
 
     def server(self, endpoint: Endpoint) -> Party:
         """A party of a playbook, in the place of the origin there."""
@@ -229,7 +234,20 @@ async def house(
         sidecar.start()
         door = Door(listener(**settings))
         nursery.start_soon(keep_vigil, lambda: [door])
-        h = House(sidecar, door, network, resolver, journal, nursery, a, b, c, records, unexpected)
+        h = House(
+            sidecar,
+            door,
+            network,
+            resolver,
+            journal,
+            nursery,
+            servers,
+            a,
+            b,
+            c,
+            records,
+            unexpected,
+        )
         # A conversation that waits for ever would be jumped along with its vigil for ever.
         with trio.fail_after(LONGEST):
             yield h

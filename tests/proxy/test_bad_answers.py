@@ -24,6 +24,8 @@ BAD = [
     "HTTP/1.1 200 OK|no colon|Content-Length: 2||hi",
     "HTTP/1.1 200 OK|X-A: 1\x00|Content-Length: 2||hi",
     "HTTP/1.1 200 OK|X-A: 1\rX-B: 2|Content-Length: 2||hi",
+    "HTTP/1.1 200 OK|X-A: a\x01b|Content-Length: 2||hi",
+    "HTTP/1.1 103 Early Hints|Link: a\x01b||" + OK,
     "HTTP/1.1 200 O\x00K|Content-Length: 2||hi",
     "HTTP/1.1 20 OK|Content-Length: 2||hi",
     "HTTP/1.1 2000 OK|Content-Length: 2||hi",
@@ -51,7 +53,7 @@ async def test_what_cannot_be_passed_on(autojump_clock: MockClock, said: str) ->
             await h.settle()
             if stream.end.is_gone:
                 break
-        hints = b"HTTP/1.1 103 Early Hints\r\n\r\n" * 32 if "103" in said else b""
+        hints = b"HTTP/1.1 103 Early Hints\r\n\r\n" * 32 if said.count("103") > 1 else b""
         await play(client.hears(hints), client.hears_answer(502), client.hears_nothing())
         assert client.got.server == ""
         assert client.got.proxy_status.startswith("haclient; error=http_protocol_error; next-hop=")
