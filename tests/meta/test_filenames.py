@@ -1,7 +1,7 @@
 """Where a module's tests are: no need to search, and no module without any.
 
 core/ has a test file of each module's name, and no test file there is of no module. A module of
-net/ or engine/ has one too, in any of the places where its layer is tested (on the simulated
+net/, engine/ or proxy/ has one too, in any of the places where its layer is tested (on the simulated
 network, on loopback sockets, on the wire's bytes), or a test file there imports it: one may do for a
 module and what that drives.
 """
@@ -20,7 +20,11 @@ PACKAGE, TESTS = ROOT / "haclient", ROOT / "tests"
 MORE = ("", "_properties", "_machine")
 """What a test file's name may add to the module's: Hypothesis properties, a state machine."""
 
-TESTED_IN = {"net": ("net", "loopback", "wire"), "engine": ("engine", "loopback")}
+TESTED_IN = {
+    "net": ("net", "loopback", "wire"),
+    "engine": ("engine", "loopback"),
+    "proxy": ("proxy", "loopback"),
+}
 
 
 def modules(layer: str) -> list[str]:
@@ -79,6 +83,7 @@ def test_the_package_was_found() -> None:
     assert "race" in modules("core")
     assert "pool" in modules("net")
     assert "exchange" in modules("engine")
+    assert "service" in modules("proxy")
 
 
 # The search itself

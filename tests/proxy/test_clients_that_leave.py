@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import trio
 from trio.testing import MockClock
 
+from haclient.proxy.client_side import LEAVES_NOTICED_AFTER
+from haclient.proxy.vigil import LOOK_EVERY
 from tests.proxy.house import IDS, A, house
 from tests.proxy.playbook import play
 from tests.sim.effects import AfterRequest, Blackhole, Fault
@@ -20,7 +24,8 @@ GONE = "GET /x 0 client gone"
 @pytest.mark.parametrize("how", ["closes", "resets"])
 async def test_in_mid_wait(autojump_clock: MockClock, instant: float, how: str) -> None:
     """The vigil comes by four times a second, and leaves a request in peace for its first quarter."""
-    noticed = -(-instant // 0.25) * 0.25
+    at = max(instant, LEAVES_NOTICED_AFTER)
+    noticed = math.ceil(at / LOOK_EVERY) * LOOK_EVERY
     async with house() as h:
         client, a = h.client(), h.server(A)
         await play(

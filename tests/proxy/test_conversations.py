@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from trio.testing import MockClock
 
+from haclient.net.http1 import Head
+from haclient.proxy.inflow import READ_WHOLE_BYTES
+from haclient.proxy.relay import Relay
 from tests.proxy.house import IDS, A, house
 from tests.proxy.playbook import play
 
@@ -169,6 +172,23 @@ async def test_small_content_waits_until_it_is_whole(autojump_clock: MockClock) 
         )
 
 
+@pytest.mark.parametrize("more", [0, 1])
+async def test_how_much_is_read_whole(autojump_clock: MockClock, more: int) -> None:
+    """A server is not asked before small content is whole, and long content is never waited for."""
+    size = READ_WHOLE_BYTES + more
+    head = "PUT /1 HTTP/1.1|Host: {}|Content-Length: " + f"{size}|{IDS}|"
+    async with house() as h:
+        client, a = h.client(), h.server(A)
+        await play(
+            client.says(head.format("shop") + "x" * (size - 1)),
+            a.hears(head.format("ab.test") + "x" * (size - 1) if more else ""),
+            client.says("x").at(1.0),
+            a.hears("x" if more else head.format("ab.test") + "x" * size),
+            a.says(OK),
+            client.hears(OK),
+        )
+
+
 async def test_long_content_streams_up(autojump_clock: MockClock) -> None:
     head = "PUT /1 HTTP/1.1|Host: {}|Content-Length: 20000|" + IDS + "|"
     async with house() as h:
@@ -310,6 +330,12 @@ async def test_interim_answers_are_passed_on(autojump_clock: MockClock) -> None:
             a.says(OK).at(2.0),
             client.hears(OK),
         )
+
+
+def test_an_interim_head_is_written_anew() -> None:
+    fields = ((b"Connection", b"x-hop"), (b"X-Hop", b"1"), (b"lInk", b"<a>"), (b"X-E", b""))
+    head = Head(103, b"Early", b"1.1", fields)
+    assert Relay.interim(head) == b"HTTP/1.1 103 Early\r\nlInk: <a>\r\nX-E:\r\n\r\n"
 
 
 async def test_an_http_1_0_client_knows_no_interim_answers(autojump_clock: MockClock) -> None:

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from haclient.proxy.record import ExchangeRecord, Outcome
 from haclient.types import Endpoint
 from tests.engine.tls_origin import SECURE, TlsOrigin
-from tests.proxy.house import BOTH, IDS, ONE, A, house
+from tests.proxy.house import BOTH, IDS, A, house
 from tests.proxy.playbook import play
 from tests.sim.origin import Reply
 

@@ -6,6 +6,7 @@ from trio.testing import MockClock
 
 from haclient.core.config import Route
 from haclient.core.spec import Target
+from haclient.proxy.gateway import IDLE_GRACE
 from tests.proxy.house import IDS, ONE, A, House, house
 from tests.proxy.playbook import play
 from tests.sim.origin import Reply
@@ -34,8 +35,8 @@ async def test_idle_connections_end_soon(autojump_clock: MockClock) -> None:
             used.hears(OK),
             used.does("the drain begins", lambda: drain(h)).at(10.1),
             # From the next look on, half a second is left.
-            used.hears_end().at(10.75),
-            fresh.hears_end().at(10.75),
+            used.hears_end().at(10.25 + IDLE_GRACE),
+            fresh.hears_end().at(10.25 + IDLE_GRACE),
         )
 
 
