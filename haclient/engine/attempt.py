@@ -429,8 +429,12 @@ class Attempt:
             self.phase = self.reach.phase
         if self.entry is not None:
             self.target.engine.watch.remove(self.entry)
+        # An answer may come before all of the request.
+        self.stop_sending()
+
+    def stop_sending(self) -> None:
+        """What is left of the request is not wanted any more; its answer may be."""
         if self.sending is not None:
-            # An answer may come before all of the request: what is left of it is not wanted.
             self.sending.stop()
 
     def _tell_end(self, now: Instant) -> None:

@@ -94,6 +94,9 @@ class Course:
                 case Again(reason) if isinstance(outcome, Suspicion):
                     return await self._run_beside(attempt, reason)
                 case Again(reason):
+                    # It may have answered in the midst of an upload, and be held: content that is
+                    # read once must not have two readers.
+                    attempt.stop_sending()
                     attempt = self._begin(reason)
                 case Wait():
                     pass
