@@ -19,7 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.soak")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=12, help="visits a second")
+    parser.add_argument("--rate", type=float, default=20, help="visits a second")
     parser.add_argument("--excused", action="store_true", help="print what was excused, too")
     args = parser.parse_args()
     report = trio.run(soak, args.seconds, args.seed, args.rate)

@@ -76,7 +76,8 @@ class Sent:
 
     @property
     def is_resumable(self) -> bool:
-        return self.method == "GET" and self.etag == "strong"
+        """Whether a break in mid-answer shows, and another server can give the same bytes."""
+        return self.method == "GET" and self.etag == "strong" and self.framing != "close"
 
     @property
     def has_failed(self) -> bool:
@@ -159,8 +160,6 @@ class History:
         """Why a request was allowed to fail; empty where it was not."""
         struck = {one.name: one.struck(sent.began_at, sent.ended_at) for one in self.servers}
         impaired = [name for name, kinds in struck.items() if kinds]
-        if len(impaired) > 1:
-            return f"{len(impaired)} servers struck"
         if not impaired or not self._asked(sent) & set(impaired):
             return ""
         if not sent.is_idempotent:
@@ -192,6 +191,11 @@ class History:
                 if one.touches(sent.began_at, sent.ended_at)
             ]
         return lines
+
+    def complaints(self) -> list[str]:
+        """Lines of the daemon's at warning or above, but for those about the files that we broke."""
+        grave = [line for line in self.other_lines if line["level"] in {"warning", "error"}]
+        return [json.dumps(line) for line in grave if line["message"] != "reload refused"]
 
     def excused(self) -> Iterator[Violation]:
         """What failed and was allowed to, for whoever doubts the excuse."""
