@@ -165,7 +165,8 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
         idle_timeout: between two requests on one connection.
         max_head: bytes of a request head.
         max_content: bytes of a request's content; None is no limit.
-        max_connections: open at once; further ones wait in the kernel's queue.
+        max_connections: open at once; then the longest idle client makes way for a further one, or
+            that waits in the kernel's queue.
         via: whether Via is added (RFC 9110, section 7.6.3).
         forwarded: whether Forwarded is added (RFC 7239).
         public: whether a bind beyond loopback, with nobody asked who he is, is meant.

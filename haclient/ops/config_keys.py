@@ -218,7 +218,11 @@ LISTENER: Keys = {
     "idle_timeout": Key(duration(above_zero=True), "75s", "between two requests on one connection"),
     "max_head": Key(size(1024, 1 << 20), "32KiB", "of a request's head; above it: 431"),
     "max_content": Key(size(), None, "of a request's content; above it: 413; no limit if left out"),
-    "max_connections": Key(count(1), 4096, "open at once; further ones wait in the kernel's queue"),
+    "max_connections": Key(
+        count(1),
+        4096,
+        "open at once; then the longest idle client makes way, or further ones wait in the kernel",
+    ),
     "via": Key(kinds.BOOLEAN, True, "whether a Via field is added (RFC 9110)"),
     "forwarded": Key(kinds.BOOLEAN, False, "whether a Forwarded field is added (RFC 7239)"),
     "public": Key(

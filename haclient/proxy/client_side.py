@@ -117,7 +117,7 @@ class ClientSide:
         http = self.http
         if http.has_begun and (head := http.buffered_head()) is not None:
             return head
-        self._set_deadline()
+        self._begin_waiting()
         try:
             while await self._receive():
                 head = http.buffered_head()
@@ -126,11 +126,15 @@ class ClientSide:
             return None
         finally:
             self._deadline = math.inf
+            self.door.end_waiting(self)
 
-    def _set_deadline(self) -> None:
-        settings = self.door.settings
-        limit = settings.header_timeout if self.http.has_begun else settings.idle_timeout
-        self._deadline = trio.current_time() + limit
+    def _begin_waiting(self) -> None:
+        now, door = trio.current_time(), self.door
+        if self.http.has_begun:
+            self._deadline = now + door.settings.header_timeout
+        else:
+            self._deadline = now + door.settings.idle_timeout
+            door.begin_waiting(self, now, has_spoken=self.transport.bytes_received > 0)
 
     async def _receive(self) -> bool:
         had_begun = self.http.has_begun
@@ -141,7 +145,8 @@ class ClientSide:
         if is_more:
             self.take_back_expiry()
             if not had_begun:
-                self._set_deadline()
+                self.door.end_waiting(self)
+                self._deadline = trio.current_time() + self.door.settings.header_timeout
         return is_more
 
     def _is_woken_for_nothing(self) -> bool:
@@ -242,6 +247,13 @@ class ClientSide:
     def _expire(self) -> None:
         self.has_expired = True
         self.transport.interrupt()
+
+    def make_way(self) -> bool:
+        """Another client needs the place: ends, but where bytes of a request are here already."""
+        if self.http.has_begun or not self.transport.is_quiet():
+            return False
+        self._expire()
+        return True
 
     def end(self, why: str) -> None:
         """Ends the connection and whatever is outstanding on it, now."""

@@ -2,6 +2,12 @@
 
 A reload puts new settings here, and whoever reads the next request goes by them; a connection holds
 its door, never the settings themselves.
+
+A door that is full has many inside who want nothing. The naive door keeps them and lets newcomers wait:
+a few hundred connections that say nothing then lock everybody out. Here whoever wants nothing makes way:
+first those who have never said anything, then those who have asked nothing for a while, the longest
+silent first. A client whose request is on its way just then sees what it sees where an idle time-out
+crosses a request.
 """
 
 from __future__ import annotations
@@ -13,6 +19,14 @@ from haclient.core.routes import Routes
 from haclient.types import Instant
 
 __all__ = ["Door", "Inside"]
+
+SILENT_GRACE = 0.02
+"""Seconds. A client on the same machine connects to ask; the slowest interpreter's first byte comes within
+some milliseconds of that."""
+
+IDLE_GRACE = 1.0
+"""Seconds. A client that asks again so soon is no idle one: nginx spares connections that were used within
+the last second, too, where it has none left."""
 
 
 class Inside(Protocol):
@@ -29,6 +43,10 @@ class Inside(Protocol):
 
     def cancel(self) -> None:
         """Ends it now."""
+        ...
+
+    def make_way(self) -> bool:
+        """Ends it if it wants nothing at this moment; whether it does end."""
         ...
 
 
@@ -50,6 +68,8 @@ class Door:
         self.requests = 0
         self.is_paused = False
         self.is_draining = False
+        self._silent: dict[Inside, Instant] = {}
+        self._idle: dict[Inside, Instant] = {}
         self.address = str(settings.bind)
         self.apply(settings)
 
@@ -60,6 +80,31 @@ class Door:
         """Puts new settings in force."""
         self.settings = settings
         self.routes = Routes(settings.routes, settings.target)
+
+    def begin_waiting(self, one: Inside, now: Instant, *, has_spoken: bool) -> None:
+        """From now on it is waited for its request, the first one or another."""
+        (self._idle if has_spoken else self._silent)[one] = now
+
+    def end_waiting(self, one: Inside) -> None:
+        """A request of its begins, or it has ended."""
+        self._silent.pop(one, None)
+        self._idle.pop(one, None)
+
+    def make_room(self, now: Instant) -> bool:
+        """Lets one client go who wants nothing; whether there was one."""
+        return self._let_go(self._silent, now - SILENT_GRACE) or self._let_go(
+            self._idle, now - IDLE_GRACE
+        )
+
+    def _let_go(self, waiting: dict[Inside, Instant], until: Instant) -> bool:
+        # In the order in which they began to wait, the first one the longest ago.
+        for one, since in waiting.items():
+            if since > until:
+                return False
+            if one.make_way():
+                del waiting[one]
+                return True
+        return False
 
     @property
     def outstanding(self) -> int:

@@ -2,16 +2,18 @@
 
 The naive loop accepts until the process has no descriptor left; accept(2) then fails at once, and the
 loop turns at full speed with a connection in the kernel's queue that it can neither take nor refuse.
-Here a door that is full pauses: whoever connects waits in the kernel's queue, and is served when somebody
-leaves. All doors together take so many that descriptors are left for what the clients inside ask of
-servers; where accept(2) finds none all the same, that is a pause too.
+Here somebody who wants nothing makes way for whoever connects to a full door; where all inside want
+something it pauses: whoever connects waits in the kernel's queue, and is served when somebody leaves. All
+doors together take so many that descriptors are left for what the clients inside ask of servers; where
+accept(2) finds none all the same, that is a pause too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
@@ -45,7 +47,12 @@ class Listener:
     """
 
     def __init__(
-        self, door: Door, sock: socket.socket, serve: Serve, room_in_process: Callable[[], int]
+        self,
+        door: Door,
+        sock: socket.socket,
+        serve: Serve,
+        room_in_process: Callable[[], int],
+        doors: Callable[[], Iterable[Door]] = tuple,
     ) -> None:
         self.door = door
         self.sock = sock
@@ -53,16 +60,13 @@ class Listener:
         self.taken = 0
         self._serve = serve
         self._room_in_process = room_in_process
+        self._doors = doors
         self._is_stopping = False
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Accepts until `stop`; each connection becomes a task of `nursery`."""
         try:
-            while await self._is_room_to_come():
-                try:
-                    await trio.lowlevel.wait_readable(self.sock)
-                except trio.ClosedResourceError:
-                    break  # `stop`
+            while await self._is_anybody_to_come() and await self._is_room_to_come():
                 await self._accept_some(nursery)
             # Who had connected before the stop was promised an answer.
             await self._accept_some(nursery, at_once=BACKLOG)
@@ -79,13 +83,33 @@ class Listener:
         """How many more may enter; counted from accept on, for a task begins only later."""
         return min(self.door.settings.max_connections - self.taken, self._room_in_process())
 
+    async def _is_anybody_to_come(self) -> bool:
+        """Waits for somebody; False once it is time to stop, for nobody else may ever come."""
+        if not self._is_stopping:
+            with contextlib.suppress(trio.ClosedResourceError):  # `stop`
+                await trio.lowlevel.wait_readable(self.sock)
+        return not self._is_stopping
+
     async def _is_room_to_come(self) -> bool:
-        """Waits for it; False once it is time to stop, for nobody else may ever come."""
+        """Makes it, or waits for it; False once it is time to stop."""
         while self._room() <= 0 and not self._is_stopping:
-            self.door.is_paused = True
-            await trio.sleep(PAUSE)
+            if self._make_room():
+                # Whoever makes way is woken in the next turn of the loop, and gone after it.
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+            else:
+                self.door.is_paused = True
+                await trio.sleep(PAUSE)
         self.door.is_paused = False
         return not self._is_stopping
+
+    def _make_room(self) -> bool:
+        now, door = trio.current_time(), self.door
+        if door.make_room(now):
+            return True
+        # Where the door itself is full, no other one can help.
+        is_full = self.taken >= door.settings.max_connections
+        return not is_full and any(other.make_room(now) for other in self._doors())
 
     async def _accept_some(self, nursery: trio.Nursery, at_once: int = AT_ONCE) -> None:
         door = self.door

@@ -49,7 +49,7 @@ class Sidecar:
         is_draining: told to end.
 
     Args:
-        max_clients: connections at all doors together; further ones wait in the kernel's queue.
+        max_clients: connections at all doors together; further ones as at a full door.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Sidecar:
         door = Door(settings)
         door.address = address_of(sock)
         serve = functools.partial(serve_connection, self.gateway)
-        listener = Listener(door, sock, serve, self._room)
+        listener = Listener(door, sock, serve, self._room, lambda: self.doors)
         self._listeners[settings.bind] = listener
         self._nursery.start_soon(listener.run, self._nursery)
 

@@ -137,6 +137,8 @@ def test_a_half_closed_upload_is_answered(door: str, stage: Stage, tmp_path: Pat
 DESCRIPTORS = 64
 CROWD = 150
 
+BEGUN = b"GET / HTTP/1.1\r\n"
+
 OBSERVED = 2.0
 """Seconds."""
 
@@ -145,26 +147,31 @@ LOW = 0.2
 
 
 def test_more_clients_than_descriptors(stage: Stage, tmp_path: Path) -> None:
-    """Whoever finds no room waits in the kernel's queue; who is inside is served as ever."""
+    """Whoever finds no room waits in the kernel's queue; who is inside is served as ever.
+
+    All of them have begun a request, so that nobody makes way.
+    """
     door = f"127.0.0.1:{free_port()}"
     text = reverse(stage.places["URL"], door, more="[log]\naccess = false\n")
+    text += 'header_timeout = "60s"\n'
     with (
         daemon(tmp_path, text, descriptors=DESCRIPTORS) as process,
         contextlib.ExitStack() as crowd,
     ):
-        clients = [crowd.enter_context(connected(door)) for _ in range(CROWD)]
+        clients = [crowd.enter_context(begun(door)) for _ in range(CROWD)]
         eventually(lambda: is_paused(process))
         before = cpu_seconds(process.pid)
         time.sleep(OBSERVED)  # noqa: TID251  (that is what is measured)
         assert cpu_seconds(process.pid) - before < LOW * OBSERVED
         assert descriptors(process.pid) < DESCRIPTORS
 
-        # The others sit on their connections and ask nothing, and nobody pays for it.
+        # The others sit on their connections, and nobody pays for it.
         is_answered(clients[0])
         assert is_paused(process)
+        clients[0].close()
 
         # In turn: each that leaves makes room for one that waits.
-        for client in clients:
+        for client in clients[1:]:
             is_answered(client)
             client.close()
         assert process.log.count("\n") < 20, process.log[-2000:]
@@ -172,8 +179,16 @@ def test_more_clients_than_descriptors(stage: Stage, tmp_path: Path) -> None:
         assert process.end() == 0
 
 
+@contextlib.contextmanager
+def begun(door: str) -> Iterator[socket.socket]:
+    """A connection, and the first half of a request on it."""
+    with connected(door) as client:
+        client.sendall(BEGUN)
+        yield client
+
+
 def is_answered(client: socket.socket) -> None:
-    client.sendall(GET % b"/")
+    client.sendall((GET % b"/").removeprefix(BEGUN))
     assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
@@ -182,12 +197,32 @@ def test_a_full_door_takes_not_one_more(stage: Stage, tmp_path: Path) -> None:
     door = f"127.0.0.1:{free_port()}"
     text = reverse(stage.places["URL"], door) + "max_connections = 3\n"
     with daemon(tmp_path, text) as process, contextlib.ExitStack() as crowd:
-        clients = [crowd.enter_context(connected(door)) for _ in range(20)]
+        clients = [crowd.enter_context(begun(door)) for _ in range(20)]
         eventually(lambda: is_paused(process))
         assert listener_of(process)["connections"] == 3
         for client in clients:
             is_answered(client)
             client.close()
+        assert process.end() == 0
+
+
+def test_idle_clients_make_way(stage: Stage, tmp_path: Path) -> None:
+    """More of them than descriptors; whoever asks something finds room at once."""
+    door = f"127.0.0.1:{free_port()}"
+    text = reverse(stage.places["URL"], door, more="[log]\naccess = false\n")
+    with (
+        daemon(tmp_path, text, descriptors=DESCRIPTORS) as process,
+        contextlib.ExitStack() as crowd,
+    ):
+        for _ in range(CROWD):
+            crowd.enter_context(connected(door))
+        began_at = time.perf_counter()
+        for _ in range(10):
+            with begun(door) as client:
+                is_answered(client)
+        # The crowd passes in turns of 20 ms, once.
+        assert time.perf_counter() - began_at < 5.0
+        assert not is_paused(process)
         assert process.end() == 0
 
 

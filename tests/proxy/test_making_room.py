@@ -1,0 +1,104 @@
+"""Who makes way at a full door: whoever wants nothing, the longest silent first, and nobody else."""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock
+
+from haclient.proxy.door import IDLE_GRACE, SILENT_GRACE
+from tests.proxy.house import ONE, House, house
+from tests.proxy.playbook import Party, play
+from tests.sim.origin import Reply
+
+GET = "GET /x HTTP/1.1|Host: shop||"
+
+
+def make_room(h: House) -> bool:
+    return h.door.make_room(trio.current_time())
+
+
+async def has_been_served(h: House) -> Party:
+    client = h.client()
+    await play(client.says(GET), client.hears_answer(200))
+    return client
+
+
+async def test_who_never_said_anything_makes_way(autojump_clock: MockClock) -> None:
+    async with house(target=ONE) as h:
+        client = h.client()
+        await h.settle()
+        assert not make_room(h)
+        await trio.sleep(SILENT_GRACE + 0.001)
+        assert make_room(h)
+        await play(client.hears_end())
+        assert not make_room(h)
+        assert h.door.inside == set()
+
+
+async def test_who_has_been_served_makes_way_a_second_later(autojump_clock: MockClock) -> None:
+    async with house(target=ONE) as h:
+        client = await has_been_served(h)
+        await trio.sleep(IDLE_GRACE - 0.01)
+        assert not make_room(h)
+        await trio.sleep(0.02)
+        assert make_room(h)
+        await play(client.hears_end())
+
+
+async def test_the_longest_silent_first(autojump_clock: MockClock) -> None:
+    async with house(target=ONE) as h:
+        first, second = await has_been_served(h), await has_been_served(h)
+        await trio.sleep(0.5)
+        await play(first.says(GET), first.hears_answer(200))
+        await trio.sleep(2.0)
+        newcomer = h.client()
+        await trio.sleep(0.1)
+        for one in (newcomer, second, first):
+            assert make_room(h)
+            await play(one.hears_end())
+        assert not make_room(h)
+
+
+async def test_whose_request_is_here_already_stays(autojump_clock: MockClock) -> None:
+    """In the kernel's buffer, where its task has not seen it."""
+    async with house(target=ONE) as h:
+        client, other = h.client(), h.client()
+        await trio.sleep(1.0)
+        client.stream.send_now(GET.replace("|", "\r\n").encode())
+        assert make_room(h)
+        assert not make_room(h)
+        await play(other.hears_end(), client.hears_answer(200))
+
+
+async def test_whose_head_has_begun_stays(autojump_clock: MockClock) -> None:
+    async with house(target=ONE) as h:
+        client = h.client()
+        await play(client.says("GET "))
+        await trio.sleep(5.0)
+        assert not make_room(h)
+        await play(client.says("/x HTTP/1.1|Host: shop||"), client.hears_answer(200))
+
+
+async def test_whose_request_is_outstanding_stays(autojump_clock: MockClock) -> None:
+    async with house(target=ONE) as h:
+        h.a.reply = Reply(think=5.0)
+        client = h.client()
+        await play(client.says(GET))
+        await trio.sleep(4.0)
+        assert not make_room(h)
+        await play(client.hears_answer(200).at(5.0))
+
+
+async def test_a_request_that_comes_with_the_word_to_leave_is_served(
+    autojump_clock: MockClock,
+) -> None:
+    """It was still quiet when it was chosen, and its task had not run since."""
+    async with house(target=ONE) as h:
+        client = h.client()
+        await trio.sleep(1.0)
+        assert make_room(h)
+        client.stream.send_now(GET.replace("|", "\r\n").encode())
+        await play(client.hears_answer(200))
+        await trio.sleep(1.5)
+        assert make_room(h)
+        await play(client.hears_end())
