@@ -298,3 +298,18 @@ async def test_after_an_error_the_connection_serves_on(autojump_clock: MockClock
         h.network.heal(A)
         await play(client.says(asked), client.hears_answer(200))
         assert client.got.server == "a"
+
+
+async def test_an_error_of_ours_is_the_last_to_an_http_1_0_client(
+    autojump_clock: MockClock,
+) -> None:
+    """It bears no "Connection: keep-alive", without which such a client takes it for the last."""
+    async with house(target=ONE) as h:
+        h.network.refuse(A)
+        client = h.client()
+        await play(
+            client.says("GET /x HTTP/1.0|Host: shop|Connection: keep-alive||"),
+            client.hears_answer(502),
+            client.hears_end(),
+        )
+        assert client.got.is_last
