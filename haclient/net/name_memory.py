@@ -98,12 +98,24 @@ class NameMemory:
     # --- what is at hand ---------------------------------------------------------------------
 
     def get(self, name: str, now: Instant) -> Entry | None:
-        """What is known of `name` and has not expired. No checkpoint; the name is in use."""
+        """What is known of `name` and may be believed unasked. No checkpoint; the name is in use.
+
+        An answer that runs out while it is being refreshed is good until CLIENT_RESPONSE_TIMER: nobody
+        waits because a name server takes longer than what was left of a short TTL.
+        """
         self._heed_conf(now)
         entry = self.cache.get(name, now)
-        if entry is not None and now >= entry.refresh_at:
+        if entry is None:
+            return self._being_refreshed(name, now)
+        if now >= entry.refresh_at:
             self._look_up_beside(name)
         return entry
+
+    def _being_refreshed(self, name: str, now: Instant) -> Entry | None:
+        flight, entry = self._flights.get(name), self.cache.stale(name, now)
+        if flight is None or entry is None or flight.started_at >= entry.expires_at:
+            return None
+        return entry if now < flight.started_at + CLIENT_RESPONSE_TIMER else None
 
     def peek(self, name: str, now: Instant) -> Entry | None:
         """As `get`; an old answer will do. What is unknown is looked up, without anybody waiting."""

@@ -131,6 +131,20 @@ class TestInUse:
         # Each time at 85 % of the TTL, which counts from the answer.
         assert world.asked == [9.0 * number for number in range(7)]
 
+    async def test_nor_where_the_answer_runs_out_while_it_is_refreshed(
+        self, clock: MockClock, world: World
+    ) -> None:
+        world.reply = at("192.0.2.1", ttl=1)
+        async with world.running() as resolver:
+            await resolver.resolve("x", 80)
+            world.delay = 1.5
+            answers = await use(resolver, 30)
+            world.delay = CLIENT_RESPONSE_TIMER + 0.1
+            more = await use(resolver, 30)
+        assert {(source, took) for source, took, _ in answers} == {("cache", 0.0)}
+        assert resolver.stale_served == [source for source, _, _ in more].count("stale") > 0
+        assert {took for _, took, _ in more} == {0.0}
+
     async def test_a_name_that_is_no_longer_asked_for_is_left_alone(
         self, clock: MockClock, world: World
     ) -> None:
@@ -279,9 +293,7 @@ class TestTrouble:
             await trio.sleep(40)
             assert await told_by(resolver) == ("cache", 0.0, ["192.0.2.7"])
 
-        # Two seconds of it are one wait for the lookup that began before the time was over.
-        assert max(took for _, took, _ in answers) <= CLIENT_RESPONSE_TIMER
-        assert sum(took for _, took, _ in answers) <= CLIENT_RESPONSE_TIMER
+        assert [took for _, took, _ in answers if took] == []
         assert {addresses[0] for _, _, addresses in answers} == {"192.0.2.1"}
         assert [source for source, _, _ in answers].count("stale") == served >= 285
         # Ever less often: nobody asks a name server that is down each second.
