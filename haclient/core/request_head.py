@@ -66,9 +66,10 @@ _METHOD = re.compile(TOKEN)
 # Visible ASCII without "#": a fragment is the client's own (RFC 9110, section 4.2.5).
 _ORIGIN_FORM = re.compile(rb'/[!"$-~]*')
 _ABSOLUTE_FORM = re.compile(rb'https?://([^/?]*)(/[!"$-~]*)?(\?[!"$-~]*)?', re.IGNORECASE)
-# RFC 3986, section 3.2.2, without userinfo (RFC 9110, section 4.2.4), and never empty (4.2.1).
+# RFC 3986, section 3.2.2, without userinfo (RFC 9110, section 4.2.4), and never empty (4.2.1); and
+# without the comma, by which others would join or divide two hosts (RFC 9110, section 5.3).
 _AUTHORITY = re.compile(
-    rb"(?:((?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)|\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\])(?::([0-9]{0,5}))?"
+    rb"(?:((?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)|\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\])(?::([0-9]{0,5}))?"
 )
 _PROTOCOLS = re.compile(rb"%b(?:/%b)?(?:[\t ]*,[\t ]*%b(?:/%b)?)*" % (TOKEN, TOKEN, TOKEN, TOKEN))
 

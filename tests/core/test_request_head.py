@@ -131,6 +131,7 @@ def test_host(authority: bytes, host: str) -> None:
         pytest.param(b"", id="empty"),
         pytest.param(b":80", id="port alone"),
         pytest.param(b"u@a.test", id="userinfo"),
+        pytest.param(b"a.test,b.test", id="a comma, which joins or divides"),
         pytest.param(b"a.test/x", id="a path"),
         pytest.param(b"a.test?x", id="a query"),
         pytest.param(b"a.test#x", id="a fragment"),
