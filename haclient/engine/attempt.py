@@ -190,9 +190,7 @@ class Attempt:
         connection, request = self._leased, self.request
         self.phase = Phase.SENDING
         prefix = "" if request.is_target_whole else self.target.prefixes[connection.origin]
-        sending = self.sending = Sending(
-            connection, request, prefix, self._note_sent, self._note_interim
-        )
+        sending = self.sending = Sending(connection, request, prefix)
         self.entry = Outstanding(
             connection.transport,
             trio.current_time() if self.reach is not None else self.started_at,
@@ -202,7 +200,7 @@ class Attempt:
         )
         engine = self.target.engine
         engine.watch.add(self.entry)
-        await sending.start(engine.nursery)
+        await sending.start(engine.nursery, self._note_sent, self._note_interim)
         if sending.early_head is not None:
             self._note_head(sending.early_head)
 

@@ -265,6 +265,7 @@ class StreamContent(Content):
         """As Content.aclose; the source's own clean-up runs now, not at garbage collection."""
         self._limit = -1  # nothing is kept any more, whoever may still be reading
         self._drop()
+        self._trailers = None  # whoever gives them knows us: a cycle
         if self._scope is not None:
             self._scope.cancel()
             with trio.CancelScope(shield=True):

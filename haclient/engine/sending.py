@@ -34,8 +34,15 @@ AT_ONCE_BYTES = 16384
 without waiting: 16 KiB is what one begins with (net.ipv4.tcp_wmem, tcp(7)), and it only grows."""
 
 
+OnSent = Callable[[], None]
+OnInterim = Callable[[Head], Awaitable[None]]
+
+
 class Sending:
     """One request on one connection, going out.
+
+    It keeps nothing of the attempt that it belongs to: the two would be a cycle, and each request
+    garbage that only the collector frees.
 
     Attributes:
         head: the request's head.
@@ -47,8 +54,6 @@ class Sending:
 
     __slots__ = (
         "_connection",
-        "_on_interim",
-        "_on_sent",
         "_request",
         "_scope",
         "early_head",
@@ -58,18 +63,9 @@ class Sending:
         "is_whole",
     )
 
-    def __init__(
-        self,
-        connection: Connection,
-        request: Request,
-        prefix: str,
-        on_sent: Callable[[], None],
-        on_interim: Callable[[Head], Awaitable[None]],
-    ) -> None:
+    def __init__(self, connection: Connection, request: Request, prefix: str) -> None:
         self._connection = connection
         self._request = request
-        self._on_sent = on_sent
-        self._on_interim = on_interim
         self._scope: trio.CancelScope | None = None
         self.is_whole = False
         self.is_short_of_content = False
@@ -90,8 +86,13 @@ class Sending:
         )
         connection.http.begin(self.head, is_upgrade=request.is_upgrade)
 
-    async def start(self, nursery: trio.Nursery) -> None:
+    async def start(self, nursery: trio.Nursery, on_sent: OnSent, on_interim: OnInterim) -> None:
         """Hands the request to the kernel, or starts to.
+
+        Args:
+            nursery: of what may have to wait.
+            on_sent: called once the last byte is out.
+            on_interim: told each interim answer that comes while "100 Continue" is waited for.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection is gone.
@@ -100,10 +101,10 @@ class Sending:
         http, small = self._connection.http, self._request.content.small
         data = self.head.data
         if self.head.expects_continue and small != b"":
-            await self._wait_for_continue()
+            await self._wait_for_continue(on_interim)
             data = b""
             if self.early_head is not None:
-                self._on_sent()
+                on_sent()
                 return
         if small is not None:
             if small:
@@ -111,12 +112,13 @@ class Sending:
             data += http.end_of_request()
         rest = await self._send_at_once(data)
         if not rest and small is not None:
-            self._note_whole()
+            self.is_whole = True
+            on_sent()
             return
         if small is None:
             self._request.content.open(nursery)
         self._scope = trio.CancelScope()
-        nursery.start_soon(self._upload, self._scope, rest)
+        nursery.start_soon(self._upload, self._scope, rest, on_sent)
 
     def stop(self) -> None:
         """What is left of the content is not wanted any more."""
@@ -133,11 +135,7 @@ class Sending:
         await connection.send(data)
         return b""
 
-    def _note_whole(self) -> None:
-        self.is_whole = True
-        self._on_sent()
-
-    async def _wait_for_continue(self) -> None:
+    async def _wait_for_continue(self, on_interim: OnInterim) -> None:
         """Sends the head and waits a while for the word to go on, or for a final answer."""
         await self._connection.send(self.head.data)
         until = trio.current_time() + EXPECT_WAIT
@@ -146,7 +144,7 @@ class Sending:
                 self.early_head = head
                 return
             # Not within the time-out: whoever passes it on must not be stopped half-way.
-            await self._on_interim(head)
+            await on_interim(head)
             if head.status == 100:
                 return
 
@@ -160,7 +158,7 @@ class Sending:
                 connection.transport.interrupt()
         return None
 
-    async def _upload(self, scope: trio.CancelScope, rest: bytes) -> None:
+    async def _upload(self, scope: trio.CancelScope, rest: bytes, on_sent: OnSent) -> None:
         connection = self._connection
         with scope:
             try:
@@ -168,7 +166,8 @@ class Sending:
                     await connection.send(rest)
                 if self._request.content.small is None:
                     await self._send_chunks()
-                self._note_whole()
+                self.is_whole = True
+                on_sent()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 # The receiver sees the same end, and perhaps an answer that was sent before it.
                 return

@@ -104,6 +104,8 @@ class Service:
             return False
         finally:
             self._tell()
+            # Each knows the request, and that knows us: a cycle, which only the collector would free.
+            self._tries.clear()
 
     # --- the request -------------------------------------------------------------------------
 
