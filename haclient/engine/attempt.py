@@ -237,6 +237,8 @@ class Attempt:
     def _note_head(self, head: Head) -> None:
         now = self.first_byte_at = trio.current_time()
         self.head = head
+        assert self.entry is not None
+        self.entry.is_answered = True
         self.phase = Phase.RECEIVING
         if self._observe is not None:
             self._observe(recording.response_started(now, self.number, self._leased, head))
@@ -308,13 +310,8 @@ class Attempt:
             return self._fail(Verdict.FAILED, str(error), error=error)
         if entry.dead is not None:
             return self._fail(Verdict.DEAD, evidence=entry.dead)
-        if entry.is_overdue and self.sending is not None and self.sending.is_short_of_content:
-            # Silent for as long as we are: the server waits for the caller's content as well.
-            entry.moved_at, entry.overdue_count = trio.current_time(), -1
-        if entry.is_overdue:
-            return self._fail(
-                Verdict.SLOW, f"silent for {self.target.spec.response_timeout:g} s, and alive"
-            )
+        if too_late := self._what_is_too_late(entry):
+            return self._fail(Verdict.SLOW, too_late)
         if entry.suspicion is not None:
             self._is_suspect = True
             self.target.engine.health.report_suspect(
@@ -325,6 +322,21 @@ class Attempt:
             self._is_suspect = False
             return ClearedUp()
         return None
+
+    def _what_is_too_late(self, entry: Outstanding) -> str:
+        """What has lasted longer than the back-stop; empty where nothing has."""
+        limit = self.target.spec.response_timeout
+        if entry.is_overdue:
+            too_late = f"silent for {limit:g} s, and alive"
+        elif entry.is_head_late and self.head is None:
+            too_late = f"no whole head within {limit:g} s of its first byte"
+        else:
+            return ""
+        if self.sending is not None and self.sending.is_short_of_content:
+            # Silent for as long as we are: the server waits for the caller's content as well.
+            entry.forgive(trio.current_time())
+            return ""
+        return too_late
 
     def _explain(self, exc: Exception) -> Failed:
         """Turns what the connection raised into the attempt's end."""

@@ -38,13 +38,21 @@ class Outstanding:
     The back-stop counts from when the last byte moved on the wire, as the kernel tells it; the
     hot path keeps no instant. Where it tells nothing (no TCP_INFO) it is up to a look late, and
     never early.
+
+    An answer that has begun is not silent, and may still never come to the end of its head. So once the
+    request is out, the time of the back-stop counts anew from the first byte of an answer (its first
+    interim head, for one) until `is_answered` is set; `is_head_late` is news like the others.
     """
 
     __slots__ = (
+        "answer_since",
         "attempt",
         "backstop",
         "dead",
         "detector",
+        "head_counts",
+        "is_answered",
+        "is_head_late",
         "is_left_to_kernel",
         "look_at",
         "moved_at",
@@ -78,6 +86,10 @@ class Outstanding:
         self.is_left_to_kernel = False
         self.overdue_count = -1
         self.detector: Detector | None = None
+        self.head_counts = self.sent, self.received
+        self.answer_since: Instant | None = None
+        self.is_answered = False
+        self.is_head_late = False
         self.dead: Evidence | None = None
         self.suspicion: Evidence | None = None
 
@@ -103,6 +115,8 @@ class Outstanding:
             self.look_at = self.detector.look_at
         if self.dead is None and not is_moving:
             self._check_backstop(now)
+        if not self.is_answered:
+            self._check_head(now)
 
     def _act(self, action: Probe | Suspect | Clear | DeclareDead, now: Instant) -> None:
         endpoint, tell = self.transport.endpoint, self.observe
@@ -181,6 +195,27 @@ class Outstanding:
             return
         self.overdue_count = self.transport.bytes_received + self.transport.bytes_sent
         self.transport.interrupt()
+
+    def _check_head(self, now: Instant) -> None:
+        """The head of an answer that has begun goes on for longer than an answer may take."""
+        transport = self.transport
+        sent, received = self.head_counts
+        if transport.bytes_sent != sent:
+            # 100 (Continue), or a hint beside the upload: the request is not out yet.
+            self.head_counts, self.answer_since = (transport.bytes_sent, received), None
+        elif transport.bytes_received != received:
+            if self.answer_since is None:
+                self.answer_since = now
+            due_at = self.answer_since + self.backstop
+            self.look_at = min(self.look_at, max(due_at, now + LOOK_EVERY))
+            if now >= due_at:
+                self.is_head_late = True
+                transport.interrupt()
+
+    def forgive(self, now: Instant) -> None:
+        """It was somebody else's turn: silence, and the time of a head, count from now on."""
+        self.moved_at, self.overdue_count = now, -1
+        self.answer_since, self.is_head_late = None, False
 
 
 class Watch:
