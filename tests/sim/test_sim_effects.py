@@ -335,7 +335,7 @@ class TestIdle:
 
     async def test_stray_bytes(self, autojump_clock: MockClock) -> None:
         async with serving() as origin:
-            stream = await suffering(origin, Fault(Garbage(), AfterResponse()))
+            stream = await suffering(origin, Fault(Garbage(), AfterResponse(0.05)))
             await read_response(stream)
             await trio.sleep(0.1)
             assert not stream.is_quiet()
