@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable
 
 import msgspec
 
@@ -85,6 +84,9 @@ END_TO_END = FRAMING | {
 UPGRADING = frozenset({b"connection", b"upgrade"})
 """Put back for a protocol that is switched to, and named by Connection then."""
 
+NAMES_NOTHING_ELSE = frozenset({b"keep-alive", b"Keep-Alive"})
+"""Connection, as most servers write it: what it names goes anyway."""
+
 RESPONSE_LOOKED_AT = HOP_BY_HOP | FRAMING
 LOOKED_AT = HOP_BY_HOP | FRAMING | {b"host", b"expect", b"x-request-id", b"traceparent"}
 """Of a request; every other field passes, unless Connection names it."""
@@ -114,10 +116,6 @@ _DIGITS = re.compile(rb"[0-9]{1,18}")
 _NAME = re.compile(TOKEN)
 _VALUE = re.compile(VALUE)
 
-Made = bytes | Callable[[], bytes] | None
-"""A value to add, or what makes it where it is needed; None adds none."""
-
-
 # --- requests ------------------------------------------------------------------------------------
 
 
@@ -128,8 +126,8 @@ def request_fields(
     preserve_host: bool,
     via: bytes | None = None,
     forwarded: bytes | None = None,
-    request_id: Made = None,
-    traceparent: Made = None,
+    request_id: bytes | None = None,
+    traceparent: bytes | None = None,
 ) -> Fields:
     """The fields as they go to a server.
 
@@ -166,14 +164,10 @@ def request_fields(
     if forwarded is not None:
         kept.append((b"Forwarded", forwarded))
     if request_id is not None and b"x-request-id" not in passed:
-        kept.append((b"X-Request-Id", _made(request_id)))
+        kept.append((b"X-Request-Id", request_id))
     if traceparent is not None and b"traceparent" not in passed:
-        kept.append((b"traceparent", _made(traceparent)))
+        kept.append((b"traceparent", traceparent))
     return tuple(kept)
-
-
-def _made(value: bytes | Callable[[], bytes]) -> bytes:
-    return value if isinstance(value, bytes) else value()
 
 
 def _rewritten(line: RequestLine, name: bytes, value: bytes, preserve_host: bool) -> bytes | None:
@@ -295,7 +289,7 @@ def response_fields(
     """
     names = [name.lower() for name, _ in fields]
     special = RESPONSE_LOOKED_AT
-    if b"connection" in names:
+    if b"connection" in names and not _names_nothing_else(names, fields):
         special = special | _named(names, fields)
     kept: list[tuple[bytes, bytes]] = []
     own = _framing_field(framing)
@@ -313,6 +307,12 @@ def response_fields(
     if via is not None:
         kept.append((b"Via", via))
     return tuple(kept)
+
+
+def _names_nothing_else(names: list[bytes], fields: Fields) -> bool:
+    """Whether the one Connection field names nothing but what goes anyway."""
+    at = names.index(b"connection")
+    return fields[at][1] in NAMES_NOTHING_ELSE and names.count(b"connection") == 1
 
 
 def _named(names: list[bytes], fields: Fields) -> frozenset[bytes]:

@@ -218,23 +218,6 @@ def test_traceparent(value: bytes, passes: bool) -> None:
     assert forwarded(HOST, state, sent, state) == (kept if passes else ())
 
 
-def test_what_is_costly_is_made_only_where_it_is_needed() -> None:
-    def never() -> bytes:
-        raise AssertionError("made for nothing")
-
-    fields = (HOST, (b"X-Request-Id", b"a"), (b"traceparent", TRACEPARENT))
-    line = judge(b"GET", b"/", b"1.1", fields)
-    assert isinstance(line, RequestLine)
-    kept = request_fields(line, fields, preserve_host=True, request_id=never, traceparent=never)
-    assert kept == fields
-    line = judge(b"GET", b"/", b"1.1", (HOST,))
-    assert isinstance(line, RequestLine)
-    made = request_fields(
-        line, (HOST,), preserve_host=False, request_id=lambda: b"a", traceparent=lambda: b"b"
-    )
-    assert made == ((b"X-Request-Id", b"a"), (b"traceparent", b"b"))
-
-
 @pytest.mark.parametrize(
     ("address", "host", "value"),
     [
@@ -397,6 +380,14 @@ def test_response_hop_by_hop() -> None:
         (b"Proxy-Authenticate", b"Basic"),
         (b"Y", b"3"),
     ) == ((b"ETag", b'"x"'), (b"Y", b"3"))
+
+
+@pytest.mark.parametrize("usual", [b"keep-alive", b"Keep-Alive"])
+def test_the_usual_connection_field_hides_no_other_one(usual: bytes) -> None:
+    y = (b"Y", b"3")
+    assert answered((b"Connection", usual), (b"Keep-Alive", b"timeout=5"), y) == (y,)
+    assert answered((b"Connection", usual), (b"connection", b"X-B"), (b"X-B", b"2"), y) == (y,)
+    assert answered((b"Connection", b"X-B"), (b"connection", usual), (b"X-B", b"2"), y) == (y,)
 
 
 def test_101_keeps_its_upgrade() -> None:
