@@ -9,6 +9,7 @@ does, only for a driver's mistake. tests/meta/test_layers.py holds the rule.
     race        which connects start when, which one wins     driver: net.racer
     pool_state  who gets which connection, who waits           driver: net.pool
     detector    dead, suspect or only slow                     driver: net.watch
-    lookup      which name server is asked what                driver: net.resolver
+    lookup      which name server is asked what                driver: net.name_lookup
+    dns_cache   what is believed, asked anew, served stale     driver: net.name_memory
     retry       again, elsewhere, or stop                      driver: engine.course
 """
