@@ -106,7 +106,10 @@ def _clear_stale(path: str) -> None:
     """A daemon that was killed leaves its socket behind; one that runs still answers on it."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
+            raise BindError(
+                f"cannot listen on unix:{path}: something that is no socket is there; remove it, or "
+                "choose another bind"
+            )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.setblocking(False)
             try:
