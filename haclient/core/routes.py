@@ -25,7 +25,7 @@ import re
 
 from haclient.core.config import Route
 
-__all__ = ["Routes", "covers", "hidden"]
+__all__ = ["Routes", "covers"]
 
 _AMBIGUOUS = re.compile(r"/\.|//|[%\\]")
 """What a path has that can be read in more than one way; nearly none has."""
@@ -92,17 +92,6 @@ class Routes:
             if _takes_path(prefix, path) and _takes_host(pattern, host):
                 return target
         return self._fallback
-
-
-def hidden(routes: tuple[Route, ...]) -> list[tuple[Route, Route]]:
-    """Each route that can never be taken, with the earlier one that takes all of its requests."""
-    found: list[tuple[Route, Route]] = []
-    for i, route in enumerate(routes):
-        for earlier in routes[:i]:
-            if covers(earlier, route):
-                found.append((route, earlier))
-                break
-    return found
 
 
 def covers(earlier: Route, route: Route) -> bool:

@@ -37,7 +37,7 @@ from haclient.ops.config_read import MISSING, Missing, Source
 from haclient.ops.config_tls import file_faults
 from haclient.ops.exit_codes import ExitCode
 
-__all__ = ["Checked", "check_bytes", "check_file", "load", "load_bytes", "parse", "read_bytes"]
+__all__ = ["Checked", "check_bytes", "check_file", "load", "parse", "read_bytes"]
 
 Made = TypeVar("Made")
 
@@ -81,19 +81,7 @@ def load(path: str) -> Config:
     Raises:
         CommandError: exit code 78; every error, one a line.
     """
-    return _config(check_file(path))
-
-
-def load_bytes(path: str, data: bytes) -> Config:
-    """Reads what a file holds; `path` is for messages, and where relative paths start from.
-
-    Raises:
-        CommandError: exit code 78; every error, one a line.
-    """
-    return _config(check_bytes(path, data))
-
-
-def _config(checked: Checked) -> Config:
+    checked = check_file(path)
     if checked.config is None:
         raise CommandError("\n".join(map(str, checked.errors)), ExitCode.CONFIGURATION)
     return checked.config

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haclient.core.config import Route
-from haclient.core.routes import Routes, hidden
+from haclient.core.routes import Routes, covers
 
 
 def routed(*rules: str, fallback: str | None = "else") -> Routes:
@@ -173,7 +173,10 @@ def test_no_path_leaves_its_prefix(
         pytest.param(["X.Test / a", "x.test. / b"], [(1, 0)], id="letter case and dot"),
     ],
 )
-def test_hidden(rules: list[str], expected: list[tuple[int, int]]) -> None:
+def test_routes_that_an_earlier_one_covers(
+    rules: list[str], expected: list[tuple[int, int]]
+) -> None:
     words = [rule.split() for rule in rules]
-    routes = tuple(Route(target, "" if host == "-" else host, path) for host, path, target in words)
-    assert hidden(routes) == [(routes[i], routes[j]) for i, j in expected]
+    routes = [Route(target, "" if host == "-" else host, path) for host, path, target in words]
+    covered = [(i, j) for i in range(len(routes)) for j in range(i) if covers(routes[j], routes[i])]
+    assert covered == expected

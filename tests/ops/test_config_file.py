@@ -23,7 +23,7 @@ from haclient.core.config import (
 from haclient.core.spec import HostHeader, IdempotencyKey, Order, Target, TlsSettings
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_error import ConfigError
-from haclient.ops.config_file import MAX_BYTES, check_bytes, check_file, load, load_bytes
+from haclient.ops.config_file import MAX_BYTES, check_bytes, check_file, load
 
 WHOLE = """
 [defaults]
@@ -101,7 +101,7 @@ replay_memory = "1GiB"
 
 
 def test_every_key_is_read() -> None:
-    assert load_bytes("haclient.toml", WHOLE.encode()) == Config(
+    assert check_bytes("haclient.toml", WHOLE.encode()).config == Config(
         targets={
             "orders": Target(
                 urls=["http://orders.internal:8080"],
@@ -160,13 +160,12 @@ def test_every_key_is_read() -> None:
 
 
 def test_a_file_that_says_nothing_is_all_defaults() -> None:
-    assert load_bytes("haclient.toml", b"") == Config(targets={})
+    assert check_bytes("haclient.toml", b"").config == Config(targets={})
 
 
 def test_the_mark_that_some_editors_put_before_a_text_is_no_part_of_it() -> None:
-    assert (
-        load_bytes("haclient.toml", b"\xef\xbb\xbf[daemon]\ndrain_timeout = 0").drain_timeout == 0
-    )
+    config = check_bytes("haclient.toml", b"\xef\xbb\xbf[daemon]\ndrain_timeout = 0").config
+    assert config == Config(targets={}, drain_timeout=0.0)
 
 
 def test_a_relative_path_starts_from_the_files_folder(tmp_path: Path) -> None:
