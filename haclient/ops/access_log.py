@@ -49,20 +49,15 @@ _shown = lru_cache(4096)(str)
 
 
 class AccessLog:
-    """Writes a line for each exchange that is over; call it with the record.
+    """Writes a line for each exchange that is over; call it with the record."""
 
-    Attributes:
-        is_on: whether it does; the configuration's `access`, which a reload may change.
-    """
-
-    def __init__(self, log: Log, *, is_on: bool = True) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
-        self.is_on = is_on
 
     def __call__(self, record: ExchangeRecord) -> None:
         """As a Sink; never raises."""
         log = self._log
-        if not self.is_on or not log.is_on(Level.INFO):
+        if not log.is_on(Level.INFO):
             return
         if log.is_json:
             log.json_line(Level.INFO, access_members(record))

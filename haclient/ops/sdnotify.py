@@ -42,13 +42,8 @@ class Notifier:
         """Takes NOTIFY_SOCKET out of the environment: a child's word must not pass for ours."""
         return cls(environ.pop("NOTIFY_SOCKET", ""))
 
-    @property
-    def is_listened_to(self) -> bool:
-        """Whether a service manager asked to be told."""
-        return self._socket is not None
-
     def ready(self, status: str = "") -> bool:
-        """The start, or a reload, is over."""
+        """The start, or a reload, is over; `status` is a line for `systemctl status`."""
         return self._send("READY=1", _status(status))
 
     def reloading(self) -> bool:
@@ -62,14 +57,10 @@ class Notifier:
 
         Args:
             within: seconds it may take, beyond which the manager may kill; 0: its own TimeoutStopSec.
-            status: as for `status`.
+            status: as for `ready`.
         """
         extend = f"EXTEND_TIMEOUT_USEC={round(within * 1e6)}" if within else ""
         return self._send("STOPPING=1", extend, _status(status))
-
-    def status(self, text: str) -> bool:
-        """One line for `systemctl status`."""
-        return self._send(_status(text))
 
     def watchdog(self) -> bool:
         """Still here; within the interval of `watchdog_interval`."""

@@ -83,7 +83,6 @@ def rows(null: TextIO) -> dict[str, Callable[[], object]]:
     log = Log(LogSettings(), null, under_journal=False)
     text = AccessLog(log)
     json = AccessLog(Log(LogSettings(format="json"), null, under_journal=False))
-    off = AccessLog(log, is_on=False)
     one, two = record(ANSWERED), record(DIED, ANSWERED)
     secret = record(ANSWERED, path="/v1/orders/7?page=2&access_token=abc")
     standard = logging.getLogger("haclient.bench")
@@ -97,7 +96,6 @@ def rows(null: TextIO) -> dict[str, Callable[[], object]]:
         "access, text, two attempts": lambda: text(two),
         "access, text, a secret in the query": lambda: text(secret),
         "access, JSON, one attempt": lambda: json(one),
-        "access, switched off": lambda: off(one),
         "a line with two fields": lambda: log.info("listening", name="orders", bind="unix:/x"),
         "the same by logging": lambda: standard.info("listening name=%s bind=%s", "orders", "u:/x"),
     }

@@ -309,16 +309,3 @@ def test_json_tells_no_secret_and_no_control_character(stderr: IO[bytes]) -> Non
 @pytest.mark.parametrize("level", ["warning", "error"])
 def test_it_is_a_line_of_the_level_info(level: str, stderr: IO[bytes]) -> None:
     assert written(stderr, LogSettings(level=level), RECORD) == ""
-
-
-def test_it_can_be_switched_off_and_on(stderr: IO[bytes]) -> None:
-    log = Log(LogSettings(), stderr, False)
-    access = AccessLog(log, is_on=False)
-    access(RECORD)
-    assert stderr.read() == b""
-    access.is_on = True
-    access(RECORD)
-    log.close()
-
-    stderr.seek(0)
-    assert stderr.read().count(b"\n") == 1

@@ -33,13 +33,10 @@ def said(manager: socket.socket) -> list[str]:
 
 
 def test_the_life_of_a_service(manager: socket.socket, notifier: Notifier) -> None:
-    assert notifier.is_listened_to
     assert notifier.ready("2 listeners")
     assert said(manager) == ["READY=1", "STATUS=2 listeners"]
     assert notifier.ready()
     assert said(manager) == ["READY=1"]
-    assert notifier.status("all well")
-    assert said(manager) == ["STATUS=all well"]
     assert notifier.watchdog()
     assert said(manager) == ["WATCHDOG=1"]
     assert notifier.stopping()
@@ -59,9 +56,9 @@ def test_a_reload_says_when(manager: socket.socket, notifier: Notifier) -> None:
 
 
 def test_a_status_adds_no_assignment(manager: socket.socket, notifier: Notifier) -> None:
-    notifier.status("fine\nMAINPID=1\r\n")
+    notifier.ready("fine\nMAINPID=1\r\n")
 
-    assert said(manager) == ["STATUS=fine MAINPID=1"]
+    assert said(manager) == ["READY=1", "STATUS=fine MAINPID=1"]
 
 
 def test_a_name_that_is_no_file() -> None:
@@ -80,7 +77,6 @@ def test_a_name_that_is_no_file() -> None:
 def test_nobody_is_told(address: str) -> None:
     notifier = Notifier(address)
 
-    assert not notifier.is_listened_to
     assert not notifier.ready()
     notifier.close()
 
@@ -115,7 +111,7 @@ def test_the_environment_is_left_without_it(manager: socket.socket) -> None:
     assert environ == {"PATH": "/bin"}
     assert notifier.ready()
     notifier.close()
-    assert not Notifier.from_environment(environ).is_listened_to
+    assert not Notifier.from_environment(environ).ready()
 
 
 @pytest.mark.parametrize(
