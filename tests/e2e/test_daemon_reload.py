@@ -86,6 +86,22 @@ def test_a_file_with_a_mistake_changes_nothing(stage: Stage, tmp_path: Path) -> 
         assert process.end() == 0
 
 
+def test_the_access_log_is_switched_off_and_on(stage: Stage, tmp_path: Path) -> None:
+    door = f"127.0.0.1:{free_port()}"
+    text = reverse(stage.places["URL"], door)
+    with daemon(tmp_path, text) as process:
+        for path, more in ((b"/first", ""), (b"/second", "access = false\n"), (b"/third", "")):
+            process.reload(f"[log]\n{more}{text}")
+            assert answer_of(door, path).startswith(b"HTTP/1.1 ")
+        assert process.end() == 0
+
+    assert [f"/{name}" in process.log for name in ("first", "second", "third")] == [
+        True,
+        False,
+        True,
+    ]
+
+
 def test_an_address_in_use_changes_nothing(stage: Stage, tmp_path: Path) -> None:
     """Neither the one that was free before it in the file."""
     doors = [f"127.0.0.1:{free_port()}", f"unix:{tmp_path}/new.sock"]
