@@ -20,7 +20,7 @@ EQUAL_SHARE = 0.02
 WAITING = re.compile("^(slow|stalled)")
 """Rows in which the server lives, and is to be waited for."""
 
-OURS = "haclient"
+OURS, CONTROL = "haclient", "relay"
 BEFORE, STALLED = "blackholed before the request", "stalled upload"
 
 
@@ -95,7 +95,7 @@ def said(runs: dict[str, list[Outcome]], word: str) -> str:
 
 def print_claim(results: Results, proxies: list[Proxy]) -> None:
     """Ours against the best peer of each row: any, and any that leaves a living server alone."""
-    names = [proxy.name for proxy in proxies if proxy.family != OURS]
+    names = [proxy.name for proxy in proxies if proxy.family not in (OURS, CONTROL)]
     patient = [name for name in names if waits(results, name)]
     rows = []
     for row, by_name in results.items():
