@@ -17,6 +17,7 @@ import socket
 from collections.abc import MutableMapping
 
 from haclient.ops.command_line import CommandError
+from haclient.ops.exit_codes import ExitCode
 
 __all__ = ["FIRST_DESCRIPTOR", "inherited_sockets"]
 
@@ -30,9 +31,6 @@ MOST = 1024
 """No number of sockets is reasonable beyond it; it bounds what a wrong LISTEN_FDS makes us try."""
 
 VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
-
-CONFIGURATION = 78
-"""Of `exit_codes`."""
 
 
 def inherited_sockets(
@@ -107,4 +105,4 @@ def _kind(made: socket.socket) -> str:
 
 def _wrong(message: str) -> CommandError:
     remedy = "pass stream sockets that listen (ListenStream= and Accept=no in the socket unit)"
-    return CommandError(f"inherited sockets: {message}; {remedy}", CONFIGURATION)
+    return CommandError(f"inherited sockets: {message}; {remedy}", ExitCode.CONFIGURATION)

@@ -6,16 +6,13 @@ cannot be read, a mistake in it. Only then is the data plane imported.
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from haclient.ops.command_line import CommandError, CommandParser
+from haclient.ops.options import DEFAULT_CONFIG
 
 __all__ = ["run"]
-
-DEFAULT_CONFIG = "/etc/haclient/haclient.toml"
-
-CONFIGURATION = 78
-"""Of `exit_codes`, whose import is not needed to say what is wrong with a file."""
 
 
 def build_parser() -> CommandParser:
@@ -34,15 +31,8 @@ def build_parser() -> CommandParser:
         help=f"the configuration (default: {DEFAULT_CONFIG})",
     )
     parser.add_argument("-h", "--help", action="help", help="this page")
-    parser.add_argument("words", nargs="*", help=argparse_hidden())
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     return parser
-
-
-def argparse_hidden() -> str:
-    """What keeps an argument off the page of help."""
-    import argparse
-
-    return argparse.SUPPRESS
 
 
 def run(argv: list[str]) -> int:
@@ -56,17 +46,20 @@ def run(argv: list[str]) -> int:
     if options.words:
         raise CommandError(f"{options.words[0]!r} is not wanted here; see 'haclient serve --help'")
 
+    # Not at the top: the page of help needs neither.
     from haclient.ops.config_file import check_file
+    from haclient.ops.exit_codes import ExitCode
 
     checked = check_file(options.config)
     for problem in (*checked.warnings, *checked.errors):
         label = "warning: " if problem in checked.warnings else ""
         sys.stderr.write(f"haclient: {label}{problem}\n")
     if checked.config is None:
-        return CONFIGURATION
+        return ExitCode.CONFIGURATION
     if not checked.config.listeners:
         raise CommandError(
-            f"{options.config} has no [listener.NAME]: there is no door to open", CONFIGURATION
+            f"{options.config} has no [listener.NAME]: there is no door to open; add one",
+            ExitCode.CONFIGURATION,
         )
 
     from haclient.ops.daemon import run_daemon
