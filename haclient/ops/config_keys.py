@@ -310,6 +310,6 @@ DAEMON: Keys = {
         "what outstanding requests are given once the daemon is told to end",
     ),
     "replay_memory": Key(
-        size(), "64MiB", "request content kept for resends, of all requests together"
+        size(), "32MiB", "request content kept for resends, of all requests together"
     ),
 }

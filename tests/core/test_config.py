@@ -157,6 +157,6 @@ def test_a_file_that_says_nothing_has_every_default() -> None:
     config = Config(targets={})
 
     assert (config.listeners, config.admin) == ((), None)
-    assert (config.drain_timeout, config.replay_memory) == (30.0, 64 << 20)
+    assert (config.drain_timeout, config.replay_memory) == (30.0, 32 << 20)
     assert (config.log.format, config.log.level, config.log.access) == ("text", "info", True)
     assert config.resolver == ResolverSettings(min_ttl=1, max_ttl=300, stale_for=3600)

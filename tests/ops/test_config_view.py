@@ -65,7 +65,7 @@ def test_every_key_of_the_file(config: Config) -> None:
     assert view["admin"] == {"bind": "127.0.0.1:9900"}
     assert view["log"] == {"format": "text", "level": "warning", "access": True}
     assert view["resolver"]["stale_for"] == 3600.0
-    assert view["daemon"] == {"drain_timeout": 5.0, "replay_memory": 64 << 20}
+    assert view["daemon"] == {"drain_timeout": 5.0, "replay_memory": 32 << 20}
 
 
 def test_no_secret(config: Config) -> None:

@@ -105,7 +105,10 @@ async def hostile(port: int) -> AsyncIterator[Hostile]:
 
 
 async def hostiles(
-    port: int, count: int, do: Callable[[Hostile, int], Awaitable[None]]
+    port: int,
+    count: int,
+    do: Callable[[Hostile, int], Awaitable[None]],
+    between: float = BETWEEN,
 ) -> list[Hostile]:
     """So many, each with its number; returns when all are done."""
     found: list[Hostile] = []
@@ -125,5 +128,5 @@ async def hostiles(
     async with trio.open_nursery() as nursery:
         for number in range(count):
             nursery.start_soon(one, number)
-            await trio.sleep(BETWEEN)
+            await trio.sleep(between)
     return found

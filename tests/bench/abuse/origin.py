@@ -4,7 +4,7 @@
     /slow/S             the same, after S seconds
     /large/N            N bytes
     /sink               reads the content, then answers
-    /stuck              never reads the content, never answers
+    /stuck/N            never reads the content, never answers
     /interim            1xx for ever; /interim/S one each S seconds
     /drip               a head that goes on for ever, a byte each half second
     /more               an answer, and in the same breath the beginning of another one
@@ -72,7 +72,7 @@ class Conversation:
         while (head := await self._head_or_end()) is not None:
             target, fields = parse(head)
             path, _, query = target.partition("?")
-            if path == "/stuck":
+            if path.startswith("/stuck"):
                 await trio.sleep_forever()
             await self._read_content(fields)
             self._server.counts[path] += 1

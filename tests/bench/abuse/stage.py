@@ -86,7 +86,7 @@ def outcome_of(
     who: Sequence[Hostile], count: int, bound: float, statuses: Sequence[int]
 ) -> Outcome:
     """Of abusers that are all to be answered with one of these statuses, or not at all, and cut."""
-    got = Counter(str(one.statuses[-1]) if one.statuses else "cut" for one in who)
+    got = Counter(str(one.statuses[0]) if one.statuses else "cut" for one in who)
     told = ", ".join(f"{number} {what}" for what, number in sorted(got.items()))
     cuts = [one.cut_at for one in who if one.cut_at is not None]
     outcome = Outcome(told, max(cuts, default=None), bound)
