@@ -225,7 +225,7 @@ class ResponseEnd(enum.Enum):
     UNTIL_CLOSE = "the end of the connection"
 
 
-class ResponseFraming(msgspec.Struct, eq=False):
+class ResponseFraming(msgspec.Struct, frozen=True):
     """The one decision on a response's framing.
 
     `length` is the bytes of content where they are counted; and with NONE what a HEAD or 304 says

@@ -47,11 +47,10 @@ class Framing(enum.Enum):
     CHUNKED = "chunked"
 
 
-class RequestHead(msgspec.Struct, eq=False):
+class RequestHead(msgspec.Struct, frozen=True):
     """A head ready for the wire, and what the rest of the exchange needs to know of it.
 
-    `length` is the bytes of content announced, where the framing is COUNTED. Not frozen because
-    one is made for each request; nobody changes it.
+    `length` is the bytes of content announced, where the framing is COUNTED.
     """
 
     data: bytes

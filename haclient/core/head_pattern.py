@@ -50,7 +50,7 @@ def read_request(head: bytes) -> tuple[bytes, bytes, bytes, Fields] | None:
     return method, target, version, tuple(_FIELD.findall(block))
 
 
-class PlainResponse(msgspec.Struct):
+class PlainResponse(msgspec.Struct, frozen=True):
     """A final response's head; its content is counted or chunked, or there is none.
 
     Attributes:

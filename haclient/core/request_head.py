@@ -84,10 +84,8 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
-class RequestLine(msgspec.Struct, eq=False):
+class RequestLine(msgspec.Struct, frozen=True):
     """What a request asks for, and all that its head decides about the connection.
-
-    Nobody changes one; not frozen because one is made for each request.
 
     Attributes:
         target: in origin-form, as the client wrote it, whatever form it came in; or "*".
@@ -147,24 +145,22 @@ def judge(
         return framing
     connection = seen.get(b"connection")
     options = NO_OPTIONS if connection is None else _options(connection)
-    line = RequestLine(
+    expectation = None if is_http10 else seen.get(b"expect")
+    if expectation is not None and expectation.lower() != b"100-continue":
+        return Refusal(417, "the only expectation that can be met is 100-continue")
+    has_content = framing[1] != 0
+    may_upgrade = method == b"GET" and not has_content and not is_http10
+    return RequestLine(
         method.decode(),
         *where,
         *framing,
         b"close" not in options and (not is_http10 or b"keep-alive" in options),
         is_http10,
-        False,
-        None,
+        expectation is not None and has_content,
+        _upgrade(seen.get(b"upgrade", b"")) if may_upgrade and b"upgrade" in options else None,
         options,
         names,
     )
-    if b"expect" in seen and not is_http10:
-        if seen[b"expect"].lower() != b"100-continue":
-            return Refusal(417, "the only expectation that can be met is 100-continue")
-        line.expects_continue = line.length != 0
-    if b"upgrade" in options and method == b"GET" and line.length == 0 and not is_http10:
-        line.upgrade = _upgrade(seen.get(b"upgrade", b""))
-    return line
 
 
 def _malformed(fields: Fields) -> Refusal:

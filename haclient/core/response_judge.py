@@ -36,7 +36,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 
-class Judged(msgspec.Struct):
+class Judged(msgspec.Struct, frozen=True):
     """The decision.
 
     Attributes:

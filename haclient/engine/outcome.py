@@ -28,8 +28,7 @@ __all__ = [
 class Request(msgspec.Struct, eq=False):
     """One request as the engine takes it.
 
-    Nobody changes one; it is not frozen because a frozen dataclass takes three times as long to
-    make, and one is made for each request.
+    Nobody changes one, but for `turn`, which is the exchange's.
 
     `target` is origin-form ("/path?query"), before the target's own path prefix; `fields` go out
     in this order, Host put first where it is missing.
@@ -55,7 +54,7 @@ class Request(msgspec.Struct, eq=False):
     """The exchange's own: whoever of two attempts side by side is in `on_interim` holds it."""
 
 
-class Answered(msgspec.Struct, eq=False):
+class Answered(msgspec.Struct, frozen=True):
     """The head of the final response is here; with is_whole_wanted all of the content too."""
 
     head: Head

@@ -56,7 +56,7 @@ class BadRequest(Exception):
         self.reason = reason
 
 
-class RawHead(msgspec.Struct):
+class RawHead(msgspec.Struct, frozen=True):
     """A request's head as it came; nothing of it is judged yet but its lines."""
 
     method: bytes
