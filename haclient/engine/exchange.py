@@ -66,7 +66,7 @@ class Answer:
     Attributes:
         attempt: the one that the content comes from.
         head: of the final response; of 101 where that was asked for.
-        is_resumed: how many times the content went on from another server.
+        resumes: how many times the content went on from another server.
     """
 
     __slots__ = (
@@ -78,14 +78,14 @@ class Answer:
         "_source",
         "attempt",
         "head",
-        "is_resumed",
+        "resumes",
     )
 
     def __init__(self, course: Course, attempt: Attempt) -> None:
         assert attempt.head is not None
         self.attempt = attempt
         self.head: Head = attempt.head
-        self.is_resumed = 0
+        self.resumes = 0
         self._course = course
         self._source: Attempt | Rest = attempt
         self._received = 0
@@ -112,7 +112,7 @@ class Answer:
 
         Those of another server's answer may speak of a part of the content; there are none then.
         """
-        return self.attempt.trailers if not self.is_resumed else ()
+        return self.attempt.trailers if not self.resumes else ()
 
     @property
     def connection(self) -> Connection:
@@ -171,7 +171,7 @@ class Answer:
 
     def _switch(self, rest: Rest) -> None:
         self._source, self.attempt = rest, rest.attempt
-        self.is_resumed += 1
+        self.resumes += 1
 
     async def finish(self) -> None:
         """The content was read: the connection goes back to the pool if it may serve again."""

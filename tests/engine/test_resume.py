@@ -506,7 +506,7 @@ class TestAnswer:
                 content += data
             assert content == DATA
             assert await answer.read_chunk() == b""
-            assert answer.is_resumed == 1
+            assert answer.resumes == 1
             assert answer.head.status == 200
             assert answer.connection.endpoint == B
             await answer.finish()
