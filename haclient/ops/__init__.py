@@ -1,11 +1,30 @@
-"""The process: what a person types, and what is shown.
+"""The process: what a person types, what is shown, and the daemon.
 
     main          finds the command; imports nothing that it does not need
-    options, command_line, settings      what was asked for
+    options, command_line, exit_codes    how a command line is read, and what a process ends with
+
+`haclient request`:
+
+    settings, assembly      what was asked for, of the daemon's file too; what a client is made of
     request_plan, content, header_lines, routes, rerouting, redirects, cookies    what that means
-    request, transfer                    carries it out on haclient.client
-    output, progress, verbose, write_out, trace, trace_json, style, exit_codes    what is shown
-    explain, doctor, demo, completion    the other commands, each with its parts
+    request, transfers, transfer, meter    carry it out on haclient.client
+    output, progress, verbose, summary, write_out, trace, trace_json, style       what is shown
+
+The daemon:
+
+    serve, daemon           reads the file; starts, reloads, drains
+    inherited, sdnotify     its service manager: sockets from it, words to it
+    config_keys, config_kinds    every key once, and what its value may be
+    config_file, config_read, config_tls, toml_lines, config_error    the file, with all its errors at once
+    config_schema, config_view, reload_report    the keys for editors, in force, and changed
+    log, log_text, line_writer, access_log, name_log    one line for each thing that happened
+    book, feed, changes     what is known of the past, and told as it happens
+    admin_server, admin, control, admin_page    the admin endpoint
+    status_build, status_report, metrics        what it answers
+    check, window_text      `haclient check`
+    admin_client, status, status_table, orders  the commands that ask it: status, ready, drain, reload
+
+The other commands, each with its parts: explain, doctor, demo, completion.
 
 Nothing below this layer imports it.
 """
