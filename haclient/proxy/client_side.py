@@ -4,7 +4,7 @@ Each wait has its limit: for the next request, for a head once it has begun, for
 is the client's turn to send or to take one. The naive answer is a timer or a cancel scope for each.
 Here a connection only says what it waits for; `vigil` comes by four times a second, calls `look`, and
 that wakes or ends whoever is past the limit. So a limit is kept a quarter of a second late, and costs
-the common request two assignments.
+the common request a few assignments and two entries in the door's dictionaries.
 
 A client that leaves while its request is with a server is found by the same look: the task of its
 connection is cancelled, and with it what was asked of servers. A client that only closed its side, and

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from haclient.core.request_head import Refusal
+from haclient.errors import ProxyStatus
 from haclient.net.http1_server import RawHead
 from haclient.types import AttemptRecord, Instant
 
@@ -83,6 +84,6 @@ def refusal_record(
         outcome=Outcome.OWN,
         began_at=now,
         ended_at=now,
-        error="http_request_error",
+        error=ProxyStatus.HTTP_REQUEST_ERROR.token,
         detail=refused.reason,
     )

@@ -27,9 +27,6 @@ STATUS_OF_REASON = {BUDGET_SPENT: 503, WINDOW_OVER: 504}
 PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
 """RFC 9110, sections 15.5.14 and 15.5.15; http.HTTPStatus has these from Python 3.13 on."""
 
-MAX_DETAILS = 400
-"""Characters of Proxy-Status's details; a head has a limit, and the content says it all."""
-
 
 def refusal(status: int, reason: str, *, is_head: bool) -> bytes:
     """Returns the whole answer to what is no request that could be served; the connection ends."""
@@ -77,7 +74,7 @@ def problem(
         "may_have_been_processed": may_have_been_processed,
         "attempts": [_attempt(one, began_at) for one in attempts],
     }
-    told = detail.replace("\n", ";")[:MAX_DETAILS]
+    told = detail.replace("\n", ";")
     status_field = proxy_status(error=error, next_hop=next_hop, details=told)
     return _write(status, content, status_field, is_head=is_head, is_last=is_last)
 

@@ -44,6 +44,7 @@ class Service:
     """See the module's docstring; `run` once."""
 
     __slots__ = (
+        "_attempts",
         "_detail",
         "_error",
         "_gateway",
@@ -57,7 +58,6 @@ class Service:
         "_response_bytes",
         "_side",
         "_status",
-        "_tries",
         "began_at",
         "is_answering",
         "target",
@@ -78,7 +78,7 @@ class Service:
         self._gone = ""
         self._head_at: Instant | None = None
         self._response_bytes = 0
-        self._tries: list[Attempt] = []
+        self._attempts: list[Attempt] = []
         self.began_at = trio.current_time()
         self.is_answering = False
 
@@ -93,10 +93,8 @@ class Service:
         """Serves the request; whether the connection may carry another."""
         try:
             name = self._side.door.routes.match(self._line.host, self._line.target)
-            live = self._gateway.targets.get(name) if name is not None else None
-            if live is None:
+            if name is None or (live := self._gateway.targets.get(name)) is None:
                 return await self._say_not_found()
-            assert name is not None
             self.target = name
             return await self._ask(live)
         except (trio.BrokenResourceError, trio.ClosedResourceError, ClientLeft) as exc:
@@ -105,7 +103,7 @@ class Service:
         finally:
             self._tell()
             # Each knows the request, and that knows us: a cycle, which only the collector would free.
-            self._tries.clear()
+            self._attempts.clear()
 
     # --- the request -------------------------------------------------------------------------
 
@@ -129,7 +127,9 @@ class Service:
         )
         try:
             try:
-                answer = await exchange(live, request, self._gateway.observe, attempts=self._tries)
+                answer = await exchange(
+                    live, request, self._gateway.observe, attempts=self._attempts
+                )
             except Error as error:
                 return await self._say_error(error)
             return await self._relay(answer)
@@ -181,10 +181,7 @@ class Service:
                 await relay.tunnel(self._gateway.engine.watch)
                 return False
             return await self._relay_content(relay, answer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._outcome = Outcome.CLIENT_GONE
-            raise
-        except trio.Cancelled:
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.Cancelled):
             self._outcome = Outcome.CLIENT_GONE
             raise
         finally:
@@ -266,7 +263,7 @@ class Service:
     # --- what is told ------------------------------------------------------------------------
 
     def _records(self) -> tuple[AttemptRecord, ...]:
-        return tuple(one.record for one in self._tries if one.record is not None)
+        return tuple(one.record for one in self._attempts if one.record is not None)
 
     def _tell(self) -> None:
         line = self._line
