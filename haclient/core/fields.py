@@ -24,7 +24,7 @@ import re
 
 import msgspec
 
-from haclient.core.framing import TOKEN, VALUE
+from haclient.core.framing import LENGTH, TOKEN, VALUE
 from haclient.core.names import ip_literal
 from haclient.core.request_head import RequestLine
 from haclient.types import Fields
@@ -112,7 +112,7 @@ _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _PARENT = rb"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _TRACEPARENT = re.compile(rb"00%b|(?!00|ff)[0-9a-f]{2}%b(?:-.*)?" % (_PARENT, _PARENT))
 
-_DIGITS = re.compile(rb"[0-9]{1,18}")
+_LENGTH = re.compile(LENGTH)
 _NAME = re.compile(TOKEN)
 _VALUE = re.compile(VALUE)
 
@@ -269,7 +269,7 @@ def _length(fields: Fields) -> int | None:
             found = field
     if found is None or found[0].lower() == b"transfer-encoding":
         return None
-    if _DIGITS.fullmatch(found[1]) is None:
+    if _LENGTH.fullmatch(found[1]) is None:
         raise ValueError(f"Content-Length is not a number of bytes: {found[1][:40]!r}")
     return int(found[1])
 

@@ -28,13 +28,19 @@ TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 VALUE = rb"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?"
 """RFC 9110, section 5.5: visible characters and obs-text, with blanks between, none around."""
 
+VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+"""The same byte by byte, for `bytes.translate` to take out: what remains may not stand in a value."""
+
+LENGTH = rb"[0-9]{1,18}"
+"""RFC 9110, section 8.6, bounded: no content has more, and it is an integer of 64 bits."""
+
 _WHOLE = re.compile(rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b:(?: %b)?\r\n)*\r\n" % (TOKEN, TOKEN, VALUE))
 _FIELD_LINES = re.compile(rb"(?:%b:(?: %b)?\r\n)*" % (TOKEN, VALUE))
 _FIELD_NAME = re.compile(TOKEN)
 _FIELD_VALUE = re.compile(VALUE)
 _METHOD = re.compile(TOKEN)
 _TARGET = re.compile(rb"[!-~]+")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH = re.compile(LENGTH)
 
 METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 

@@ -16,7 +16,7 @@ import re
 
 import msgspec
 
-from haclient.core.framing import TOKEN, VALUE
+from haclient.core.framing import LENGTH, TOKEN, VALUE
 from haclient.core.response_judge import CHUNKED, NO_CONTENT, UNTIL_CLOSE
 from haclient.types import Fields
 
@@ -30,7 +30,7 @@ _RESPONSE = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) ([ -~]*)\r\n%b" % _FIELDS)
 # Within a block that the patterns above have taken whole.
 _FIELD = re.compile(rb"([^:]+): ([^\r]+)\r\n")
 
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH = re.compile(LENGTH)
 
 
 def read_request(head: bytes) -> tuple[bytes, bytes, bytes, Fields] | None:

@@ -26,7 +26,7 @@ from itertools import chain
 
 import msgspec
 
-from haclient.core.framing import TOKEN, Framing
+from haclient.core.framing import TOKEN, VALUE_BYTES, Framing
 from haclient.core.names import ip_literal
 from haclient.types import Fields
 
@@ -60,7 +60,6 @@ USUAL_OPTIONS = {
 
 # What `bytes.translate` takes out; anything that remains does not belong there.
 _TOKEN_BYTES = bytes(byte for byte in range(256) if re.fullmatch(TOKEN, bytes([byte])))
-_VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 _METHOD = re.compile(TOKEN)
 # Visible ASCII without "#": a fragment is the client's own (RFC 9110, section 4.2.5).
@@ -129,7 +128,7 @@ def judge(
     names = [name.lower() for name, _ in fields]
     if (
         b"".join(names).translate(None, _TOKEN_BYTES)
-        or b"".join(chain.from_iterable(fields)).translate(None, _VALUE_BYTES)
+        or b"".join(chain.from_iterable(fields)).translate(None, VALUE_BYTES)
         or b"" in names
     ):
         return _malformed(fields)
@@ -168,11 +167,11 @@ def _malformed(fields: Fields) -> Refusal:
     name, value = next(
         (name, value)
         for name, value in fields
-        if not name or name.translate(None, _TOKEN_BYTES) or value.translate(None, _VALUE_BYTES)
+        if not name or name.translate(None, _TOKEN_BYTES) or value.translate(None, VALUE_BYTES)
     )
     if not name or name.translate(None, _TOKEN_BYTES):
         return Refusal(400, f"the field name {name[:40]!r} is not a token (RFC 9110, section 5.1)")
-    found = value.translate(None, _VALUE_BYTES)[:1]
+    found = value.translate(None, VALUE_BYTES)[:1]
     return Refusal(400, f"the value of {name.decode()[:40]} has the control character {found!r}")
 
 

@@ -19,6 +19,7 @@ from itertools import chain
 
 import msgspec
 
+from haclient.core.framing import LENGTH, VALUE_BYTES
 from haclient.types import Fields
 
 __all__ = ["CHUNKED", "NO_CONTENT", "UNTIL_CLOSE", "Judged", "judge_response"]
@@ -30,10 +31,7 @@ NO_CONTENT = frozenset({204, 304})
 """Whatever their fields say (RFC 9112, section 6.3)."""
 
 _VERSION = re.compile(rb"1\.[0-9]")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
-
-# What `bytes.translate` takes out; anything that remains does not belong into a value or a reason.
-_VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_LENGTH = re.compile(LENGTH)
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -62,7 +60,7 @@ def judge_response(
     """
     if _VERSION.fullmatch(http_version) is None:
         return f"HTTP/{http_version.decode('latin-1')} is not spoken here"
-    left = b"".join(chain((reason,), chain.from_iterable(fields))).translate(None, _VALUE_BYTES)
+    left = b"".join(chain((reason,), chain.from_iterable(fields))).translate(None, VALUE_BYTES)
     if left:
         return f"the control character {left[:1]!r} in the head (RFC 9110, section 5.5)"
     length = coding = None

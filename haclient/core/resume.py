@@ -27,6 +27,7 @@ import re
 
 import msgspec
 
+from haclient.core.framing import LENGTH
 from haclient.types import Fields
 
 __all__ = ["GoOn", "Refuse", "ResumePlan", "plan"]
@@ -47,8 +48,8 @@ CONDITIONAL = frozenset(
 """The client's own have been answered; on the second request they would say something else."""
 
 _STRONG = re.compile(rb'"[!#-~\x80-\xff]*"')
-_CONTENT_RANGE = re.compile(rb"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CONTENT_RANGE = re.compile(rb"bytes (%b)-(%b)/(%b|\*)" % (LENGTH, LENGTH, LENGTH), re.IGNORECASE)
+_LENGTH = re.compile(LENGTH)
 
 
 class GoOn(msgspec.Struct, frozen=True):
@@ -68,20 +69,6 @@ class Refuse(msgspec.Struct, frozen=True):
     """The second answer is not the rest of the first, or cannot be proved to be."""
 
     reason: str
-
-
-class _Shape(msgspec.Struct, frozen=True):
-    """What an answer says of its content.
-
-    Attributes:
-        first, last: offsets within the representation; `last` is None where it is not told.
-        total: the representation's length, where told.
-    """
-
-    etag: bytes
-    first: int
-    last: int | None
-    total: int | None
 
 
 class ResumePlan(msgspec.Struct, frozen=True):
@@ -117,7 +104,7 @@ class ResumePlan(msgspec.Struct, frozen=True):
 
     def judge(self, received: int, status: int, response_fields: Fields) -> GoOn | Refuse:
         """Whether an answer to that request is the rest."""
-        answer = _shape(status, response_fields)
+        answer = _read(status, response_fields)
         if isinstance(answer, Refuse):
             return answer
         if answer.etag != self.etag:
@@ -132,7 +119,7 @@ class ResumePlan(msgspec.Struct, frozen=True):
             return Refuse(f"a representation of {answer.total} bytes, too short for the rest")
         return GoOn(start, None if end is None else max(0, end - start))
 
-    def _judge_part(self, start: int, answer: _Shape) -> GoOn | Refuse:
+    def _judge_part(self, start: int, answer: ResumePlan) -> GoOn | Refuse:
         assert answer.last is not None
         if answer.first != start:
             return Refuse(f"a part from {answer.first} on, not from {start}")
@@ -152,13 +139,12 @@ def plan(
         return None
     if b"," in _value(request_fields, b"range"):
         return None
-    shape = _shape(status, response_fields)
-    if isinstance(shape, Refuse):
-        return None
-    return ResumePlan(shape.etag, shape.first, shape.last, shape.total)
+    found = _read(status, response_fields)
+    return found if isinstance(found, ResumePlan) else None
 
 
-def _shape(status: int, fields: Fields) -> _Shape | Refuse:
+def _read(status: int, fields: Fields) -> ResumePlan | Refuse:
+    """What an answer says of its content."""
     if status not in {OK, PARTIAL_CONTENT}:
         return Refuse(f"status {status}")
     etag = _value(fields, b"etag")
@@ -171,11 +157,11 @@ def _shape(status: int, fields: Fields) -> _Shape | Refuse:
         return Refuse("a Content-Length that is none")
     counted = int(length) if length else None
     if status == OK:
-        return _Shape(etag, 0, None, counted)
+        return ResumePlan(etag, 0, None, counted)
     return _part(etag, fields, counted)
 
 
-def _part(etag: bytes, fields: Fields, counted: int | None) -> _Shape | Refuse:
+def _part(etag: bytes, fields: Fields, counted: int | None) -> ResumePlan | Refuse:
     found = _CONTENT_RANGE.fullmatch(_value(fields, b"content-range"))
     if found is None or _value(fields, b"content-type").lower().startswith(b"multipart/byteranges"):
         return Refuse("no single Content-Range, in bytes")
@@ -185,7 +171,7 @@ def _part(etag: bytes, fields: Fields, counted: int | None) -> _Shape | Refuse:
         return Refuse(f"a Content-Range that cannot be: {found[0].decode()}")
     if counted is not None and counted != last - first + 1:
         return Refuse("a Content-Length that is not that of its Content-Range")
-    return _Shape(etag, first, last, total)
+    return ResumePlan(etag, first, last, total)
 
 
 def _value(fields: Fields, wanted: bytes) -> bytes:
