@@ -12,7 +12,7 @@ import re
 
 import msgspec
 
-from haclient.core.names import ip_literal
+from haclient.core.names import ip_literal, is_loopback
 from haclient.core.spec import Target
 
 __all__ = [
@@ -57,9 +57,7 @@ class TcpBind(msgspec.Struct, frozen=True):
     @property
     def is_local(self) -> bool:
         """Whether nobody but this machine can reach it."""
-        address = ipaddress.ip_address(self.address)
-        # Of ::ffff:127.0.0.1, Python 3.11 says that it is no loopback address.
-        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+        return is_loopback(self.address)
 
     @property
     def is_wildcard(self) -> bool:

@@ -37,6 +37,7 @@ __all__ = [
     "ip_literal",
     "is_ip_literal",
     "is_localhost",
+    "is_loopback",
     "parse_hosts",
     "parse_nameserver",
     "parse_resolv_conf",
@@ -213,6 +214,17 @@ def is_localhost(host: str) -> bool:
     """Whether `host` (as `to_ascii` gives it) is this machine by definition (RFC 6761, 6.3)."""
     name = host.removesuffix(".")
     return name == "localhost" or name.endswith(".localhost")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether nobody but this machine has the address.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = ipaddress.ip_address(address)
+    # Of ::ffff:127.0.0.1, Python 3.11 says that it is no loopback address.
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 @functools.lru_cache(maxsize=1024)

@@ -15,9 +15,10 @@ not allowed, nobody knows: it is answered.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import struct
+
+from haclient.core.names import is_loopback
 
 __all__ = ["is_peer_orphaned"]
 
@@ -59,9 +60,7 @@ def is_peer_orphaned(sock: socket.socket) -> bool | None:
 
 def _is_here(peer: str, local: str) -> bool:
     """Only addresses that no other network namespace can have."""
-    address = ipaddress.ip_address(peer.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback or peer == local
+    return peer == local or is_loopback(peer)
 
 
 def _ask(family: int, peer: tuple[str, int], local: tuple[str, int]) -> bool | None:

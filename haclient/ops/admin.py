@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import functools
 import http
-import ipaddress
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from haclient.core.names import is_loopback
 from haclient.core.request_head import RequestLine
 from haclient.ops.book import Book
 from haclient.ops.config_view import config_view
@@ -34,7 +34,7 @@ from haclient.ops.status_build import build_status
 from haclient.ops.status_report import OrderReport
 from haclient.types import Fields
 
-__all__ = ["Admin", "Book", "Control", "Reply", "head_of", "refused"]
+__all__ = ["Admin", "Reply", "head_of", "refused"]
 
 JSON = "application/json"
 
@@ -75,7 +75,7 @@ class Admin:
     async def answer(self, line: RequestLine, fields: Fields) -> Reply:
         """One request."""
         origin = field(line, fields, b"origin")
-        if not is_loopback(line.host) and (line.host or not line.is_http10):
+        if not is_here(line.host) and (line.host or not line.is_http10):
             return refused(
                 421, f"this endpoint is localhost, or a loopback address, and not {line.host}"
             )
@@ -166,13 +166,12 @@ def head_of(reply: Reply, *, is_last: bool) -> bytes:
 
 
 @functools.lru_cache(maxsize=64)
-def is_loopback(host: str) -> bool:
+def is_here(host: str) -> bool:
     """Whether a host is this machine whatever any name server says (RFC 6761, section 6.3)."""
     try:
-        address = ipaddress.ip_address(host)
+        return is_loopback(host)
     except ValueError:
         return host.removesuffix(".") == "localhost"
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def field(line: RequestLine, fields: Fields, name: bytes) -> bytes | None:

@@ -15,6 +15,7 @@ from haclient.core.names import (
     ip_literal,
     is_ip_literal,
     is_localhost,
+    is_loopback,
     parse_hosts,
     parse_nameserver,
     parse_resolv_conf,
@@ -358,3 +359,26 @@ class TestQueryNames:
         assert f"{host}." in names
         assert len(set(names)) == len(names)
         assert all(name.endswith(".") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.255.254", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.0.0.1", False),
+        ("10.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("0.0.0.0", False),
+        ("::", False),
+    ],
+)
+def test_loopback(address: str, expected: bool) -> None:
+    assert is_loopback(address) is expected
+
+
+def test_a_name_is_no_loopback_address() -> None:
+    with pytest.raises(ValueError, match="localhost"):
+        is_loopback("localhost")

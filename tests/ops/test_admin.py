@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from haclient.core.config import UnixBind
-from haclient.ops.admin import is_loopback
+from haclient.ops.admin import is_here
 from haclient.ops.feed import MAX_READERS
 from haclient.ops.status_report import OrderReport, StatusReport
 from haclient.types import Endpoint
@@ -209,7 +209,7 @@ async def test_a_page_from_elsewhere_reads_nothing() -> None:
     ],
 )
 def test_what_is_loopback(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
+    assert is_here(host) is expected
 
 
 async def test_a_client_of_http_1_0_needs_no_host() -> None:

@@ -21,8 +21,8 @@ import trio
 from haclient.core.config import AdminSettings, Bind, Config, ListenerSettings, LogSettings, TcpBind
 from haclient.core.spec import Target
 from haclient.net.static_resolver import StaticResolver
-from haclient.ops.admin import Book
 from haclient.ops.admin_server import AdminServer
+from haclient.ops.book import Book
 from haclient.ops.log import Log
 from haclient.ops.status_report import OrderReport
 from haclient.proxy.sidecar import Sidecar
