@@ -96,9 +96,11 @@ def _listen_unix(path: str) -> socket.socket:
         _clear_stale(path)
         sock.bind(path)
         sock.listen(BACKLOG)
-    except OSError as exc:
+    except BaseException as exc:
         sock.close()
-        raise BindError(_why_not(f"unix:{path}", exc)) from exc
+        if isinstance(exc, OSError):
+            raise BindError(_why_not(f"unix:{path}", exc)) from exc
+        raise
     return sock
 
 
