@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import h11
 import trio
@@ -172,19 +173,12 @@ class Line:
         """Reads one, and judges it."""
         content = bytearray()
         try:
-            async for event in self._events():
-                match event:
-                    case h11.InformationalResponse(status_code=101):
-                        sent.status = 101
-                        sent.origin = _origin(event)
-                        return Ended.OK
-                    case h11.InformationalResponse():
-                        continues.set()
-                    case h11.Response():
-                        sent.status, sent.origin = event.status_code, _origin(event)
-                        sent.detail = _field(event, b"proxy-status")
-                    case h11.Data():
+            async with aclosing(self._events()) as events:
+                async for event in events:
+                    if isinstance(event, h11.Data):
                         content += event.data
+                    elif self._takes_head(event, sent, continues):
+                        return Ended.OK
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             sent.detail += f" [{exc!r} after {len(content)} bytes]"
             return Ended.BROKEN if sent.status else Ended.LOST
@@ -196,6 +190,17 @@ class Line:
         if not sent.status:
             return Ended.LOST
         return judge(sent, bytes(content))
+
+    def _takes_head(self, event: object, sent: Sent, continues: trio.Event) -> bool:
+        """Writes down what a head says; whether it is the last event, for a tunnel begins."""
+        if not isinstance(event, h11.Response | h11.InformationalResponse):
+            return False
+        if isinstance(event, h11.InformationalResponse) and event.status_code != 101:
+            continues.set()
+            return False
+        sent.status, sent.origin = event.status_code, _field(event, b"x-origin")
+        sent.detail = _field(event, b"proxy-status")
+        return event.status_code == 101
 
     async def _events(self) -> AsyncGenerator[object, None]:
         while True:
@@ -268,10 +273,6 @@ def expected(sent: Sent) -> bytes:
         return said.encode()
     mixed = "" if sent.etag == "strong" else f":{sent.origin}"
     return content_of(sent.request_id + mixed, sent.down_bytes)[sent.first_byte :]
-
-
-def _origin(event: h11.Response | h11.InformationalResponse) -> str:
-    return _field(event, b"x-origin")
 
 
 def _field(event: h11.Response | h11.InformationalResponse, name: bytes) -> str:
