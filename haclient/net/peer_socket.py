@@ -15,6 +15,7 @@ not allowed, nobody knows: it is answered.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 
@@ -37,8 +38,6 @@ _COOKIE = struct.Struct("=III")
 _ERROR = struct.Struct("=i")
 _TAIL = struct.Struct("=IIIII")
 """Of struct inet_diag_msg: expires, rqueue, wqueue, uid, inode, behind 4 bytes and the socket's id."""
-
-ENOENT = -2
 
 _TAIL_AT = _HEADER.size + 4 + _ID.size + _COOKIE.size
 
@@ -77,7 +76,7 @@ def _ask(family: int, peer: tuple[str, int], local: tuple[str, int]) -> bool | N
         answer = netlink.recv(4096)
     if _HEADER.unpack_from(answer)[1] == NLMSG_ERROR:
         # No such socket any more: it was reset, or its FIN_WAIT2 has run out.
-        return True if _ERROR.unpack_from(answer, _HEADER.size)[0] == ENOENT else None
+        return True if _ERROR.unpack_from(answer, _HEADER.size)[0] == -errno.ENOENT else None
     inode = _TAIL.unpack_from(answer, _TAIL_AT)[-1]
     return bool(inode == 0)
 

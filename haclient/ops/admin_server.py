@@ -43,8 +43,11 @@ from haclient.types import Fields
 __all__ = ["AdminServer"]
 
 MAX_CONNECTIONS = 64
+"""A probe, a scrape, some browsers (six connections each) and the readers of events (feed.MAX_READERS);
+further ones wait in the kernel's queue, and descriptors are left for requests."""
 
 MAX_HEAD = 8192
+"""Bytes. A browser's head with a long cookie has two or three thousand; nginx takes 8 KiB by default."""
 
 MAX_CONTENT = 65536
 """Bytes of a request's content, which means nothing here and is read and dropped."""

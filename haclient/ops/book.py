@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 LAST_FAILOVERS = 50
+"""As many as anybody scrolls through; each has up to a kilobyte, and /status bears all of them."""
 
 LONGEST = 500
 """Characters of a path. A client may send 32 KiB of it, and fifty of them would fill the page."""

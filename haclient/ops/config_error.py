@@ -18,6 +18,7 @@ from haclient.ops.style import printable
 __all__ = ["ConfigError", "key_name", "nearest", "shown", "table_name"]
 
 LONGEST_SHOWN = 100
+"""Characters of a value: enough to know it by, and the error stays one line of a terminal or two."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _CREDENTIALS = re.compile(r"//[^/?#@\s\"]*@")

@@ -47,6 +47,10 @@ KEPT_FREE = 32
 """Descriptors: 13 at rest with two listeners (measured), the others for the admin endpoint's clients, the
 resolver, and a race, which opens a few for one."""
 
+BEHIND_THE_DRAIN = 5.0
+"""Seconds that the service manager is asked for beyond drain_timeout: tasks end and the last names are
+written, which takes milliseconds, or as long as a slow disk does."""
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -212,16 +216,14 @@ class Daemon:
                 self.reload()
             elif self._ending.is_set():
                 self._log.warning("told to end a second time: what is outstanding is cut")
-                for door in self.sidecar.doors:
-                    for inside in tuple(door.inside):
-                        inside.cancel()
+                self.sidecar.cut()
             else:
                 self._log.info("told to end", signal=signal.Signals(number).name)
                 self.drain()
 
     async def _drain(self) -> None:
         timeout = self._config.drain_timeout
-        self._notifier.stopping(within=timeout + 5, status="draining")
+        self._notifier.stopping(within=timeout + BEHIND_THE_DRAIN, status="draining")
         cut = await self.sidecar.drain()
         if cut:
             self._log.warning("cut what was outstanding", requests=cut, drain_timeout=timeout)

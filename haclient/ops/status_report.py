@@ -33,7 +33,7 @@ class EndpointReport(msgspec.Struct, frozen=True, kw_only=True):
         held_for: seconds until it is asked again, where it is held down.
         failures: in a row, up to now.
         idle, leased: connections to it.
-        source: where the address came from ("hosts", "dns 10.0.0.53", "literal", …).
+        source: "literal" where it stands in the URL; empty where a name led to it (`dns` says whence).
     """
 
     address: str
@@ -69,7 +69,8 @@ class ListenerReport(msgspec.Struct, frozen=True, kw_only=True):
     """One local door.
 
     Attributes:
-        connections: open now. limit: at which accepting pauses.
+        connections: open now.
+        limit: as many may be; then an idle one makes way, or accepting pauses.
         is_paused: whether it does.
     """
 

@@ -178,8 +178,12 @@ class Sidecar:
             # A look now and then, only here: an event would be set for each connection that ends.
             while any(one.door.inside or not one.has_stopped for one in self._closing):  # noqa: ASYNC110
                 await trio.sleep(SETTLED_EVERY)
-        left = [inside for one in self._closing for inside in one.door.inside]
-        cut = sum(inside.is_outstanding for inside in left)
-        for inside in left:
+        return self.cut()
+
+    def cut(self) -> int:
+        """Ends every connection now; returns how many requests were outstanding on them."""
+        everybody = [inside for door in self.doors for inside in door.inside]
+        outstanding = sum(inside.is_outstanding for inside in everybody)
+        for inside in everybody:
             inside.cancel()
-        return cut
+        return outstanding
