@@ -180,7 +180,8 @@ class Reach(msgspec.Struct, eq=False):
         if any(one.origin.is_secure for one in candidates):
             # Before anything is reserved: a file that cannot be used is not any address's fault.
             self.target.tls_context()
-        left = candidates
+        # An origin may stand in two tiers, or twice in one; a place on it is reserved once.
+        left = list({(one.origin, one.endpoint): one for one in candidates}.values())
         while left:
             runners = self._with_room(left)
             if not runners:
