@@ -10,6 +10,9 @@ What h11 leaves to its user and is done here: lines end in CRLF and nothing else
 strict there, section 2.2), and are not folded (section 5.2); interim answers, and the time for a head,
 are bounded; 101 only where it was asked for; whoever does not begin with "HTTP/" is not waited for; and
 a connection that has anything unread behind an answer does not serve again.
+
+This is a file of the hot path: what is unread of an answer is one number, and those below zero stand for
+what is not counted.
 """
 
 from __future__ import annotations
@@ -88,16 +91,18 @@ class Http1:
     """The state of one connection, one exchange after another."""
 
     __slots__ = (
-        "_asked",
         "_began_at",
         "_chunked",
         "_early",
         "_framing",
         "_has_eof",
         "_interim_seen",
+        "_is_close",
         "_is_persistent",
         "_is_request_whole",
+        "_is_upgrade",
         "_left",
+        "_method",
         "_ready",
         "_scanned",
         "_stream",
@@ -107,7 +112,10 @@ class Http1:
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
-        self._asked = ("", False, False)
+        # Of the request: it says how its answer is to be read.
+        self._method = ""
+        self._is_close = False
+        self._is_upgrade = False
         # What came and was not taken yet; how much of it has been looked at in search of a head's
         # end; when the first of it came.
         self._early = b""
@@ -132,7 +140,7 @@ class Http1:
         self._framing = head.framing
         self._left = head.length
         self._is_request_whole = False
-        self._asked = head.method, head.is_close, is_upgrade
+        self._method, self._is_close, self._is_upgrade = head.method, head.is_close, is_upgrade
 
     def content_bytes(self, data: bytes) -> bytes:
         """Returns a piece of content as it goes on the wire (RFC 9112, sections 6.2 and 7.1).
@@ -177,7 +185,7 @@ class Http1:
         """
         if not self._early:
             self._early = await self._receive()
-        if not self._scanned and (plain := read_response(self._early, self._asked[0])) is not None:
+        if not self._scanned and (plain := read_response(self._early, self._method)) is not None:
             # The common form, come at once: not looked at a second time.
             return self._take(plain)
         while (head := self._buffered_head()) is None:
@@ -187,7 +195,7 @@ class Http1:
 
     def _take(self, plain: PlainResponse) -> Head:
         self._drop(plain.size)
-        self._begin_content(plain.length, not self._asked[1])
+        self._begin_content(plain.length, not self._is_close)
         return Head(plain.status, plain.reason, b"1.1", plain.fields)
 
     def _drop(self, size: int) -> None:
@@ -210,7 +218,7 @@ class Http1:
         if found[1] is None:
             raise Garbled("a line of the head does not end in CRLF, or is folded")
         size = found.end()
-        plain = read_response(early, self._asked[0])
+        plain = read_response(early, self._method)
         return self._take(plain) if plain is not None else self._judge(early[:size])
 
     def _check_time(self) -> None:
@@ -224,24 +232,25 @@ class Http1:
     def _judge(self, data: bytes) -> Head:
         """A head that is not in the common form; it stays where it is if it is refused."""
         head = _by_h11(data)
-        method, is_close, is_upgrade = self._asked
-        judged = judge_response(method, head.status, head.http_version, head.reason, head.fields)
+        judged = judge_response(
+            self._method, head.status, head.http_version, head.reason, head.fields
+        )
         if isinstance(judged, str):
             raise Garbled(judged)
         if head.status < 200:
-            self._check_interim(head.status, is_upgrade)
+            self._check_interim(head.status)
         self._drop(len(data))
         if head.status >= 200:
-            self._begin_content(judged.length, judged.is_persistent and not is_close)
+            self._begin_content(judged.length, judged.is_persistent and not self._is_close)
         elif head.status == 101:
             self._unread = SWITCHED
         return head
 
-    def _check_interim(self, status: int, is_upgrade: bool) -> None:
+    def _check_interim(self, status: int) -> None:
         self._interim_seen += 1
         if self._interim_seen > MAX_INTERIM_HEADS:
             raise Endless(f"more than {MAX_INTERIM_HEADS} interim responses")
-        if status == 101 and not is_upgrade:
+        if status == 101 and not self._is_upgrade:
             raise Garbled("101 Switching Protocols, which was not asked for")
         if status == 101 and not self._is_request_whole:
             raise Garbled("101 Switching Protocols before the request was whole")
