@@ -31,6 +31,7 @@ from haclient.types import Evidence, Instant, Verdict
 
 __all__ = [
     "BUDGET_SPENT",
+    "GIVEN_UP",
     "WINDOW_OVER",
     "Again",
     "Decision",
@@ -51,6 +52,9 @@ IDEMPOTENT_METHODS = SAFE_METHODS | {"PUT", "DELETE"}
 
 LOST = frozenset({Verdict.DEAD, Verdict.CLOSED, Verdict.SLOW, Verdict.GARBLED})
 """Verdicts on a server that had been connected: they open the window."""
+
+GIVEN_UP = frozenset({Verdict.SUPERSEDED, Verdict.CANCELLED})
+"""Our own ends, not the servers'; a suspicion may have been the reason."""
 
 
 BUDGET_SPENT = "the retry budget is spent"

@@ -18,7 +18,7 @@ import trio
 from msgspec.structs import replace
 
 from haclient import events
-from haclient.core.retry import Failure
+from haclient.core.retry import GIVEN_UP, Failure
 from haclient.engine import recording
 from haclient.engine.breakage import end_of
 from haclient.engine.live import LiveTarget
@@ -56,10 +56,6 @@ MAX_IDLE_NOT_RESENDABLE = 1.0
 """Seconds. A request that may not be resent rides only on a connection that was in use a moment
 ago: servers close idle ones after 5 s (Node) to 75 s (nginx) and more, and a close that crosses
 the request on the wire would leave it in doubt."""
-
-
-GIVEN_UP = frozenset({Verdict.SUPERSEDED, Verdict.CANCELLED})
-"""Our own ends, for which a suspicion may have been the reason."""
 
 
 class Attempt:

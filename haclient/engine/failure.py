@@ -6,6 +6,7 @@ says what else was tried, why nothing more was, and what to do.
 
 from __future__ import annotations
 
+from haclient.core.retry import GIVEN_UP
 from haclient.engine.outcome import CallerFailed
 from haclient.engine.reach import Reach
 from haclient.errors import (
@@ -24,9 +25,6 @@ from haclient.errors import (
 from haclient.types import AttemptRecord, ConnectFailure, ConnectionAttempt, Phase, Verdict
 
 __all__ = ["error_for"]
-
-GIVEN_UP = frozenset({Verdict.SUPERSEDED, Verdict.CANCELLED})
-"""Our own ends, not the servers'."""
 
 
 def error_for(
