@@ -10,7 +10,7 @@ Everything else keeps its order and its letter case. Framing is written anew in 
 stood, so that what goes out carries exactly one of Content-Length and Transfer-Encoding, and a
 server never sees a length in any spelling but digits (RFC 9112, section 6).
 
-`request_fields` and `response_fields` run for every request (2 and 3 us); the usual field costs one
+`request_fields` and `response_fields` run for every request (2 us each); the usual field costs one
 look into a set.
 
 Left out: TE, so no server is asked for trailers, though those that come are passed on; Max-Forwards;

@@ -37,7 +37,11 @@ __all__ = ["Course"]
 
 
 class Course:
-    """The attempts of one exchange, from the first to the answer."""
+    """The attempts of one exchange, from the first to the answer.
+
+    Attributes:
+        request: the caller's; what is asked of servers is another one once the rest of an answer is.
+    """
 
     __slots__ = (
         "_answered",
@@ -69,10 +73,13 @@ class Course:
         self._attempts: list[Attempt] = attempts if attempts is not None else []
         self._answered: set[int] = set()
         self._tried: set[Endpoint] = set()
+        # Whose answer is relayed; of whom an error tells (by default of whom there is most to tell);
+        # who is read on from while others are asked, and is not ours to end.
         self._winner: Attempt | None = None
         self._told: Attempt | None = None
         self._kept: Attempt | None = None
         self._last_failed: Failed | None = None
+        # Whether a server in trouble may be asked again where there is no other one.
         self._may_return = True
         self._retry = Retry(
             request.facts,
