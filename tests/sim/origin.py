@@ -105,6 +105,10 @@ class SimOrigin:
         """Adds faults. An occasion is a request's first byte; a connect, for those on connect."""
         self._state.scripted += [Scripted(fault) for fault in faults]
 
+    def forget_faults(self) -> None:
+        """Nothing befalls it from now on, but for what has struck already."""
+        self._state.scripted.clear()
+
     async def serve(self) -> None:
         """Serves until cancelled, also after a kill and a heal."""
         async with trio.open_nursery() as nursery:
