@@ -33,11 +33,12 @@ from haclient.ops.command_line import CommandError
 from haclient.ops.config_file import load
 from haclient.ops.exit_codes import ExitCode
 from haclient.ops.inherited import inherited_sockets
-from haclient.ops.log import Log, is_journal
+from haclient.ops.log import Level, Log, is_journal
 from haclient.ops.name_log import name_log
 from haclient.ops.reload_report import changes
 from haclient.ops.sdnotify import Notifier, watchdog_interval
 from haclient.ops.status_report import OrderReport
+from haclient.ops.steps_log import StepsLog
 from haclient.proxy.record import ExchangeRecord
 from haclient.proxy.sidecar import Sidecar
 
@@ -126,6 +127,7 @@ class Daemon:
                     inherited=inherited,
                     max_clients=clients_that_fit(),
                 )
+                self._observe_steps()
                 admin = AdminServer(self, self._book, self._log)
                 try:
                     self.sidecar.start()
@@ -192,6 +194,7 @@ class Daemon:
         old, self._config = self._config, config
         self.generation += 1
         self._log.apply(config.log)
+        self._observe_steps()
         if config.resolver != old.resolver:
             self._resolver.apply(config.resolver)
         return OrderReport(
@@ -236,6 +239,11 @@ class Daemon:
             await trio.sleep(interval)
 
     # --- what is told ------------------------------------------------------------------------
+
+    def _observe_steps(self) -> None:
+        """Events are made for somebody who reads them only: they cost the hot path its speed."""
+        is_wanted = self._log.is_on(Level.DEBUG)
+        self.sidecar.gateway.observe = StepsLog(self._log) if is_wanted else None
 
     def _tell(self, record: ExchangeRecord) -> None:
         self._book.tell(record)

@@ -23,8 +23,9 @@ from haclient.proxy.door import Door
 
 __all__ = ["Listener"]
 
-OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""accept(2): nothing is wrong with the connection, there is no room for it."""
+LEFT_BEFORE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
+"""accept(2): the client left before it was accepted, or a firewall sent it away; the next one may be
+well."""
 
 PAUSE = 0.1
 """Seconds between two tries while there is no room."""
@@ -121,11 +122,12 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as exc:
-                if exc.errno in OUT_OF_RESOURCES:
-                    door.is_paused = True
-                    await trio.sleep(PAUSE)
-                    return
-                continue  # the client left before it was accepted (ECONNABORTED)
+                if exc.errno in LEFT_BEFORE:
+                    continue
+                # No room, mostly (EMFILE); whatever else it is, it must not be asked for in a loop.
+                door.is_paused = True
+                await trio.sleep(PAUSE)
+                return
             door.accepted += 1
             self.taken += 1
             nursery.start_soon(self._serve_to_its_end, transport)
