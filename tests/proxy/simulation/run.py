@@ -106,6 +106,7 @@ async def _look_whether_all_is_well_again(h: House, verdict: Verdict) -> None:
         origin.reply = Reply(content=content_of(0, 100))
         origin.forget_faults()
     await trio.sleep(HEALS_WITHIN)
+    heal_all(h)  # an exchange that had begun may have brought its server down since
     for _ in range(3):
         asked = Asked(0, "GET", False, 0, 100, False, False, False, True, 0.0)
         asker = Asker(0.0, (asked,), False, 1 << 20, 0.0, 0.0, None, "close")
