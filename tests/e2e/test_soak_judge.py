@@ -123,6 +123,16 @@ def test_a_failure_needs_an_excuse(
     assert judged(servers, sent, journal) == ([] if is_excused else without)
 
 
+def test_three_attempts_are_all_there_are(servers: list[SoakServer]) -> None:
+    """Where the server of each was struck; not where one of them was well."""
+    sent = replace(GET, began_at=10.0, ended_at=11.0, **FAILED)
+    for server, is_excused in zip(servers, [False, True], strict=True):
+        server.faults.append(Fault("kill", 10.5, 12.0))
+        found = judged(servers, sent, RAN, RAN, attempts=3)
+        assert found == ([] if is_excused else ["failed without need (status 502)"])
+    assert judged(servers, sent, RAN, RAN, attempts=2) == ["failed without need (status 502)"]
+
+
 @pytest.mark.parametrize(
     ("change", "content", "ended"),
     [

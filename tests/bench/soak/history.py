@@ -168,6 +168,9 @@ class History:
             return "past replay_limit, and its server was struck"
         if sent.ended is Ended.BROKEN and not sent.is_resumable:
             return "broken off without a strong ETag"
+        attempts = max((len(line["attempts"]) for line in self.log[sent.request_id]), default=0)
+        if attempts == MAX_ATTEMPTS and self._asked(sent) - {""} <= set(impaired):
+            return "the server of each of its three attempts was struck"
         return ""
 
     def _asked(self, sent: Sent) -> set[str]:

@@ -53,7 +53,7 @@ GARBAGE = (
     b"HTTP/1.1 200 OK\r\nContent-Length: minus one\r\n\r\n",
     b"SSH-2.0-OpenSSH_9.9\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked, gzip\r\n\r\nzz",
-    os.urandom(300),
+    random.Random(300).randbytes(300),
 )
 
 UNAVAILABLE = (
