@@ -18,7 +18,7 @@ NOTHING, SOME = digest(b""), digest(b"some")
 
 GET = Sent("1", "one-shot", "GET", up_hash=NOTHING, ended=Ended.OK, status=200, origin="a")
 POST = replace(GET, method="POST", up_hash=SOME)
-FAILED = {"ended": Ended.STATUS, "status": 502, "origin": ""}
+FAILED: dict[str, Any] = {"ended": Ended.STATUS, "status": 502, "origin": ""}
 
 DONE: dict[str, Any] = {"what": "done", "id": "1", "method": "GET", "hash": NOTHING, "bytes": 0}
 RAN: list[dict[str, Any]] = [{"what": "begun", "id": "1", "method": "GET"}, DONE]
