@@ -111,9 +111,10 @@ class Backend:
         if message.first[1].startswith(b"/attack") and self.response is not None:
             return await self._attack(stream, self.response)
         echo = echo_of(message)
+        is_connect = message.first[0] == b"CONNECT"
         is_last = message.version == b"1.0" or b"close" in b",".join(message.values(b"connection"))
         lines = [
-            b"HTTP/1.1 200 OK",
+            b"HTTP/1.1 405 Method Not Allowed" if is_connect else b"HTTP/1.1 200 OK",
             b"Content-Length: %d" % len(echo),
             b"X-Echo: " + echo,
             b"Connection: close" if is_last else b"X-More: yes",

@@ -7,7 +7,8 @@ stands between `start` and `finish`, where a file's cases have them in common.
 
 A request case says what may happen, and whatever of these happens is right:
 
-    refuse  = [400, 501]                 answered with one of these; nothing behind it is read
+    refuse  = [400, 501]                 answered with one of these; nothing behind it is read, unless
+                                         the request was well-formed (404, 405 and the like)
     close   = true                       the connection ends without an answer
     forward = [["POST", "/a", "hello"]]  the server reads exactly these requests, in this order
 
@@ -18,12 +19,15 @@ A request case says what may happen, and whatever of these happens is right:
                                          which is seen how the rest was read), its FIN, or nothing
     has, lacks                           fields of the first request that is forwarded
 
+Whoever does not speak the version of a request may always say so, with 426 or 505.
+
 A response case is what a server says to one request:
 
     pass        = "hello"                the client gets the answer with this content, whole
     status      = 200                    of that answer
     bad_gateway = true                   the client gets the proxy's own 502 or its like
-    broken      = true                   the client gets a beginning, and sees that it is not whole
+    broken      = true                   the client gets a beginning at most, and sees that it is not whole
+    cut         = true                   it is not whole: to pass it as if it were is critical
 
     ask         = "GET" or a whole head  the request
     end         = "open" | "fin" | "reset"   what the server does behind the wire
@@ -35,13 +39,15 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 __all__ = ["Asked", "RequestCase", "ResponseCase", "request_cases", "response_cases"]
 
 FOLDER = Path(__file__).parent
+
+OTHER_VERSION = frozenset({426, 505})
 
 OUTCOMES = {
     "requests": ("forward", "or", "refuse", "close"),
@@ -76,6 +82,11 @@ class RequestCase:
     has: tuple[str, ...]
     lacks: tuple[str, ...]
 
+    @property
+    def speaks_http2(self) -> bool:
+        """It is what an HTTP/2 client begins with (RFC 9113 3.4): a proxy may go on in HTTP/2."""
+        return self.wire.startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
 
 @dataclass(frozen=True)
 class ResponseCase:
@@ -90,6 +101,7 @@ class ResponseCase:
     status: int
     bad_gateway: bool
     broken: bool
+    cut: bool
     ask: bytes
     end: str
     then: bytes
@@ -147,6 +159,8 @@ def _request(topic: str, name: str, table: dict[str, Any]) -> RequestCase:
         has=tuple(table.pop("has", [])),
         lacks=tuple(table.pop("lacks", [])),
     )
+    if b"HTTP/1.1" not in case.wire.partition(b"\r\n")[0] and case.wire.strip():
+        case = replace(case, refuse=case.refuse | OTHER_VERSION)
     assert not table, f"{topic}.toml, {name}: unknown keys {list(table)}"
     assert case.forward or case.refuse or case.close, f"{name} has no outcome"
     return case
@@ -166,6 +180,7 @@ def _response(topic: str, name: str, table: dict[str, Any]) -> ResponseCase:
         status=table.pop("status", 200),
         bad_gateway=table.pop("bad_gateway", False),
         broken=table.pop("broken", False),
+        cut=table.pop("cut", False),
         ask=_wire(ask),
         end=table.pop("end", "open"),
         then=_wire(table.pop("then", "")),

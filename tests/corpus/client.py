@@ -64,10 +64,13 @@ def understand(data: bytes, methods: Sequence[str], end: str) -> Heard:
             break
         data = data[message.size :]
         status = int(message.first[0])
-        if status < 200 and status != 101:
+        if 100 <= status < 200 and status != 101:
             heard.interim.append(status)
         else:
             heard.answers.append(message)
+            if methods[index] == "HEAD" and end == "eof" and not message.values(b"x-echo"):
+                # An error for what the proxy could not read may have content: it cannot know.
+                return heard
     heard.rest = data
     return heard
 

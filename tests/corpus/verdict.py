@@ -22,8 +22,14 @@ __all__ = ["Grade", "Verdict", "on_request", "on_response"]
 HIDDEN = ("smuggled", "poison")
 """What stands in requests and answers that are none."""
 
+HTTP2_SETTINGS = b"\x04"
+"""The type of the frame that a server of HTTP/2 begins with (RFC 9113, section 6.5)."""
+
+WELL_FORMED = frozenset({403, 404, 405, 411, 413, 417, 421, 422, 501})
+"""Statuses by which a request is refused that was understood: the connection may go on."""
+
 CANARY = Asked("GET", "/canary")
-OWN_ERRORS = frozenset({500, 502, 503, 504})
+OWN_ERRORS = frozenset({403, 500, 502, 503, 504})
 
 
 class Grade(enum.Enum):
@@ -65,6 +71,8 @@ def hole_in_request(
 ) -> Verdict | None:
     if victim is None or not victim.answers:
         return critical("crash")
+    if case.speaks_http2 and heard.rest[3:4] == HTTP2_SETTINGS:
+        return Verdict(Grade.RIGHT, "HTTP/2")
     if backend.ambiguous:
         return critical(f"ambiguous: {backend.ambiguous[0]}")
     if victim.echoes[0] != echo(Asked("GET", "/victim")):
@@ -99,6 +107,8 @@ def outcome_of(case: RequestCase, heard: Heard, asked: list[Asked]) -> str | Non
         return None
     if case.refuse and asked == before and statuses[:1] and statuses[0] in case.refuse and is_over:
         return f"refuse {statuses[0]}" if len(statuses) == 1 and not heard.echoes[served] else None
+    if statuses[:1] and statuses[0] in case.refuse & WELL_FORMED and asked == [*before, CANARY]:
+        return f"refuse {statuses[0]}" if len(statuses) == 2 else None
     if case.close and asked == before and not statuses and is_over:
         return "close"
     ways = [before + list(way) for way in case.forward]
@@ -158,6 +168,6 @@ def of_one_answer(case: ResponseCase, heard: Heard) -> Verdict:
         return Verdict(Grade.RIGHT, f"pass {status}")
     if status in OWN_ERRORS and status != case.status:
         return Verdict(Grade.RIGHT if case.bad_gateway else Grade.WRONG, f"own {status}")
-    if case.broken:
+    if case.cut:
         return critical(f"made whole: {status} {answer.content[:40]!r}")
     return Verdict(Grade.WRONG, f"passed as {status} {answer.content[:40]!r}")

@@ -116,9 +116,8 @@ HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\n"
         HEAD + b"X: a\rb\r\n\r\n",
         HEAD + b"X: a\0b\r\n\r\n",
         HEAD + b": a\r\n\r\n",
-        b"POST /a HTTP/1.1\r\n\r\n",
         b"POST /a b HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"POST /a HTTP/2.0\r\nHost: a\r\n\r\n",
+        b"POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"\r\n" + HEAD + b"\r\n",
     ],
 )
