@@ -48,12 +48,18 @@ class ClientLeft(Exception):
 
 
 class BadRequest(Exception):
-    """What came in cannot be answered but by an error and the connection's end."""
+    """What came in cannot be answered but by an error and the connection's end.
 
-    def __init__(self, status: int, reason: str) -> None:
+    Attributes:
+        is_head: as far as it can be read it is a HEAD: its answer has no content, whatever it says, or
+            the client would take that for the next one (RFC 9110, section 9.3.2).
+    """
+
+    def __init__(self, status: int, reason: str, *, is_head: bool = False) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.is_head = is_head
 
 
 class RawHead(msgspec.Struct, frozen=True):
@@ -96,6 +102,11 @@ class ServerHttp1:
         """Whether bytes of a next request are here."""
         return bool(self._buffer)
 
+    @property
+    def asks_for_head(self) -> bool:
+        """Whether the next request begins as a HEAD does."""
+        return self._buffer.startswith(b"HEAD ")
+
     def buffered_head(self) -> RawHead | None:
         """Returns the next head if it is here whole; no checkpoint.
 
@@ -108,12 +119,17 @@ class ServerHttp1:
             self._has_skipped_line = True
             del buffer[:2]
         end = buffer.find(b"\r\n\r\n")
-        if end < 0 or end + 4 > self._max_head:
-            self._check_unfinished()
-            return None
-        head = bytes(buffer[: end + 4])
-        del buffer[: end + 4]
-        return self._parse(head)
+        is_head = self.asks_for_head
+        try:
+            if end < 0 or end + 4 > self._max_head:
+                self._check_unfinished()
+                return None
+            head = bytes(buffer[: end + 4])
+            del buffer[: end + 4]
+            return self._parse(head)
+        except BadRequest as bad:
+            bad.is_head = is_head
+            raise
 
     async def receive(self) -> bool:
         """Takes in what comes next; False at the end of what the client sends.

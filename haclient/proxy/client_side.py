@@ -152,7 +152,11 @@ class ClientSide:
     def _is_woken_for_nothing(self) -> bool:
         if self.has_expired and self.http.has_begun:
             timeout = self.door.settings.header_timeout
-            raise BadRequest(REQUEST_TIMEOUT, f"no whole head within {timeout:g} s")
+            raise BadRequest(
+                REQUEST_TIMEOUT,
+                f"no whole head within {timeout:g} s",
+                is_head=self.http.asks_for_head,
+            )
         return not self.has_expired
 
     def take_back_expiry(self) -> None:

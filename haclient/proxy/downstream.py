@@ -45,13 +45,14 @@ async def _serve_one(gateway: Gateway, side: ClientSide) -> bool:
     try:
         raw = await side.next_head()
     except BadRequest as bad:
-        return await _refuse(gateway, side, Refusal(bad.status, bad.reason), None)
+        refused = Refusal(bad.status, bad.reason)
+        return await _refuse(gateway, side, refused, None, is_head=bad.is_head)
     if raw is None:
         return False
     side.door.requests += 1
     line = judge(raw.method, raw.target, raw.http_version, raw.fields)
     if isinstance(line, Refusal):
-        return await _refuse(gateway, side, line, raw)
+        return await _refuse(gateway, side, line, raw, is_head=raw.method == b"HEAD")
     side.http.begin_content(line.length)
     side.served = service = Service(gateway, side, raw, line)
     try:
@@ -64,12 +65,11 @@ async def _serve_one(gateway: Gateway, side: ClientSide) -> bool:
 
 
 async def _refuse(
-    gateway: Gateway, side: ClientSide, refused: Refusal, raw: RawHead | None
+    gateway: Gateway, side: ClientSide, refused: Refusal, raw: RawHead | None, *, is_head: bool
 ) -> bool:
     """Answers what is no request that could be served, and ends the connection."""
     now = trio.current_time()
     gateway.tell(refusal_record(side.door.settings.name, side.client, refused, raw, now))
-    is_head = raw is not None and raw.method == b"HEAD"
     await side.send(refusal(refused.status, refused.reason, is_head=is_head))
     await side.linger()
     return False

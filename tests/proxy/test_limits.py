@@ -141,6 +141,37 @@ async def test_a_head_of_exactly_the_limit_is_served(autojump_clock: MockClock) 
         )
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "HEAD /x HTTP/1.1|Host: shop|X A: 1||"),
+        (400, "HEAD /x HTTP/1.1|Host: shop\nX-A: 1||"),
+        (400, "HEAD /x HTTP/1.1||"),
+        (431, "HEAD /x HTTP/1.1|Host: shop|X-A: " + "x" * 1100),
+        (431, "HEAD /x HTTP/1.1|Host: shop|" + "X-A: 1|" * 101 + "|"),
+        (414, "HEAD /" + "x" * 1100),
+    ],
+)
+async def test_a_refused_head_has_no_content(
+    autojump_clock: MockClock, status: int, said: str
+) -> None:
+    """Or what is read for the next answer is the content of this one."""
+    async with house(max_head=1024) as h:
+        client = h.client()
+        await play(client.says(said), client.hears_answer(status, "HEAD"), client.hears_end())
+        assert client.got.is_last
+
+
+async def test_a_head_that_comes_too_slowly_has_no_content(autojump_clock: MockClock) -> None:
+    async with house(header_timeout=2.0) as h:
+        client = h.client()
+        await play(
+            client.says("HEAD /x HTTP/1.1|"),
+            client.hears_answer(408, "HEAD").at(2.0),
+            client.hears_end(),
+        )
+
+
 async def test_too_many_fields(autojump_clock: MockClock) -> None:
     async with house() as h:
         await h.ask(200, 0.0, target="/another", fields="X-A: 1|" * 99)
