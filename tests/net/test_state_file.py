@@ -220,7 +220,8 @@ class TestHowOften:
     async def test_news_soon_and_then_no_more_often_than_it_may(
         self, mock_clock: MockClock, room: Room
     ) -> None:
-        file, written = room.file(), Writings(room, mock_clock)
+        file = room.file()
+        written = Writings(room, file, mock_clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.keep)
             await trio.testing.wait_all_tasks_blocked()
@@ -236,7 +237,8 @@ class TestHowOften:
     async def test_a_mere_confirmation_may_wait_and_news_go_before_it(
         self, mock_clock: MockClock, room: Room
     ) -> None:
-        file, written = room.file(), Writings(room, mock_clock)
+        file = room.file()
+        written = Writings(room, file, mock_clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.keep)
             await trio.testing.wait_all_tasks_blocked()
@@ -281,7 +283,8 @@ class TestHowOften:
 class Writings:
     """Notes at which instants the file became another one."""
 
-    def __init__(self, room: Room, clock: MockClock) -> None:
+    def __init__(self, room: Room, file: StateFile, clock: MockClock) -> None:
+        self._file = file
         self._clock = clock
         self._path = room.path
         self._inode = room.path.stat().st_ino
@@ -297,7 +300,9 @@ class Writings:
 
     async def _look(self) -> None:
         # A writing that has begun takes a moment of real time.
-        await trio.to_thread.run_sync(threading.Event().wait, 0.01)
+        while self._file._is_writing:
+            await trio.to_thread.run_sync(threading.Event().wait, 0.005)
+            await trio.testing.wait_all_tasks_blocked()
         inode = self._path.stat().st_ino
         if inode != self._inode:
             self._inode = inode
