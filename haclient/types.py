@@ -38,7 +38,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class Origin(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """Scheme, host and port: what a server is authoritative for (RFC 9110, section 4.3.1).
 
-    `host` is lower case, without the brackets of an IPv6 literal.
+    `host` is lower case, without the brackets of an IPv6 literal. With `port` 0 it is a service,
+    "_orders._tcp.example", whose servers and ports are what its SRV records say (RFC 2782).
     """
 
     scheme: str
@@ -51,13 +52,27 @@ class Origin(msgspec.Struct, frozen=True, order=True, cache_hash=True):
         return self.scheme == "https"
 
     @property
+    def is_service(self) -> bool:
+        """Whether servers and ports are to be looked up."""
+        return not self.port
+
+    @property
+    def name(self) -> str:
+        """What a server is known by: of a service its domain (RFC 6125, section 6.2.1)."""
+        return self.host if self.port else self.host.split(".", 2)[2]
+
+    @property
     def authority(self) -> str:
         """What the Host field says: the port only where it is not the scheme's own (RFC 9110 7.2)."""
+        if not self.port:
+            return self.name
         # A zone means something on this machine alone and is not sent (RFC 6874, section 3).
         host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
         return host if DEFAULT_PORTS.get(self.scheme) == self.port else f"{host}:{self.port}"
 
     def __str__(self) -> str:
+        if not self.port:
+            return f"srv+{self.scheme}://{self.host}"
         return f"{self.scheme}://{self.authority}"
 
 

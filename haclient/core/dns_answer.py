@@ -48,11 +48,12 @@ use (headless services) have some hundred."""
 
 
 class RecordType(enum.Enum):
-    """The record types that lead to an address (RFC 1035, section 3.2.2; RFC 3596)."""
+    """The record types that lead to an address (RFC 1035, section 3.2.2; RFC 3596; RFC 2782)."""
 
     A = 1
     CNAME = 5
     AAAA = 28
+    SRV = 33
 
 
 class Rcode(enum.IntEnum):
@@ -80,7 +81,10 @@ class Fault(enum.Enum):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """An A, AAAA or CNAME record. Names are absolute, in lower case; `ttl` is in seconds."""
+    """A record. Names are absolute, in lower case; `ttl` is in seconds.
+
+    The value of an SRV record is as `core.services` writes it.
+    """
 
     name: str
     rdtype: RecordType

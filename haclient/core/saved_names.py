@@ -19,10 +19,21 @@ import msgspec
 from haclient.core.dns_answer import MAX_ADDRESSES
 from haclient.core.dns_cache import MAX_ENTRIES
 from haclient.core.names import ip_literal, to_ascii
+from haclient.core.services import parse_service
 
-__all__ = ["FROM_THE_FUTURE", "MAX_BYTES", "SavedName", "read_saved_names", "saved_names_text"]
+__all__ = [
+    "FROM_THE_FUTURE",
+    "MAX_BYTES",
+    "SERVICE",
+    "SavedName",
+    "read_saved_names",
+    "saved_names_text",
+]
 
 VERSION = 1
+
+SERVICE = "srv+"
+"""Before the name of a service, whose "addresses" are SRV records (core.services)."""
 
 MAX_BYTES = 16 << 20
 """What so many names with so many addresses can take, and more than they ever do."""
@@ -74,8 +85,11 @@ def read_saved_names(text: bytes, wall_now: float, max_age: float) -> dict[str, 
 
 
 def _check(host: str, saved: SavedName) -> None:
-    if len(host) > MAX_NAME_LENGTH or to_ascii(host) != host:
+    name = host.removeprefix(SERVICE)
+    if len(name) > MAX_NAME_LENGTH or to_ascii(name) != name:
         raise ValueError(f"{host[:80]!r} is not a host name as it is written here")
     for address in saved.addresses:
-        if ip_literal(address) != address:
+        if name != host:
+            parse_service(address)
+        elif ip_literal(address) != address:
             raise ValueError(f"{address[:80]!r} is not an IP address as it is written here")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from haclient.core.url import Url, parse_url
+from haclient.core.url import Url, parse_target_url
 from haclient.types import Order
 
 __all__ = [
@@ -90,7 +90,7 @@ def as_urls(urls: object) -> tuple[Url, ...]:
         raise TypeError(f"urls must be a URL or a list of URLs, not {type(urls).__name__}")
     if not all(isinstance(url, str | Url) for url in many):
         raise TypeError(f"urls must be texts or Urls, not {urls!r}")
-    return tuple(parse_url(url) if isinstance(url, str) else url for url in many)
+    return tuple(parse_target_url(url) if isinstance(url, str) else url for url in many)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

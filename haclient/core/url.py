@@ -34,7 +34,7 @@ from haclient.core.names import ip_literal, to_ascii
 from haclient.errors import UnsupportedSchemeError, UrlError
 from haclient.types import DEFAULT_PORTS, Origin
 
-__all__ = ["Url", "parse_url"]
+__all__ = ["Url", "parse_target_url", "parse_url"]
 
 # The canonical form, whose parts need no more work. The last label starts with a letter, so that no
 # shortened IPv4 address passes ("10.0x1"); the path holds no "#", and its dots are looked at apart.
@@ -51,11 +51,13 @@ _NOT_ASCII = re.compile(rb"[^\x00-\x7f]")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _CREDENTIALS = re.compile(r"(^|/)[^/?#]*@")
 _IPV4_PART = re.compile(r"0[xX][0-9A-Fa-f]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9}")
+_SERVICE = re.compile(r"(srv\+https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_SERVICE_NAME = re.compile(r"_[a-z0-9-]+\._tcp\..+")
 _MAX_SHOWN = 100
 
 
 class Url(msgspec.Struct, frozen=True):
-    """An http or https URL in its canonical form.
+    """An http or https URL in its canonical form; srv+http or srv+https where its origin is a service.
 
     `path_and_query` is ASCII and starts with "/"; `userinfo` is as written, percent-encoded, and
     None where there was no "@". `str` gives the whole URL, secrets included; `repr` masks them.
@@ -111,6 +113,8 @@ class Url(msgspec.Struct, frozen=True):
             # RFC 6874: the percent sign of a zone is itself encoded.
             host = "[" + host.replace("%", "%25") + "]"
         at = "" if self.userinfo is None else f"{self.userinfo}@"
+        if self.origin.is_service:
+            return f"{self.origin}{self.path_and_query}"
         suffix = "" if DEFAULT_PORTS[self.origin.scheme] == port else f":{port}"
         return f"{self.origin.scheme}://{at}{host}{suffix}{self.path_and_query}"
 
@@ -133,6 +137,26 @@ def parse_url(text: str) -> Url:
         if port <= 65535 and len(host) <= 253 and "/." not in target:
             return Url(Origin(scheme, host, port), target or "/")
     return _parse(text, may_lack_scheme=True)
+
+
+def parse_target_url(text: str) -> Url:
+    """Reads a target's URL: as `parse_url`, or of a service, "srv+http://_orders._tcp.example/v1".
+
+    Raises:
+        UnsupportedSchemeError, UrlError: as `parse_url`.
+    """
+    match = _SERVICE.fullmatch(text)
+    if match is None:
+        return parse_url(text)
+    scheme, authority, rest = match.groups()
+    plain = scheme.lower().removeprefix("srv+")
+    url = parse_url(f"{plain}://{authority}{rest}")
+    if not _SERVICE_NAME.fullmatch(url.origin.host) or authority.lower() != url.origin.host:
+        raise UrlError(
+            f"the URL {_shown(text)} names no service: write srv+{plain}://_SERVICE._tcp.DOMAIN, "
+            "without a port (the SRV records have it), user and password"
+        )
+    return Url(Origin(plain, url.origin.host, 0), url.path_and_query)
 
 
 def _parse(text: str, *, may_lack_scheme: bool) -> Url:

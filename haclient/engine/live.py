@@ -30,7 +30,7 @@ from haclient.net.connection import Connection
 from haclient.net.pool import Pool
 from haclient.net.tls import make_context
 from haclient.net.watch import Watch
-from haclient.types import Endpoint, Instant, Origin
+from haclient.types import Endpoint, Instant, Order, Origin
 
 __all__ = ["Engine", "LiveTarget", "PoolKey"]
 
@@ -109,7 +109,7 @@ class Engine(msgspec.Struct, eq=False):
         """Returns when to do so again; infinity, where nothing is connected."""
         resolver = self.resolver
         if now >= self.names_at and isinstance(resolver, RemembersNames):
-            is_in_use = [target.keep_names(resolver) for target in tuple(self.targets)]
+            is_in_use = [target.keep_names(resolver, now) for target in tuple(self.targets)]
             self.names_at = now + NAMES_EVERY if any(is_in_use) else -math.inf
         return math.inf if self.names_at == -math.inf else self.names_at
 
@@ -127,6 +127,10 @@ class LiveTarget:
             (spec.urls, spec.backups) if spec.backups else (spec.urls,)
         )
         self.known: dict[Origin, tuple[Endpoint, ...]] = {}
+        self.is_ranked = bool(spec.backups) or spec.order is Order.LISTED
+        """Whether one address is better than another, whoever is quicker."""
+        self.trials_due: dict[Endpoint, Instant] = {}
+        """When an address may be tried out again (haclient.engine.trial)."""
         self._context: ssl.SSLContext | None = None
         origins = [url.origin for tier in self.tiers for url in tier]
         self._keys = {
@@ -152,13 +156,14 @@ class LiveTarget:
 
     def know(self, origin: Origin, answer: Resolution) -> None:
         """Takes down where `origin` is, and was a moment ago."""
-        self.known[origin] = answer.endpoints + answer.former
+        self.known[origin] = sum(answer.later, answer.endpoints) + answer.former
 
-    def keep_names(self, resolver: RemembersNames) -> bool:
+    def keep_names(self, resolver: RemembersNames, now: Instant) -> bool:
         """Has its names kept fresh, if it has connections; returns whether it has.
 
         Connections to an address that is no longer among the answers, nor was lately, are retired:
-        idle ones are closed, the others when their exchange is over.
+        idle ones are closed, the others when their exchange is over. So are those to a service's
+        further priorities, once the first may be asked again.
         """
         connected = {origin: self.pool.endpoints(key) for origin, key in self._keys.items()}
         if not any(connected.values()):
@@ -169,10 +174,18 @@ class LiveTarget:
             if answer is None:
                 continue  # what works goes on
             self.know(origin, answer)
+            wanted = answer.endpoints if self._is_first_fit(answer, now) else self.known[origin]
             for endpoint in endpoints:
-                if endpoint not in self.known[origin]:
+                if endpoint not in wanted:
                     self.pool.retire_endpoint(self._keys[origin], endpoint)
         return True
+
+    def _is_first_fit(self, answer: Resolution, now: Instant) -> bool:
+        """Whether somebody of a service's first priority may be asked, and there are further ones."""
+        health = self.engine.health
+        return bool(answer.later) and not all(
+            health.is_held_down(endpoint, now) for endpoint in answer.endpoints
+        )
 
     def tls_context(self) -> ssl.SSLContext:
         """Made when first needed: loading the trust takes 20 ms.

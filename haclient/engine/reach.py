@@ -24,12 +24,20 @@ from haclient.core.race import RaceSettings
 from haclient.core.url import Url
 from haclient.engine.live import LiveTarget
 from haclient.errors import QueueTimeoutError, ResolveError
-from haclient.net import Transport
+from haclient.net import Resolution, Transport
 from haclient.net.connection import Connection
 from haclient.net.proxy_tunnel import open_tunnel
 from haclient.net.racer import Opened, race
 from haclient.net.tls import start_tls
-from haclient.types import ConnectFailure, ConnectionAttempt, Endpoint, Instant, Origin, Phase
+from haclient.types import (
+    ConnectFailure,
+    ConnectionAttempt,
+    Endpoint,
+    Instant,
+    Order,
+    Origin,
+    Phase,
+)
 
 __all__ = ["Reach"]
 
@@ -74,13 +82,13 @@ class Reach(msgspec.Struct, eq=False):
             origins = [url.origin for url in tier]
             if number and (pooled := self._pooled(origins, avoid, max_idle)) is not None:
                 return pooled
-            candidates = await self._candidates(tier)
-            fresh = [one for one in candidates if one.endpoint not in avoid]
-            in_trouble += [one for one in candidates if one.endpoint in avoid]
-            if all(one.is_held_down for one in fresh):
-                self.put_off.append(fresh)
-            elif (connection := await self._race(fresh)) is not None:
-                return connection
+            for candidates in await self._candidates(tier):
+                fresh = [one for one in candidates if one.endpoint not in avoid]
+                in_trouble += [one for one in candidates if one.endpoint in avoid]
+                if all(one.is_held_down for one in fresh):
+                    self.put_off.append(fresh)
+                elif (connection := await self._race(fresh)) is not None:
+                    return connection
         self.put_off.append([one for one in self.former if one.endpoint not in avoid])
         in_trouble += [one for one in self.former if one.endpoint in avoid]
         return await self._last_resort(in_trouble if may_return else [], avoid, max_idle)
@@ -108,6 +116,13 @@ class Reach(msgspec.Struct, eq=False):
                 return connection
         return None
 
+    async def trial(self, candidate: Candidate) -> Connection | None:
+        """A new connection to this one, if it has room and can be connected."""
+        if candidate.origin.is_secure:
+            self.target.tls_context()
+        runners = self._with_room([candidate])
+        return await self._race_among(runners) if runners else None
+
     def describe(self) -> str:
         """Of each address, how its connect ended."""
         return ", ".join(
@@ -131,26 +146,47 @@ class Reach(msgspec.Struct, eq=False):
             if one.failure is not None and counts_against(one.failure)
         }
 
-    async def _candidates(self, tier: tuple[Url, ...]) -> list[Candidate]:
-        """Every address of every URL, in the order in which they are to be tried."""
+    async def _candidates(self, tier: tuple[Url, ...]) -> list[list[Candidate]]:
+        """Every address of every URL, in the order in which they are to be tried.
+
+        The priorities of a service come one after another, the first one together with plain URLs.
+        """
         self.phase = Phase.RESOLVING
-        found: dict[Origin, tuple[Endpoint, ...]] = {}
+        found: dict[Origin, Resolution] = {}
         if len(tier) == 1:
             await self._resolve(tier[0].origin, found)
         else:
             async with trio.open_nursery() as nursery:
                 for url in tier:
                     nursery.start_soon(self._resolve, url.origin, found)
-        now = self.resolved_at = trio.current_time()
-        engine = self.target.engine
+        self.resolved_at = trio.current_time()
+        depth = max((len(answer.levels) for answer in found.values()), default=1)
+        return [
+            self._arranged(
+                [
+                    (origin, endpoint)
+                    for origin, answer in ((url.origin, found.get(url.origin)) for url in tier)
+                    if answer is not None and level < len(answer.levels)
+                    for endpoint in answer.levels[level]
+                ]
+            )
+            for level in range(depth)
+        ]
+
+    def _arranged(self, pairs: list[tuple[Origin, Endpoint]]) -> list[Candidate]:
+        engine, now = self.target.engine, trio.current_time()
         return arrange(
-            [(url.origin, endpoint) for url in tier for endpoint in found.get(url.origin, ())],
-            order=self.target.spec.order,
+            pairs,
+            order=self._order(origin for origin, _ in pairs),
             is_held_down=lambda endpoint: engine.health.is_held_down(endpoint, now),
             chance=engine.chance,
         )
 
-    async def _resolve(self, origin: Origin, found: dict[Origin, tuple[Endpoint, ...]]) -> None:
+    def _order(self, origins: Iterable[Origin]) -> Order:
+        """The target's; a service's own is drawn already, by weight."""
+        return Order.LISTED if any(one.is_service for one in origins) else self.target.spec.order
+
+    async def _resolve(self, origin: Origin, found: dict[Origin, Resolution]) -> None:
         at = self.target.asked_at(origin)
         try:
             answer = await self.target.engine.resolver.resolve(at.host, at.port)
@@ -158,7 +194,7 @@ class Reach(msgspec.Struct, eq=False):
             self.target.known[origin] = ()
             self.errors.append(exc)
             return
-        found[origin] = answer.endpoints
+        found[origin] = answer
         self.target.know(origin, answer)
         self.former += [Candidate(origin, endpoint) for endpoint in answer.former]
         if self.observe is not None:
@@ -214,7 +250,7 @@ class Reach(msgspec.Struct, eq=False):
         try:
             opened, attempts = await race(
                 runners,
-                self._settings(),
+                self._settings(self._order(one.origin for one in runners)),
                 dialer=target.engine.dialer,
                 establish=self._establish,
                 needs_handshake=lambda origin: origin.is_secure,
@@ -323,12 +359,10 @@ class Reach(msgspec.Struct, eq=False):
         self.target.pool.opened(connection.key, connection)
         return connection
 
-    def _settings(self) -> RaceSettings:
+    def _settings(self, order: Order) -> RaceSettings:
         spec = self.target.spec
         return RaceSettings(
-            connection_attempt_delay=connection_attempt_delay(
-                spec.order, spec.connection_attempt_delay
-            ),
+            connection_attempt_delay=connection_attempt_delay(order, spec.connection_attempt_delay),
             width=spec.race_width,
             connect_timeout=spec.connect_timeout,
         )
@@ -338,5 +372,5 @@ class Reach(msgspec.Struct, eq=False):
         if self.target.proxy is not None:
             await open_tunnel(transport, origin, self.target.proxy)
         context: ssl.SSLContext = self.target.tls_context()
-        name = self.target.spec.tls.server_name or origin.host.partition("%")[0]
+        name = self.target.spec.tls.server_name or origin.name.partition("%")[0]
         return await start_tls(transport, context, name)

@@ -5,7 +5,7 @@ Each driver here feeds a machine of `haclient.core` and runs the actions that it
     name_lookup -> core.lookup        name_memory -> core.dns_cache
     pool        -> core.pool_state    racer -> core.race    watch -> core.detector
 
-What the layers above need of an edge is said by the three protocols below, so that the simulated
+What the layers above need of an edge is said by the protocols below, so that the simulated
 network of the tests can stand in for the real one: a `Resolver` gives endpoints, a `Dialer` a
 `Transport` to one of them.
 """
@@ -36,8 +36,8 @@ class Resolution(msgspec.Struct, frozen=True):
     `source` is "literal", "hosts", "localhost" (by definition, without a file), "dns", "cache",
     "static" (given by the caller) or "stale" (beyond its time, for the name servers fail);
     `server` the name server asked, where one was; `ttl` the seconds that the answer is still good
-    for, None where it does not age. `former` are endpoints that the answer had a moment ago, for when
-    none of the others can be had.
+    for, None where it does not age. `later` are those of a service's further priorities (RFC 2782),
+    `former` what the answer had a moment ago: each for when none before can be had.
     """
 
     host: str
@@ -46,6 +46,12 @@ class Resolution(msgspec.Struct, frozen=True):
     ttl: float | None = None
     server: str = ""
     former: tuple[Endpoint, ...] = ()
+    later: tuple[tuple[Endpoint, ...], ...] = ()
+
+    @property
+    def levels(self) -> tuple[tuple[Endpoint, ...], ...]:
+        """Whom to ask first, and whom only where none of those can be had."""
+        return (self.endpoints, *self.later)
 
 
 class NameReport(msgspec.Struct, frozen=True):
@@ -70,7 +76,7 @@ class Resolver(Protocol):
     """Turns a host into endpoints."""
 
     async def resolve(self, host: str, port: int) -> Resolution:
-        """Returns every address of `host`, each with `port`.
+        """Returns every address of `host`, each with `port`; with 0 those of a service (SRV records).
 
         Raises:
             haclient.errors.ResolveError: the subclass says why, the message who was asked.

@@ -23,6 +23,7 @@ import dns.rrset
 
 from haclient.core.dns_answer import Answer, Fault, NoAnswer, Record, RecordType, Reply
 from haclient.core.question import Ask
+from haclient.core.services import Service, service_text
 
 __all__ = ["EDNS_PAYLOAD", "MAX_RECORDS", "Query"]
 
@@ -97,6 +98,13 @@ def _records(rrset: dns.rrset.RRset) -> list[Record]:
             Record(name, RecordType.CNAME, rdata.target.to_text().lower(), float(rrset.ttl))
             for rdata in rrset
         ]
+    if rrset.rdtype == dns.rdatatype.SRV:
+        services = [
+            Service(rdata.priority, rdata.weight, rdata.port, rdata.target.to_text().lower())
+            for rdata in rrset
+        ]
+        ttl = float(rrset.ttl)
+        return [Record(name, RecordType.SRV, service_text(each), ttl) for each in services]
     if rrset.rdtype not in {dns.rdatatype.A, dns.rdatatype.AAAA}:
         return []
     rdtype = RecordType(int(rrset.rdtype))

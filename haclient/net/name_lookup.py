@@ -17,6 +17,7 @@ from haclient.core.dns_answer import RecordType, Reply
 from haclient.core.lookup import BOTH_FAMILIES, Action, Finished, Lookup, Outcome, WakeAt
 from haclient.core.names import ResolvConf, query_names
 from haclient.core.question import Ask, QueryPlan, Transport
+from haclient.core.saved_names import SERVICE
 from haclient.core.server_order import SILENCE_COUNTS_AFTER, ServerOrder
 
 __all__ = ["Exchange", "NameServers"]
@@ -33,13 +34,17 @@ class NameServers:
         self._order = ServerOrder()
 
     async def look_up(self, name: str, conf: ResolvConf) -> Outcome:
-        """Asks for every address of `name`, which is as `core.names.to_ascii` gives it."""
+        """Asks for every address of `name`, which is as `core.names.to_ascii` gives it.
+
+        Behind SERVICE it is a service, and its SRV records are what is asked for.
+        """
         servers = self._order.order(conf.nameservers, trio.current_time())
         transport = Transport.TCP if conf.uses_tcp_only else Transport.UDP
+        rdtypes = BOTH_FAMILIES if conf.asks_for_ipv6 else (RecordType.A,)
         lookup = Lookup(
-            query_names(name, conf),
+            query_names(name.removeprefix(SERVICE), conf),
             QueryPlan(servers, conf.attempts, conf.timeout, transport),
-            BOTH_FAMILIES if conf.asks_for_ipv6 else (RecordType.A,),
+            (RecordType.SRV,) if name.startswith(SERVICE) else rdtypes,
         )
         try:
             async with trio.open_nursery() as nursery:

@@ -1,5 +1,7 @@
 """Turns a host into endpoints: literals, the hosts file, `localhost`, what is known, the name servers.
 
+Port 0 stands for a service, whose servers and ports its SRV records name: see service_records.
+
 The naive resolver asks when a TTL has run out, and the request that has come by just then waits; when
 the name servers are down it waits for their time-out, and fails, though the servers are well whose
 addresses were known a second ago. Here a request waits for a lookup where nothing is known; where there
@@ -34,10 +36,12 @@ from haclient.core.names import (
     parse_resolv_conf,
     to_ascii,
 )
+from haclient.core.saved_names import SERVICE
 from haclient.net import NameReport, Resolution
 from haclient.net.name_lookup import Exchange
 from haclient.net.name_memory import Flight, NameMemory, ResolverEvent
 from haclient.net.resolve_errors import resolve_error
+from haclient.net.service_records import Known, peek_service, resolve_service
 from haclient.net.watched_file import WatchedFile
 from haclient.types import Endpoint, Instant, Phase
 
@@ -96,6 +100,7 @@ class SystemResolver:
         self._nameservers = tuple(map(parse_nameserver, nameservers or ()))
         self._hosts = WatchedFile(hosts_path, parse_hosts)
         self._resolv_conf = WatchedFile(resolv_conf_path, self._parse_resolv_conf)
+        self._chance = chance
         self._cache = DnsCache(min_ttl=min_ttl, max_ttl=max_ttl, stale_for=stale_for)
         self._memory = NameMemory(
             self._conf_at, self._cache, exchange=exchange, tell=tell, chance=chance
@@ -147,7 +152,7 @@ class SystemResolver:
     # --- answers -----------------------------------------------------------------------------
 
     async def resolve(self, host: str, port: int) -> Resolution:
-        """Every address of `host`, each with `port`.
+        """Every address of `host`, each with `port`; with 0 those of a service, "_orders._tcp.example".
 
         Raises:
             haclient.errors.ResolveError: the subclass says why, the message who was asked. Without
@@ -164,8 +169,12 @@ class SystemResolver:
             return found
         entry = self._memory.get(found, now)
         if entry is None:
-            return await self._resolve_anew(host, port, found)
-        return self._answer(host, port, entry, now)
+            known = await self._look_up(host, found)
+        else:
+            known = self._known(host, entry, now)
+        if not port:
+            return await resolve_service(host, known, self, self._chance)
+        return _resolution(host, port, known)
 
     def peek(self, host: str, port: int) -> Resolution | None:
         """What is known without waiting, an old answer included; None where nothing good is.
@@ -182,7 +191,8 @@ class SystemResolver:
         entry = self._memory.peek(found, now)
         if entry is None or isinstance(entry.outcome, NotFound):
             return None
-        return self._answer(host, port, entry, now)
+        known = self._known(host, entry, now)
+        return _resolution(host, port, known) if port else peek_service(host, known, self)
 
     def _without_query(self, host: str, port: int, now: Instant) -> Resolution | str:
         """The answer that needs no name server; or the name to ask for.
@@ -190,43 +200,43 @@ class SystemResolver:
         Raises:
             ValueError: there can be no such name.
         """
+        if not port:
+            return SERVICE + to_ascii(host)
         literal = ip_literal(host)
         if literal is not None:
-            return _resolution(host, port, (literal,), "literal")
+            return _resolution(host, port, Known((literal,), "literal"))
         name = to_ascii(host)
         addresses = self._hosts.get(now).lookup(name)
         if addresses:
-            return _resolution(host, port, addresses, "hosts")
+            return _resolution(host, port, Known(addresses, "hosts"))
         if is_localhost(name):
-            return _resolution(host, port, LOOPBACK_ADDRESSES, "localhost")
+            return _resolution(host, port, Known(LOOPBACK_ADDRESSES, "localhost"))
         return name
 
-    async def _resolve_anew(self, host: str, port: int, name: str) -> Resolution:
+    async def _look_up(self, host: str, name: str) -> Known:
         """Nothing is known that may be believed unasked."""
         while True:
             now = trio.current_time()
             stale = self._memory.stale(name, now)
             if stale is not None:
-                return self._answer(host, port, stale, now, "stale")
+                return self._known(host, stale, now, "stale")
             flight = await self._memory.look_up(name)
             if flight is not None:
-                return self._answer_from(host, port, flight)
+                return self._learnt(host, flight)
             # An old answer is to be had now; or the task whose lookup this was is gone, and the
             # first to come by here takes over.
             now = trio.current_time()
             entry = self._memory.get(name, now)
             if entry is not None:
-                return self._answer(host, port, entry, now)
+                return self._known(host, entry, now)
 
-    def _answer(
-        self, host: str, port: int, entry: Entry, now: Instant, source: str = "cache"
-    ) -> Resolution:
+    def _known(self, host: str, entry: Entry, now: Instant, source: str = "cache") -> Known:
         left = max(0.0, entry.expires_at - now)
         if isinstance(entry.outcome, NotFound):
             raise self._error(host, entry.outcome, left)
-        return _found(host, port, entry.outcome, source, left, entry.former_at(now))
+        return _as_known(entry.outcome, source, left, entry.former_at(now))
 
-    def _answer_from(self, host: str, port: int, flight: Flight) -> Resolution:
+    def _learnt(self, host: str, flight: Flight) -> Known:
         """What a lookup came to that was waited for."""
         now = trio.current_time()
         if not isinstance(flight.outcome, Found):
@@ -234,7 +244,7 @@ class SystemResolver:
             raise self._error(host, flight.outcome, None)
         entry = self._cache.stale(flight.name, now)
         former = () if entry is None else entry.former_at(now)
-        return _found(host, port, flight.outcome, "dns", max(0.0, flight.expires_at - now), former)
+        return _as_known(flight.outcome, "dns", max(0.0, flight.expires_at - now), former)
 
     def _error(
         self, host: str, outcome: NotFound, remembered_for: float | None
@@ -257,22 +267,12 @@ class SystemResolver:
         )
 
 
-def _found(
-    host: str, port: int, found: Found, source: str, ttl: float, former: tuple[str, ...]
-) -> Resolution:
+def _as_known(found: Found, source: str, ttl: float, former: tuple[str, ...]) -> Known:
     server = "" if found.server is None else describe_nameserver(found.server)
-    return _resolution(host, port, found.addresses, source, ttl, server, former)
+    return Known(found.addresses, source, ttl, server, former)
 
 
-def _resolution(
-    host: str,
-    port: int,
-    addresses: tuple[str, ...],
-    source: str,
-    ttl: float | None = None,
-    server: str = "",
-    former: tuple[str, ...] = (),
-) -> Resolution:
-    endpoints = tuple(Endpoint(address, port) for address in addresses)
-    gone = tuple(Endpoint(address, port) for address in former) if former else ()
-    return Resolution(host, endpoints, source, ttl, server, gone)
+def _resolution(host: str, port: int, known: Known) -> Resolution:
+    endpoints = tuple(Endpoint(address, port) for address in known.addresses)
+    former = tuple(Endpoint(each, port) for each in known.former) if known.former else ()
+    return Resolution(host, endpoints, known.source, known.ttl, known.server, former)

@@ -20,7 +20,7 @@ import msgspec
 
 from haclient.core.config import LOG_FORMATS, LOG_LEVELS, parse_bind
 from haclient.core.names import ip_literal, parse_nameserver, to_ascii
-from haclient.core.url import parse_url
+from haclient.core.url import parse_target_url
 from haclient.errors import UrlError
 from haclient.ops.command_line import parse_duration
 
@@ -258,7 +258,7 @@ def not_yet(remedy: str) -> OneValue:
 
 # --- names and addresses --------------------------------------------------------------------------
 
-NOT_YET_SPOKEN = ("tcp", "srv+http", "srv+https", "srv+tcp")
+NOT_YET_SPOKEN = ("tcp", "srv+tcp")
 """Schemes that a later version reads."""
 
 
@@ -269,7 +269,7 @@ def _url(value: object) -> object:
     if colon and scheme.lower() in NOT_YET_SPOKEN:
         raise ValueError(f"this version does not do {scheme}:// yet; write http:// or https://")
     try:
-        url = parse_url(value)
+        url = parse_target_url(value)
     except UrlError as error:
         raise ValueError(str(error)) from None
     if "?" in url.path_and_query:

@@ -159,7 +159,7 @@ async def _connect(
     candidate: Candidate, contexts: Mapping[Origin, ssl.SSLContext], connect_timeout: float
 ) -> Tried:
     async def establish(transport: Transport, origin: Origin) -> trio.abc.Stream:
-        return await start_tls(transport, contexts[origin], origin.host.partition("%")[0])
+        return await start_tls(transport, contexts[origin], origin.name.partition("%")[0])
 
     opened, (attempt,) = await race(
         [candidate],

@@ -40,6 +40,11 @@ def test_what_it_looks_like() -> None:
     assert read_saved_names(written, NOW, HOUR) == saved
 
 
+def test_a_service_and_its_records() -> None:
+    saved = {"srv+_orders._tcp.test": SavedName(("10 5 8080 a.test.",), NOW)}
+    assert read_saved_names(saved_names_text(saved), NOW, HOUR) == saved
+
+
 @pytest.mark.parametrize(
     ("at", "is_read"),
     [
@@ -81,6 +86,9 @@ def test_an_answer_of_another_time_is_passed_over_and_the_others_hold(
         pytest.param(name(host="a b"), "not a host name", id="a host that is none"),
         pytest.param(name(host="ORDERS"), "not a host name", id="a host in capitals"),
         pytest.param(name(host="x" * 9999), "not a host name", id="a very long host"),
+        pytest.param(name("srv+"), "not a host name", id="no service"),
+        pytest.param(name("srv+_a._tcp.test"), "not a service", id="an address for a service"),
+        pytest.param(name(addresses=["1 2 80 a.test."]), "not an IP", id="a service for an address"),
         pytest.param(name(at=-1), ">= 0", id="before 1970"),
         pytest.param(name(at="now"), "float", id="a word for an instant"),
         pytest.param(name(at=None), "float", id="no instant"),

@@ -28,6 +28,11 @@ def make(**settings: Any) -> Target:
     return Target(**{"urls": [ORDERS], **settings})
 
 
+def test_a_url_may_be_a_services() -> None:
+    target = Target(urls="srv+http://_orders._tcp.internal/v1")
+    assert str(target.urls[0]) == "srv+http://_orders._tcp.internal/v1"
+
+
 def test_a_url_is_all_it_takes() -> None:
     target = Target(urls=ORDERS)
     assert target.urls == (parse_url(ORDERS),)

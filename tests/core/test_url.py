@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haclient.core.url import Url, parse_url
+from haclient.core.url import Url, parse_target_url, parse_url
 from haclient.errors import UnsupportedSchemeError, UrlError
 from haclient.types import Origin
 
@@ -288,6 +288,62 @@ TARGETS = st.from_regex(r"(/[a-z0-9%.~]{0,6}){0,4}(\?[a-z/.?]{0,6})?", fullmatch
 def test_the_short_way_and_the_long_way_agree(name: str, port: str, target: str) -> None:
     # A capital letter in the scheme alone sends a URL the long way round.
     assert parse_url(f"http://{name}{port}{target}") == parse_url(f"hTTP://{name}{port}{target}")
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "host", "target"),
+    [
+        ("srv+http://_orders._tcp.example", "http", "_orders._tcp.example", "/"),
+        ("SRV+HTTPS://_Orders._TCP.Example/v1", "https", "_orders._tcp.example", "/v1"),
+        ("srv+http://_web-1._tcp.a.example.", "http", "_web-1._tcp.a.example.", "/"),
+    ],
+)
+def test_a_service(text: str, scheme: str, host: str, target: str) -> None:
+    url = parse_target_url(text)
+    assert url == Url(Origin(scheme, host, 0), target)
+    assert url.origin.is_service
+    assert url.origin.name == url.origin.authority == host.split(".", 2)[2]
+    assert str(url) == f"srv+{scheme}://{host}{target}"
+    assert str(url.origin) == f"srv+{scheme}://{host}"
+    assert parse_target_url(str(url)) == url
+
+
+def test_any_other_url_is_a_targets_too() -> None:
+    url = parse_target_url("http://a.test:8080/v1")
+    assert url == parse_url("http://a.test:8080/v1")
+    assert (url.origin.is_service, url.origin.name) == (False, "a.test")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "srv+http://orders.example",
+            r"names no service: write srv\+http://_SERVICE\._tcp\.DOMAIN",
+        ),
+        ("srv+http://_orders._udp.example", "names no service"),
+        ("srv+http://_orders._tcp", "names no service"),
+        ("srv+http://127.0.0.1", "names no service"),
+        ("srv+http://_orders._tcp.example:80", "without a port"),
+        ("srv+http://_orders._tcp.example:8080", "without a port"),
+        ("srv+http://me:secret@_orders._tcp.example", r"'srv\+http://\*\*\*@.*user and password"),
+        ("srv+https://", "no host"),
+        ("srv+ftp://_orders._tcp.example", "only http and https"),
+    ],
+)
+def test_what_is_no_service_is_refused(text: str, words: str) -> None:
+    with pytest.raises(UrlError, match=words) as caught:
+        parse_target_url(text)
+    assert "secret" not in str(caught.value)
+
+
+def test_only_a_target_may_be_a_service() -> None:
+    """A Location, or whoever uses a proxy, would choose the port by it."""
+    with pytest.raises(UrlError):
+        parse_url("srv+http://_orders._tcp.example")
+    with pytest.raises(UrlError):
+        parse_url("http://a.test/").join("srv+http://_orders._tcp.example")
+    assert not parse_url("http://_orders._tcp.example").origin.is_service
 
 
 def test_a_plain_url_is_read_in_a_few_microseconds() -> None:

@@ -142,6 +142,7 @@ class Remembering:
     def __init__(self, **hosts: tuple[Endpoint, ...] | None) -> None:
         self.hosts = {f"{name}.test": endpoints for name, endpoints in hosts.items()}
         self.former: tuple[Endpoint, ...] = ()
+        self.later: tuple[tuple[Endpoint, ...], ...] = ()
         self.peeked: list[tuple[float, str]] = []
         self.is_run = False
 
@@ -153,7 +154,7 @@ class Remembering:
         endpoints = self.hosts.get(host)
         if endpoints is None:
             return None
-        return Resolution(host, endpoints, "cache", former=self.former)
+        return Resolution(host, endpoints, "cache", former=self.former, later=self.later)
 
     async def resolve(self, host: str, port: int) -> Resolution:
         found = self.peek(host, port)
@@ -229,6 +230,24 @@ class TestNames:
             await trio.sleep(3)
             assert (await w.ask("GET", target=BOTH)).records[0].reused
 
+    async def test_a_services_first_priority_gets_its_requests_back(
+        self, autojump_clock: MockClock
+    ) -> None:
+        target = Target(urls=["srv+http://_orders._tcp.test/"])
+        async with world() as w:
+            names = w.engine.resolver = Remembering()
+            names.hosts["_orders._tcp.test"] = (A,)
+            names.later = ((C,),)
+            w.network.refuse(A)
+            assert (await w.ask("GET", target=target)).server == "c"
+            w.network.heal(A)
+            await trio.sleep(3)
+            assert (await w.ask("GET", target=target)).server == "c"  # A is held down
+            await trio.sleep(4)
+            outcome = await w.ask("GET", target=target)
+            assert outcome.server == "a"
+            assert w.client._live_for(target, target).known[target.urls[0].origin] == (A, C)
+
     async def test_through_a_proxy_it_is_the_proxys_name(self, autojump_clock: MockClock) -> None:
         async with world() as w:
             live = LiveTarget(ONE, w.engine, parse_url("http://c.test:3128/"))
@@ -236,7 +255,7 @@ class TestNames:
             names = Remembering(c=(C,))
             key = live.key(A_TEST)
             live.pool.reserve(key, [C])
-            assert live.keep_names(names)
+            assert live.keep_names(names, 0.0)
             assert [host for _, host in names.peeked] == ["c.test"]
             live.pool.unreserve(key, C)
 

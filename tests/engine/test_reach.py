@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -19,11 +22,12 @@ from haclient.errors import (
     NameTimeoutError,
     ServerDiedError,
 )
+from haclient.net import Resolution
 from haclient.net.tls import TlsFileError
 from haclient.types import Endpoint, Phase, Verdict
 from tests.engine.oracle import Outcome
 from tests.engine.world import BACKED_UP, BOTH, ONE, TWO, A, B, C, World, world
-from tests.sim.dns import Answer
+from tests.sim.dns import Answer, ScriptedResolver
 from tests.sim.effects import AfterRequest, Blackhole, Fault, Fin, HalfOpen, OnConnect, Refuse
 from tests.sim.origin import Reply
 
@@ -113,6 +117,60 @@ class TestFormerAddresses:
             assert [record.endpoint for record in outcome.records] == [C, B]
 
 
+SERVICE = "_orders._tcp.test"
+BY_SERVICE = Target(urls=[f"srv+http://{SERVICE}/"], backups=["http://b.test/"])
+
+
+class Levels(ScriptedResolver):
+    """Knows a service, one list of endpoints for each priority."""
+
+    levels: tuple[tuple[Endpoint, ...], ...] = ((A,), (C,))
+
+    async def resolve(self, host: str, port: int) -> Resolution:
+        if port:
+            return await super().resolve(host, port)
+        first, *later = self.levels
+        return Resolution(host, first, "dns", later=tuple(later))
+
+
+@asynccontextmanager
+async def service_world(**settings: Any) -> AsyncIterator[tuple[World, Levels]]:
+    async with world(**settings) as w:
+        levels = w.engine.resolver = Levels(w.journal)
+        levels.script("b.test", Answer(B.address))
+        yield w, levels
+
+
+class TestServices:
+    async def test_one_priority_after_another_and_then_the_backups(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with service_world() as (w, _):
+            for nobody, server in [(None, "a"), (A, "c"), (C, "b")]:
+                if nobody is not None:
+                    w.network.refuse(nobody)
+                    w.client._live_for(BY_SERVICE, BY_SERVICE).pool.drain()
+                assert (await w.ask("POST", target=BY_SERVICE)).server == server
+            [request] = w.a.executed
+            assert request.value(b"host") == b"test"
+
+    async def test_the_draw_stands_though_another_is_faster(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with service_world() as (w, resolver):
+            resolver.levels = ((B, A),)
+            assert (await w.ask("GET", target=BY_SERVICE)).server == "b"
+
+    async def test_with_a_plain_url_beside_it(self, autojump_clock: MockClock) -> None:
+        target = Target(urls=[f"srv+http://{SERVICE}/", "http://b.test/"])
+        async with service_world() as (w, _):
+            w.network.refuse(A)
+            assert (await w.ask("POST", target=target)).server == "b"
+            w.network.refuse(B)
+            w.client._live_for(target, target).pool.drain()
+            assert (await w.ask("POST", target=target)).server == "c"
+
+
 class TestUrls:
     @pytest.mark.parametrize(
         ("server", "host", "line"),
@@ -191,6 +249,7 @@ class TestTiers:
             await w.ask("GET", target=BACKED_UP)
             await trio.sleep(2.0)
             assert not (await w.ask("POST", target=BACKED_UP)).records[0].reused
+            await trio.sleep(1.0)  # a trial of the blackholed one ends (haclient.engine.trial)
 
     async def test_the_urls_come_back_by_themselves(self, autojump_clock: MockClock) -> None:
         async with world() as w:
@@ -360,6 +419,7 @@ class TestRoom:
                     await w.settle()
             assert [outcome.server for outcome in outcomes] == ["b"] * 5
             assert trio.current_time() == pytest.approx(2.5, abs=0.1)
+            await trio.sleep(1.0)  # a trial of the blackholed one ends (haclient.engine.trial)
 
     async def test_they_do_where_there_is_nobody_else(self, autojump_clock: MockClock) -> None:
         async with world(Fault(Blackhole(1.9), OnConnect()), max_connections=1) as w:

@@ -66,6 +66,18 @@ class TestAnswers:
             ),
         )
 
+    def test_services(self) -> None:
+        q = query(rdtype=RecordType.SRV)
+        message = response(
+            q, "x.example. 30 SRV 10 60 8080 A.Example.", "x.example. 30 SRV 20 0 0 ."
+        )  # fmt: skip
+        found = q.read(message.to_wire())
+        assert isinstance(found, Answer)
+        assert set(found.records) == {
+            Record("x.example.", RecordType.SRV, "10 60 8080 a.example.", 30),
+            Record("x.example.", RecordType.SRV, "20 0 0 .", 30),
+        }
+
     def test_addresses_keep_their_order(self) -> None:
         q = query()
         records = [f"x.example. 60 A 192.0.2.{i}" for i in (3, 1, 2)]

@@ -57,6 +57,7 @@ class Dnsmasq:
         self._pid_file = folder / "dnsmasq.pid"
         self._ttl = ttl
         self._names: dict[str, tuple[str, ...]] = {}
+        self._services: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,6 +74,7 @@ class Dnsmasq:
             f"--local-ttl={self._ttl}",
             f"--addn-hosts={self._hosts}",
             f"--pid-file={self._pid_file}",
+            *(f"--srv-host={each}" for each in self._services),
         )
         self._process = subprocess.Popen([COMMAND, *OPTIONS, *options])
         self._wait()
@@ -81,6 +83,12 @@ class Dnsmasq:
         """Says where a name is from now on; without addresses it does not exist."""
         self._names[name] = addresses
         self._apply()
+
+    def service(self, name: str, *servers: tuple[str, int, int, int]) -> None:
+        """SRV records: host, port, priority and weight of each. Takes a new start."""
+        self._services = [f"{name},{','.join(map(str, server))}" for server in servers]
+        self.kill()
+        self.start()
 
     def forget(self) -> None:
         """Knows no name any more."""
