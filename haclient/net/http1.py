@@ -7,9 +7,9 @@ by core.head_pattern, else by h11, and judged by core.response_judge. Content is
 reads it, or the connection's end ends it; the bytes are the stream's own.
 
 What h11 leaves to its user and is done here: lines end in CRLF and nothing else (a recipient may be
-strict there, section 2.2), and are not folded (section 5.2); interim answers, and the time for a head,
-are bounded; 101 only where it was asked for; whoever does not begin with "HTTP/" is not waited for; and
-a connection that has anything unread behind an answer does not serve again.
+strict there, section 2.2), and are not folded (section 5.2); interim answers are bounded; 101 only
+where it was asked for; whoever does not begin with "HTTP/" is not waited for; and a connection that
+has anything unread behind an answer does not serve again. How long a head may take the watch knows.
 
 This is a file of the hot path: what is unread of an answer is one number, and those below zero stand for
 what is not counted.
@@ -38,10 +38,6 @@ cookies pass the smaller ones."""
 
 MAX_INTERIM_HEADS = 32
 """1xx answers before the final one; a server needs one or two, an endless row is an attack."""
-
-MAX_HEAD_SECONDS = 60.0
-"""From a head's first byte to its last. nginx and Apache give a client's head 60 and 40 s; 64 KiB in a
-minute is a tenth of what a modem carried, and a head that drips would else hold a client for hours."""
 
 RECEIVE_BYTES = 65536
 
@@ -91,7 +87,6 @@ class Http1:
     """The state of one connection, one exchange after another."""
 
     __slots__ = (
-        "_began_at",
         "_chunked",
         "_early",
         "_framing",
@@ -116,11 +111,9 @@ class Http1:
         self._method = ""
         self._is_close = False
         self._is_upgrade = False
-        # What came and was not taken yet; how much of it has been looked at in search of a head's
-        # end; when the first of it came.
+        # What came and was not taken yet; how much of it has been looked at for a head's end.
         self._early = b""
         self._scanned = 0
-        self._began_at: float | None = None
         self._unread = NO_ANSWER
         self._chunked = Chunked()
         self._ready = b""
@@ -189,7 +182,6 @@ class Http1:
             # The common form, come at once: not looked at a second time.
             return self._take(plain)
         while (head := self._buffered_head()) is None:
-            self._check_time()
             self._early += await self._receive()
         return head
 
@@ -202,7 +194,6 @@ class Http1:
         """So many bytes were a head."""
         self._early = self._early[size:]
         self._scanned = 0
-        self._began_at = None
 
     def _buffered_head(self) -> Head | None:
         """The next head, if it is here whole."""
@@ -220,14 +211,6 @@ class Http1:
         size = found.end()
         plain = read_response(early, self._method)
         return self._take(plain) if plain is not None else self._judge(early[:size])
-
-    def _check_time(self) -> None:
-        """A head that has begun must come to its end; a server that is silent is not seen here."""
-        now = trio.current_time()
-        if self._began_at is None:
-            self._began_at = now if self._early else None
-        elif now - self._began_at > MAX_HEAD_SECONDS:
-            raise Endless(f"a head that took more than {MAX_HEAD_SECONDS:g} s")
 
     def _judge(self, data: bytes) -> Head:
         """A head that is not in the common form; it stays where it is if it is refused."""

@@ -6,21 +6,16 @@ the watch had news. test_http1_judged.py holds the same against other readers.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import pytest
-import trio
-from trio.testing import MockClock
 
 from haclient.core.framing import write_request_head
 from haclient.net.http1 import (
     MAX_HEAD_BYTES,
-    MAX_HEAD_SECONDS,
     MAX_INTERIM_HEADS,
     RECEIVE_BYTES,
     ConnectionLost,
-    Endless,
     Garbled,
     Http1,
 )
@@ -368,33 +363,6 @@ class TestBounds:
             async for _ in interruptible(http1, Reading()):
                 pass
         assert stream.bytes_taken <= len(start) + MAX_HEAD_BYTES + RECEIVE_BYTES
-
-
-class Drip(Pieces):
-    """A piece each second."""
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await trio.sleep(1.0)
-        return await super().receive_some(max_bytes)
-
-
-class TestSlowHeads:
-    async def test_one_that_drips_is_given_up(self, autojump_clock: MockClock) -> None:
-        http1 = Http1(Drip([OK, *itertools.repeat(b"X: x\r\n", 1000)]))
-        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
-        with pytest.raises(Endless, match="took more than 60 s"):
-            await http1.read_head()
-        assert trio.current_time() == MAX_HEAD_SECONDS + 2
-
-    async def test_each_has_its_own_time(self, autojump_clock: MockClock) -> None:
-        """A server may say 102 (Processing) for as long as it takes."""
-        slow = [OK[:-2], b"\r\n", *itertools.repeat(b"X: x\r\n", 57), b"Content-Length: 0\r\n\r\n"]
-        interim = b"HTTP/1.1 102 Processing\r\n\r\n"
-        http1 = Http1(Drip([*byte_by_byte(interim), *byte_by_byte(interim), *slow]))
-        http1.begin(write_request_head("GET", "/", (), "orders.test", 0))
-        statuses = [(await http1.read_head()).status for _ in range(3)]
-        assert statuses == [102, 102, 200]
-        assert trio.current_time() == 2 * len(interim) + 60
 
 
 class TestInterrupts:
