@@ -88,7 +88,7 @@ def address_of(path: str) -> str:
         with open(path, "rb") as file:
             bind = tomllib.load(file).get("admin", {}).get("bind")
     except OSError as error:
-        raise _lost(f"{path} cannot be read: {error.strerror}") from None
+        raise _lost(f"{path}: it cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise _lost(f"{path} does not say where the daemon is: {error}") from None
     if not isinstance(bind, str):

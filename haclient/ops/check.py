@@ -79,7 +79,9 @@ def complaints(checked: Checked) -> Iterator[str]:
     """What is wrong, line by line, and how many of it."""
     for warning in checked.warnings:
         yield warning.text("warning")
-    yield from map(str, checked.errors)
+    for error in checked.errors:
+        # What is wrong with the file as a whole has no line that an editor could jump to.
+        yield str(error) if error.line else f"haclient: ({ExitCode.CONFIGURATION:d}) {error}"
     if len(checked.errors) > 1:
         yield f"{len(checked.errors)} errors"
 

@@ -88,19 +88,33 @@ def load(path: str) -> Config:
 
 
 def check_file(path: str) -> Checked:
-    """Reads the file at `path`, and says all that is wrong with it."""
+    """Reads the daemon's file at `path`, and says all that is wrong with it."""
     data = read_bytes(path)
     if isinstance(data, ConfigError):
         return Checked(None, {}, (data,), ())
-    return check_bytes(path, data)
+    return check_bytes(path, data, needs_door=True)
 
 
-def check_bytes(path: str, data: bytes) -> Checked:
-    """Reads what a file holds, and says all that is wrong with it."""
+def check_bytes(path: str, data: bytes, *, needs_door: bool = False) -> Checked:
+    """Reads what a file holds, and says all that is wrong with it.
+
+    Args:
+        path: for the errors, and for what is relative in the file.
+        data: what the file holds.
+        needs_door: whether it is wrong without a listener, as it is for the daemon.
+    """
     source = parse(path, data)
     if isinstance(source, ConfigError):
         return Checked(None, {}, (source,), ())
+    if needs_door and "listener" not in source.tables:
+        source.errors.append(_without_door(path))
     return _check(source)
+
+
+def _without_door(path: str) -> ConfigError:
+    what = "there is no [listener.NAME], so the daemon has no door to open"
+    remedy = "write one, with bind and target ('haclient request --target' needs none)"
+    return ConfigError(path, 0, "", "", "", f"{what}; {remedy}")
 
 
 # --- bytes ----------------------------------------------------------------------------------------
@@ -165,7 +179,8 @@ def _check(source: Source) -> Checked:
     names = source.names(("target",))
     for fault in door_faults(doors, admin.bind if admin is not None else None, names):
         source.fault(fault)
-    for name in unused(doors, [name for name in names if source.names(("target", name))]):
+    some = [name for name in names if source.names(("target", name))] if doors else []
+    for name in unused(doors, some):
         source.warn(("target", name), "no listener leads to it; name it in one, or remove it")
     config = None
     if not source.errors:

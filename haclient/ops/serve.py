@@ -21,7 +21,8 @@ def build_parser() -> CommandParser:
         "haclient serve",
         usage="haclient serve [-c FILE]",
         description="The daemon: a local door to each target of the file.",
-        epilog="SIGTERM ends it in good order, SIGHUP reads the file again.",
+        epilog="SIGTERM ends it in good order, SIGHUP reads the file again. Exits with 0 once it has "
+        "drained, with 78 if the file is wrong or an address in it cannot be listened on.",
     )
     parser.add_argument(
         "-c",
@@ -51,16 +52,12 @@ def run(argv: list[str]) -> int:
     from haclient.ops.exit_codes import ExitCode
 
     checked = check_file(options.config)
-    for problem in (*checked.warnings, *checked.errors):
-        label = "warning: " if problem in checked.warnings else ""
-        sys.stderr.write(f"haclient: {label}{problem}\n")
+    for warning in checked.warnings:
+        sys.stderr.write(f"haclient: warning: {warning}\n")
+    for error in checked.errors:
+        sys.stderr.write(f"haclient: ({ExitCode.CONFIGURATION:d}) {error}\n")
     if checked.config is None:
         return ExitCode.CONFIGURATION
-    if not checked.config.listeners:
-        raise CommandError(
-            f"{options.config} has no [listener.NAME]: there is no door to open; add one",
-            ExitCode.CONFIGURATION,
-        )
 
     from haclient.ops.daemon import run_daemon
 

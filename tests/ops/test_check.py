@@ -60,12 +60,26 @@ def test_one_mistake_and_several(path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_warning_is_no_error(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path.write_text('[target.orders]\nurls = ["http://a.test"]\n')
+    path.write_text('[target.other]\nurls = ["http://a.test"]\n' + GOOD)
 
     assert run(["-c", str(path)]) == 0
     out, err = capsys.readouterr()
-    assert err.startswith(f"{path}:1: warning: [target.orders]: no listener leads to it")
-    assert out.endswith("in order: 1 target, 0 listeners\n")
+    assert err.startswith(f"{path}:1: warning: [target.other]: no listener leads to it")
+    assert out.endswith("in order: 2 targets, 1 listener\n")
+
+
+def test_a_file_without_a_door_is_refused_as_by_the_daemon(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text('[target.orders]\nurls = ["http://a.test"]\n')
+
+    assert run(["-c", str(path)]) == 78
+    out, err = capsys.readouterr()
+    assert err == (
+        f"haclient: (78) {path}: there is no [listener.NAME], so the daemon has no door to open; "
+        "write one, with bind and target ('haclient request --target' needs none)\n"
+    )
+    assert "in order" not in out
 
 
 def test_a_window_that_cannot_be_kept(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +102,10 @@ def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert "it cannot be read: No such file or directory; name the configuration file" in err
+    assert err == (
+        f"haclient: (78) {tmp_path}/none: it cannot be read: No such file or directory; name the "
+        "configuration file with --config\n"
+    )
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> Any:

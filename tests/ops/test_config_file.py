@@ -170,7 +170,7 @@ def test_the_mark_that_some_editors_put_before_a_text_is_no_part_of_it() -> None
 
 def test_a_relative_path_starts_from_the_files_folder(tmp_path: Path) -> None:
     path = tmp_path / "haclient.toml"
-    path.write_text('[resolver]\nstate_file = "state.json"')
+    path.write_text('[resolver]\nstate_file = "state.json"\n' + LISTENER)
 
     assert load(str(path)).resolver.state_file == str(tmp_path / "state.json")
 
@@ -304,7 +304,7 @@ def test_an_error_is_a_value_for_a_program() -> None:
 
 
 WARNINGS = {
-    "a target that nobody uses": (T, "f:1: [target.t]: no listener leads to it"),
+    "a target that nobody uses": (T + LISTENER.replace("target.t]", "target.u]").replace('"t"', '"u"'), "f:1: [target.t]: no listener leads to it"),
     "no verification": (LISTENER.replace(URLS, URLS + "tls.verify = false\n"), "f:3: [target.t] tls.verify = false: any certificate will do"),
     "a back-stop before the proof": (LISTENER.replace(URLS, URLS + "response_timeout = 2\n"), "f:3: [target.t] response_timeout = 2: shorter than the 2.5 s"),
 }  # fmt: skip
@@ -358,13 +358,22 @@ def test_a_file_without_end_is_not_read_to_it() -> None:
 
 def test_all_errors_of_a_file_end_the_start(tmp_path: Path) -> None:
     path = tmp_path / "haclient.toml"
-    path.write_text("[log]\nlevel = 1\nformat = 2\n")
+    path.write_text(LISTENER + "[log]\nlevel = 1\nformat = 2\n")
 
     with pytest.raises(CommandError) as caught:
         load(str(path))
 
     assert caught.value.exit_code == 78
-    assert [line.split(":")[1] for line in str(caught.value).split("\n")] == ["2", "3"]
+    assert [line.split(":")[1] for line in str(caught.value).split("\n")] == ["7", "8"]
+
+
+def test_the_daemons_file_needs_a_door_and_a_target_alone_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "haclient.toml"
+    path.write_text(T)
+
+    (error,) = check_file(str(path)).errors
+    assert str(error).startswith(f"{path}: there is no [listener.NAME]")
+    assert check_bytes("f", T.encode()).config is not None
 
 
 # --- whatever comes -------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def test_no_file(tmp_path: Path) -> None:
 
     assert ran.returncode == 78
     assert ran.stderr.decode() == (
-        f"haclient: (78) {tmp_path}/none.toml cannot be read: No such file or directory; "
+        f"haclient: (78) {tmp_path}/none.toml: it cannot be read: No such file or directory; "
         "name the file with -c, or the endpoint with --admin\n"
     )
 
