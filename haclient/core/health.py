@@ -27,6 +27,9 @@ A failure in the middle of a hold does not double it. It happens where every end
 and all are asked all the same; if it did, a few seconds of steady requests during an outage would
 take every hold to its limit, and the servers that come back second would get nothing for a minute.
 
+A connect that was made only to see (haclient.engine.trial) ends a hold or a suspicion, and puts the
+endpoint on probation: it connects, but whether it answers is yet to be seen.
+
 Suspicion makes no new generation, for the verdict that follows it comes from the same attempt. It
 adds to the state that the endpoint has, and when it is over that state is seen again. Recovered
 differs from unknown only in its generation.
@@ -179,6 +182,24 @@ class Health:
         elif entry.failures or now < entry.suspect_until:
             recovered = _Entry(entry.generation, forget_at=now + REMEMBERED_FOR)
             self._remember(endpoint, recovered, now)
+
+    def report_connected(self, endpoint: Endpoint, now: Instant, generation: int) -> None:
+        """A connect succeeded that was made to see: its hold is over, its failures still count."""
+        entry = self._entries.get(endpoint)
+        if entry is None or generation < entry.generation or now >= entry.forget_at:
+            return
+        over = msgspec.structs.replace(
+            entry,
+            held_until=min(now, entry.held_until),
+            suspect_until=min(now, entry.suspect_until),
+            forget_at=now + REMEMBERED_FOR,
+        )
+        self._remember(endpoint, over, now)
+
+    def failures(self, endpoint: Endpoint) -> int:
+        """Holds in a row, the last one over or not; 0 where nothing is known."""
+        entry = self._entries.get(endpoint)
+        return 0 if entry is None else entry.failures
 
     def report_failure(self, endpoint: Endpoint, now: Instant, generation: int) -> None:
         """A connect failed (see `counts_against`), or an exchange died with its connection."""

@@ -35,6 +35,7 @@ from haclient.engine.outcome import (
 )
 from haclient.engine.reach import Reach
 from haclient.engine.sending import Sending
+from haclient.engine.trial import try_out_better
 from haclient.errors import ContentTooLargeError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
@@ -172,6 +173,8 @@ class Attempt:
             self.tried.update(self.reach.refused())
             if connection is None:
                 return False
+        if target.is_ranked and connection.key is not target.first_keys[0]:
+            try_out_better(target, connection)
         self.connection = connection
         # Also one that was waited for may have served others meanwhile.
         self.reused = connection.exchanges > 0

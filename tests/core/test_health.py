@@ -234,3 +234,42 @@ def test_what_has_expired_costs_nothing_any_more() -> None:
     assert health.has_entries
     health.expire(FIRST_HOLD + REMEMBERED_FOR)
     assert health.snapshot(0.0) == ()
+
+
+# --- A connect that was made to see (haclient.engine.trial) -------------------------------------
+
+
+def connected(health: Health, now: float) -> None:
+    health.report_connected(ONE, now, health.generation(ONE))
+
+
+def test_a_trial_that_connects_ends_the_hold_and_forgets_nothing() -> None:
+    health = Health()
+    fail(health, 0)
+    connected(health, 1)
+    assert not health.is_held_down(ONE, 1)
+    assert condition(health, 1) == (ON_PROBATION, 1 + REMEMBERED_FOR)
+    assert health.failures(ONE) == 1
+    fail(health, 2)
+    assert condition(health, 2) == (HELD_DOWN, 12)
+    assert health.failures(ONE) == 2
+
+
+def test_a_trial_that_connects_ends_a_suspicion() -> None:
+    health = Health()
+    suspect(health, 0)
+    connected(health, 1)
+    assert not health.is_held_down(ONE, 1)
+
+
+def test_a_trial_says_nothing_of_one_that_is_unknown_or_has_failed_since() -> None:
+    health = Health()
+    connected(health, 0)
+    assert condition(health, 0) is None
+    assert health.failures(ONE) == 0
+    born_in = health.generation(ONE)
+    fail(health, 1)
+    health.report_connected(ONE, 2, born_in)
+    assert condition(health, 2) == (HELD_DOWN, 6)
+    connected(health, 7 + REMEMBERED_FOR)
+    assert condition(health, 7 + REMEMBERED_FOR) is None

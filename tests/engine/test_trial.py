@@ -1,0 +1,56 @@
+"""A better server that was out of use is tried out, and costs no request anything."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from haclient.core.spec import Target
+from haclient.types import Order
+from tests.engine.world import BACKED_UP, TWO, A, World, world
+
+LISTED = Target(urls=["http://a.test/", "http://b.test/"], order=Order.LISTED)
+
+
+async def servers_over(w: World, target: Target, seconds: int) -> list[str]:
+    """Who answers, ten times a second."""
+    seen = []
+    for _ in range(seconds * 10):
+        outcome = await w.ask("GET", target=target)
+        assert outcome.error is None
+        assert outcome.took < 0.3
+        seen.append(outcome.server)
+        await trio.sleep(0.1)
+    return seen
+
+
+@pytest.mark.parametrize("target", [LISTED, BACKED_UP], ids=["listed", "backups"])
+async def test_it_serves_again_a_second_after_its_return(
+    target: Target, autojump_clock: MockClock
+) -> None:
+    async with world() as w:
+        w.network.refuse(A)
+        assert set(await servers_over(w, target, 10)) == {"b"}
+        w.network.heal(A)
+        seen = await servers_over(w, target, 2)
+        assert seen[-1] == "a"
+        assert seen.index("a") <= 11
+
+
+async def test_while_it_is_dead_no_request_waits_for_it(autojump_clock: MockClock) -> None:
+    async with world() as w:
+        w.network.blackhole(A)
+        assert (await w.ask("GET", target=LISTED)).server == "b"
+        # None longer than 0.3 s: servers_over looks.
+        assert set(await servers_over(w, LISTED, 60)) == {"b"}
+
+
+async def test_where_the_order_is_no_preference_nobody_is_tried_out(
+    autojump_clock: MockClock,
+) -> None:
+    async with world() as w:
+        w.network.refuse(A)
+        assert (await w.ask("GET", target=TWO)).server == "b"
+        w.network.heal(A)
+        assert set(await servers_over(w, TWO, 10)) == {"b"}
