@@ -11,7 +11,7 @@ from haclient.errors import ResponseIncompleteError
 from haclient.response import Headers
 from haclient.types import Verdict
 from tests.engine.world import World, world
-from tests.sim.effects import AfterContentBytes, Blackhole, Fault, Fin
+from tests.sim.effects import AfterContentBytes, Blackhole, Fault, Fin, Stall
 from tests.sim.origin import Framing, Reply
 
 COOKIES = Headers(((b"Set-Cookie", b"a=1"), (b"X-Name", b"\xe4"), (b"set-cookie", b"b=2")))
@@ -71,7 +71,8 @@ class TestStreamed:
     @staticmethod
     def chunked(w: World) -> None:
         w.a.reply = Reply(content=b"0123456789", framing=Framing.CHUNKED)
-        w.a.script(Fault(Blackhole(0.0), AfterContentBytes(4), times=None))
+        # A pause, so that the two pieces are never read as one.
+        w.a.script(Fault(Stall(0.2), AfterContentBytes(4), times=None))
 
     async def test_chunks_as_they_come(self, autojump_clock: MockClock) -> None:
         async with world() as w:
