@@ -137,7 +137,7 @@ def parse_bind(text: str) -> Bind:
 
 def _unix_path(path: str) -> str:
     if not path.startswith("/") or path.endswith("/") or "\0" in path:
-        raise ValueError('behind "unix:" goes the absolute path of a socket')
+        raise ValueError('the path of a socket is absolute: write "unix:/run/haclient/x.sock"')
     if (length := len(path.encode("utf-8", "surrogateescape"))) > MAX_UNIX_PATH:
         raise ValueError(
             f"the path of a socket has {MAX_UNIX_PATH} bytes at the most, and this one {length}"

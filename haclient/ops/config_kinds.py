@@ -261,6 +261,8 @@ def not_yet(remedy: str) -> OneValue:
 NOT_YET_SPOKEN = ("tcp", "srv+tcp")
 """Schemes that a later version reads."""
 
+_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+
 
 def _url(value: object) -> object:
     if not isinstance(value, str):
@@ -272,12 +274,19 @@ def _url(value: object) -> object:
         url = parse_target_url(value)
     except UrlError as error:
         raise ValueError(str(error)) from None
+    if not _WITH_SCHEME.match(value):
+        # Typed once, a host alone is http; in a file it leaves open whether https was forgotten.
+        raise ValueError(f'it has no scheme: write "http://{"HOST" if "@" in value else value}"')
     if "?" in url.path_and_query:
         raise ValueError("a path may be put before that of a request, and a query not: remove it")
     return url
 
 
-URL = OneValue("URL", _url, {"type": "string", "minLength": 1, "pattern": r"^[^?\s]+$"})
+URL = OneValue(
+    "URL",
+    _url,
+    {"type": "string", "minLength": 1, "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:/[^?\s]+$"},
+)
 
 
 def _bind(value: object) -> object:

@@ -78,7 +78,9 @@ def test_the_options_import_nothing_of_the_engine() -> None:
 
 
 def test_checking_a_file_imports_nothing_that_acts(tmp_path: Path) -> None:
-    (tmp_path / "haclient.toml").write_text('[target.t]\nurls = ["http://a.test"]\n')
+    (tmp_path / "haclient.toml").write_text(
+        '[target.t]\nurls = ["http://a.test"]\n[listener.l]\nbind = "unix:/l"\ntarget = "t"\n'
+    )
     modules = imported(["check", "-c", os.fspath(tmp_path / "haclient.toml")])
 
     assert "haclient.ops.config_file" in modules
