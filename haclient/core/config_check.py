@@ -31,13 +31,15 @@ LONGEST_ROUND_TRIP = 2.0
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What is wrong, and what would do; `nearest` is what was probably meant."""
+    """What is wrong, and what would do."""
 
     path: KeyPath
     problem: str
     wanted: str
     nearest: Sequence[str] = ()
     """The names among which a misspelt one has to be."""
+    because: KeyPath = ()
+    """What else of the file makes it wrong; it is shown behind the problem, as it is written."""
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,19 +100,16 @@ def _goes_nowhere(listener: Door, targets: Collection[str]) -> Iterator[Fault]:
 
 def _hidden_routes(listener: Door) -> Iterator[Fault]:
     for number, later in enumerate(listener.routes):
-        before = [route for route in listener.routes[:number] if route is not None]
-        earlier = next((e for e in before if later is not None and covers(e, later)), None)
-        if earlier is not None:
+        here: KeyPath = ("listener", listener.name, "routes")
+        before = [(n, one) for n, one in enumerate(listener.routes[:number]) if one is not None]
+        first = next((n for n, one in before if later is not None and covers(one, later)), None)
+        if first is not None:
             yield Fault(
-                ("listener", listener.name, "routes", number),
-                "no request gets here: the first route that matches decides, and that is "
-                f"{{ host = {_quoted(earlier.host)}, path = {_quoted(earlier.path)} }} before it",
+                (*here, number),
+                "no request gets here: the first route that matches decides, and that is",
                 "put this one first, or remove it",
+                because=(*here, first),
             )
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"'
 
 
 def _open_to_all(listener: Door) -> Iterator[Fault]:

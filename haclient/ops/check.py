@@ -76,12 +76,13 @@ def run(argv: list[str]) -> int:
 
 
 def complaints(checked: Checked) -> Iterator[str]:
-    """What is wrong, line by line, and how many of it."""
-    for warning in checked.warnings:
-        yield warning.text("warning")
-    for error in checked.errors:
-        # What is wrong with the file as a whole has no line that an editor could jump to.
-        yield str(error) if error.line else f"haclient: ({ExitCode.CONFIGURATION:d}) {error}"
+    """What is wrong, in the order of the file, and how many mistakes there are."""
+    for one in sorted((*checked.warnings, *checked.errors), key=lambda one: one.line):
+        if one in checked.warnings:
+            yield one.text("warning")
+        else:
+            # What is wrong with the file as a whole has no line that an editor could jump to.
+            yield str(one) if one.line else f"haclient: ({ExitCode.CONFIGURATION:d}) {one}"
     if len(checked.errors) > 1:
         yield f"{len(checked.errors)} errors"
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -61,11 +61,21 @@ class ConfigError(msgspec.Struct, frozen=True):
         return printable(": ".join(parts) + hint)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The likely misspelt word of those that are known; empty: none."""
+def nearest(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    """The likely misspelt word of those that are known; empty: none.
+
+    Args:
+        word: what was found.
+        known: what would have been right.
+        others: what a word is called elsewhere, and which of `known` that is.
+    """
+    known = list(known)
+    meant = (others or {}).get(word.lower())
+    if meant in known:
+        return meant
     import difflib  # for a misspelling alone
 
-    found = difflib.get_close_matches(word, list(known), n=1)
+    found = difflib.get_close_matches(word, known, n=1)
     return found[0] if found else ""
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "DAEMON",
     "LISTENER",
     "LOG",
+    "OTHER_NAMES",
     "RESOLVER",
     "ROUTE",
     "TARGET",
@@ -64,6 +65,19 @@ class Key(msgspec.Struct, frozen=True):
 
 
 Keys = Mapping[str, Key]
+
+OTHER_NAMES: Mapping[str, str] = {
+    "address": "bind",
+    "attempts": "max_attempts",
+    "backup": "backups",
+    "listen": "bind",
+    "retries": "max_attempts",
+    "servers": "urls",
+    "timeout": "response_timeout",
+    "url": "urls",
+    "window": "failover_window",
+}
+"""What keys are called in the library, on the command line and by other proxies."""
 
 URLS = ListOf(
     "list of URLs, at least one",

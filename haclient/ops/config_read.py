@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from haclient.core.config_check import Fault, KeyPath
 from haclient.ops.config_error import ConfigError, key_name, nearest, shown, table_name
-from haclient.ops.config_keys import Key
+from haclient.ops.config_keys import OTHER_NAMES, Key
 from haclient.ops.config_kinds import Kind, ListOf, OneValue, TableOf
 from haclient.ops.toml_lines import line_of, toml_lines
 
@@ -66,7 +66,10 @@ class Source:
         """Notes what `core` found wrong."""
         value = self._at(fault.path)
         near = nearest(value, fault.nearest) if isinstance(value, str) else ""
-        self.error(fault.path, f"{fault.problem}; {fault.wanted}", near)
+        problem = fault.problem
+        if fault.because:
+            problem += f" {shown(self._at(fault.because))} (line {self.line(fault.because)})"
+        self.error(fault.path, f"{problem}; {fault.wanted}", near)
 
     def _entry(self, path: KeyPath, wanted: str, nearest: str = "") -> ConfigError:
         key, value = key_name(path), self._at(path)
@@ -142,7 +145,7 @@ class Source:
             if name in ignored:
                 continue
             if (key := keys.get(name)) is None:
-                self.error((*path, name), "unknown key", nearest(name, keys))
+                self._unknown((*path, name), name, keys)
                 continue
             found = self._value((*path, name), key.kind, value)
             if not key.is_later:
@@ -150,6 +153,11 @@ class Source:
         if not may_lack:
             values |= self.lacking(path, keys, given)
         return values
+
+    def _unknown(self, path: KeyPath, name: str, keys: Mapping[str, Key]) -> None:
+        near = nearest(name, keys, OTHER_NAMES)
+        there_are = ", ".join(known for known, key in keys.items() if not key.is_later)
+        self.error(path, "unknown key" if near else f"unknown key; there are {there_are}", near)
 
     def lacking(
         self, path: KeyPath, keys: Mapping[str, Key], given: Collection[str]

@@ -101,7 +101,8 @@ def test_a_route_that_nothing_gets_to() -> None:
     (fault,) = faults(door(routes=routes))
 
     assert fault.path == ("listener", "a", "routes", 2)
-    assert '{ host = "", path = "/a" } before it' in fault.problem
+    assert fault.problem.endswith("the first route that matches decides, and that is")
+    assert fault.because == ("listener", "a", "routes", 0)
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0:81", "[::]:81", "10.0.0.1:81"])

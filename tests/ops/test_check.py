@@ -68,6 +68,17 @@ def test_a_warning_is_no_error(path: Path, capsys: pytest.CaptureFixture[str]) -
     assert out.endswith("in order: 2 targets, 1 listener\n")
 
 
+def test_warnings_and_errors_are_in_the_order_of_the_file(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text("[log]\nlevel = 1\n[target.b]\nurls = ['http://b.test']\nwindow = 4\n" + GOOD)
+
+    assert run(["-c", str(path)]) == 78
+    *lines, count = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix(f"{path}:").split(":")[0] for line in lines] == ["2", "3", "5"]
+    assert count == "2 errors"
+
+
 def test_a_file_without_a_door_is_refused_as_by_the_daemon(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

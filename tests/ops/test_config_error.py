@@ -52,6 +52,12 @@ def test_the_nearest_word() -> None:
     assert nearest("x", ["urls"]) == ""
 
 
+def test_what_a_word_is_called_elsewhere_goes_before_what_it_looks_like() -> None:
+    others = {"timeout": "response_timeout"}
+    assert nearest("Timeout", ["queue_timeout", "response_timeout"], others) == "response_timeout"
+    assert nearest("timeout", ["idle_timeout"], others) == "idle_timeout"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -183,7 +183,9 @@ LISTENER = T + '[listener.l]\nbind = "127.0.0.1:80"\ntarget = "t"\n'
 
 MISTAKES = {
     "an unknown key": (T + "max_attemps = 1", ["f:3: [target.t] max_attemps = 1: unknown key; did you mean max_attempts?"]),
-    "an unknown key like none": (T + "colour = 1", ["f:3: [target.t] colour = 1: unknown key"]),
+    "an unknown key like none": (T + "colour = 1", ["f:3: [target.t] colour = 1: unknown key; there are urls, backups, order, failover_window, "]),
+    "a key of the library": (T + "window = '4s'", ['f:3: [target.t] window = "4s": unknown key; did you mean failover_window?']),
+    "a key of other proxies": (LISTENER.replace("bind", "bind = '127.0.0.1:80'\nlisten"), ["f:5: [listener.l] listen = ", "unknown key; did you mean bind?"]),
     "an unknown table": ("[listner.a]\nbind = 1", ["f:1: [listner]: unknown table; did you mean listener?"]),
     "an unknown key at the top": ("drain = 1", ["f:1: drain = 1: a key stands in a table"]),
     "a key above its table": ("bind = 1", ["f:1: bind = 1: a key stands in a table; it goes into [listener.NAME] or [admin]"]),
@@ -221,7 +223,7 @@ MISTAKES = {
     "a target that nobody defined": (LISTENER.replace('"t"', '"tt"'), ['f:5: [listener.l] target = "tt": no [target.tt] is defined; there is t; did you mean t?']),
     "a route to nowhere": (LISTENER + "routes = [\n{ target = 'x' }]", ['f:7: [listener.l] routes[0].target = "x": no [target.x] is defined']),
     "a route without target": (LISTENER + "routes = [{ path = '/' }]", ["f:6: [listener.l] routes[0].target: it is missing"]),
-    "a hidden route": (LISTENER + "routes = [{ target = 't' },\n{ path = '/a', target = 't' }]", ["f:7: [listener.l] routes[1] =", "put this one first"]),
+    "a hidden route": (LISTENER + "routes = [{ target = 't' },\n{ path = '/a', target = 't' }]", ["f:7: [listener.l] routes[1] =", "decides, and that is { target = \"t\" } (line 6); put this one first"]),
     "two doors on one address": (LISTENER + "[listener.m]\nbind = '127.0.0.1:80'\ntarget = 't'", ["f:7: [listener.m] bind =", "[listener.l] is bound there already"]),
     "a door for all": (LISTENER.replace("127.0.0.1", "0.0.0.0"), ['f:4: [listener.l] bind = "0.0.0.0:80": others on the network can use it']),
     "an admin endpoint for all": ("[admin]\nbind = '0.0.0.0:1'", ["f:2: [admin] bind =", "can stop the daemon"]),
