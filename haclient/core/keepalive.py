@@ -280,24 +280,33 @@ class Plan(msgspec.Struct, frozen=True):
         return self.bounds[phase].dead + self.connect_timeout
 
     def explain(self) -> tuple[str, ...]:
-        """Lines for a person: the sum, then each phase."""
+        """Lines for a person: the sum, then each phase; at the end what the sum leaves out, and why."""
         head = (
             f"window {self.window:g} s, connect_timeout {self.connect_timeout:g} s:"
             f" kept, worst case {self.worst_case:.3g} s"
         )
-        return (head, *(self._explain_phase(phase) for phase in WatchPhase))
+        phases = map(self._explain_phase, WatchPhase)
+        resent = self.resent_within(WatchPhase.WINDOW_SHUT)
+        if not self.window < resent < math.inf:
+            return (head, *phases)
+        return (
+            f"{head}; one exception, {resent:.3g} s",
+            *phases,
+            "the exception: an upload that the server had stopped reading (its TCP window is shut)."
+            f" That it is dead is proved inside {self.window:g} s, which is promised; only if the next"
+            f" connect then takes all of its {self.connect_timeout:g} s, the resend would"
+            f" come {resent - self.window:.3g} s late",
+        )
 
     def _explain_phase(self, phase: WatchPhase) -> str:
         bounds, resent = self.bounds[phase], self.resent_within(phase)
         if math.isinf(resent):
             return f"{phase.value}: not bounded by this kernel (no TCP_RTO_MAX_MS)"
-        beyond = resent - self.window
-        note = f", {beyond:.3g} s beyond the window if a connect times out" if beyond > 0 else ""
         if phase is WatchPhase.CONNECT:
             return f"{phase.value}: given up after {bounds.dead:g} s, resent within {resent:.3g} s"
         return (
             f"{phase.value}: suspect within {bounds.suspect:.3g} s, dead within {bounds.dead:.3g} s,"
-            f" resent within {resent:.3g} s{note}"
+            f" resent within {resent:.3g} s"
         )
 
 
