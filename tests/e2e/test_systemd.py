@@ -25,7 +25,7 @@ import pytest
 
 from tests.support.command import COMMAND, environment, haclient, needs_command
 from tests.support.sandbox import directives, why_no_sandbox
-from tests.support.sidecar import free_port, needs_serve
+from tests.support.sidecar import free_port
 from tests.support.stage import Stage
 
 ROOT = Path(__file__).parents[2]
@@ -206,7 +206,6 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     return process.returncode, err.decode()
 
 
-@needs_serve
 @pytest.mark.skipif(bool(why_no_sandbox()), reason=why_no_sandbox() or "there is one")
 def test_the_daemon_lives_with_what_the_unit_takes_away(stage: Stage, tmp_path: Path) -> None:
     port = free_port()
@@ -262,7 +261,6 @@ def test_the_sandbox_takes_away(code: str, is_allowed: bool) -> None:
     assert ran.returncode == (0 if is_allowed else -signal.SIGSYS), ran.stderr
 
 
-@needs_serve
 def test_what_the_service_manager_is_told(stage: Stage, tmp_path: Path) -> None:
     tables = target(stage, f"127.0.0.1:{free_port()}")
     with serving(tmp_path, tables, WATCHDOG_USEC="400000") as (process, manager):
@@ -282,7 +280,6 @@ def test_what_the_service_manager_is_told(stage: Stage, tmp_path: Path) -> None:
         assert "EXTEND_TIMEOUT_USEC=35000000" in manager.said
 
 
-@needs_serve
 def test_a_reload_by_order_waits_for_its_result(stage: Stage, tmp_path: Path) -> None:
     tables = target(stage, f"127.0.0.1:{free_port()}")
     admin = f"unix:{tmp_path}/admin.sock"
@@ -305,7 +302,6 @@ def test_a_reload_by_order_waits_for_its_result(stage: Stage, tmp_path: Path) ->
 # --- inherited sockets, by the real thing ---------------------------------------------------------
 
 
-@needs_serve
 @pytest.mark.skipif(
     shutil.which("systemd-socket-activate") is None,
     reason="systemd-socket-activate is not installed",
@@ -321,7 +317,6 @@ def test_a_socket_that_systemd_opened(stage: Stage, tmp_path: Path) -> None:
         assert ended(process)[0] == 0
 
 
-@needs_serve
 @pytest.mark.skipif(
     shutil.which("systemd-socket-activate") is None,
     reason="systemd-socket-activate is not installed",
