@@ -89,6 +89,7 @@ class Chunked:
     __slots__ = (
         "_due",
         "_extension_left",
+        "_fields",
         "_held",
         "_left",
         "_trailer_left",
@@ -104,6 +105,7 @@ class Chunked:
         self._left = 0
         self._extension_left = MAX_EXTENSION_BYTES
         self._trailer_left = MAX_TRAILER_BYTES
+        self._fields: list[tuple[bytes, bytes]] = []
         self.error = ""
         self.is_endless = False
         self.trailers: Fields = ()
@@ -191,15 +193,16 @@ class Chunked:
             return len(data)
         self._trailer_left -= len(line) + 2
         if not line:
+            self.trailers = tuple(self._fields)
             self._due = NOTHING
             return at + 2
         name, colon, value = line.partition(b":")
         value = value.strip(b"\t ")
         if not colon or not _NAME.fullmatch(name) or (value and not _VALUE.fullmatch(value)):
             return self._fail(f"{line[:40]!r} is no trailer field (RFC 9112, section 7.1.2)", data)
-        if len(self.trailers) == MAX_TRAILERS:
+        if len(self._fields) == MAX_TRAILERS:
             return self._pass_bound(f"more than {MAX_TRAILERS} trailer fields", data)
-        self.trailers = (*self.trailers, (name, value))
+        self._fields.append((name, value))
         return at + len(line) + 2
 
     def _line(self, data: bytes, at: int, limit: int, what: str) -> bytes | None:
@@ -220,7 +223,6 @@ class Chunked:
     def _fail(self, error: str, data: bytes) -> int:
         """Nothing that follows is read."""
         self.error = error
-        self.trailers = ()
         self._due = NOTHING
         return len(data)
 

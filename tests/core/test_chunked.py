@@ -186,6 +186,7 @@ def test_what_is_not_whole(wire: bytes) -> None:
     outcome = read_every_way(wire)
     assert (outcome.error, outcome.is_whole) == ("", False)
     assert outcome.content in b"hello"
+    assert outcome.trailers == ()
 
 
 def test_what_comes_behind() -> None:
@@ -368,6 +369,7 @@ FOR_H11 = WIRES.filter(lambda wire: b" ;" not in wire and b"\t;" not in wire)
 
 
 @given(wire=FOR_H11)
+@example(wire=b"0\r\nX-A: 1\r\n")
 @example(wire=b"5\r\nhello\r\n0;a\r\nX-A: \t1\r\n\r\nGET")
 def test_what_is_taken_h11_takes_alike(wire: bytes) -> None:
     ours = read([wire])
