@@ -244,6 +244,17 @@ class _Driver(msgspec.Struct, eq=False):
             )
         return now
 
+    def _amend(self, racer: _Racer, error: OSError) -> None:
+        """It was abandoned in the moment of its failure, which says more than that another won.
+
+        The kernel tells of both in one and the same answer where servers are near: else a server that
+        is down would go unnoticed for as long as its sibling wins.
+        """
+        if racer.result is not None and racer.result.failure is ConnectFailure.LOST:
+            racer.result = msgspec.structs.replace(
+                racer.result, failure=connect_failure(error), detail=words(error)
+            )
+
     # Children
 
     async def _connect(self, index: int) -> None:
@@ -254,6 +265,8 @@ class _Driver(msgspec.Struct, eq=False):
             except OSError as error:
                 if racer.result is None:
                     self._end(racer, connect_failure(error), words(error))
+                else:
+                    self._amend(racer, error)
                 self.carry_out(self.machine.connect_failed(index, trio.current_time()))
                 return
             if racer.result is not None:

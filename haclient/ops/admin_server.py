@@ -34,7 +34,6 @@ from haclient.net.listening import (
 from haclient.net.transport import SocketTransport
 from haclient.ops.admin import Admin, Reply, head_of, refused
 from haclient.ops.book import Book
-from haclient.ops.changes import watch_changes
 from haclient.ops.control import Control
 from haclient.ops.feed import Reader
 from haclient.ops.log import Log
@@ -109,7 +108,6 @@ class AdminServer:
     async def _run(self, sock: socket.socket, bind: Bind) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(watch_changes, self._control, self._book.feed)
                 while True:
                     await self._slots.acquire()
                     transport = await _accept_next(sock)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection
 import trio
 
 from haclient.ops.feed import Feed
+from haclient.ops.last_known import LastKnown
 from haclient.ops.log import wall_clock
 from haclient.ops.log_text import masked, visible
 from haclient.ops.status_report import FailoverReport, OrderReport
@@ -131,6 +132,7 @@ class Book:
         tallies: by target.
         last_failovers: the youngest last.
         feed: where failovers and orders are told.
+        known: what last happened at each address.
     """
 
     def __init__(self, now: Callable[[], int] = wall_clock) -> None:
@@ -138,6 +140,7 @@ class Book:
         self.tallies: dict[str, Tally] = {}
         self.last_failovers: deque[FailoverReport] = deque(maxlen=LAST_FAILOVERS)
         self.feed = Feed(now)
+        self.known = LastKnown()
         self._now = now
 
     def __repr__(self) -> str:
@@ -161,6 +164,9 @@ class Book:
         attempts = record.attempts
         if len(attempts) == 1 and attempts[0].verdict is ANSWERED_BY and attempts[0].reused:
             tally.answered += 1
+            endpoint = attempts[0].endpoint
+            if endpoint is not None:
+                self.known.note(endpoint, is_good=True)
         else:
             self._tell_attempts(record, tally)
 
@@ -190,6 +196,7 @@ class Book:
         attempts = record.attempts
         for attempt in attempts:
             tally.add_attempt(attempt)
+            self.known.note_attempt(attempt)
         if len(attempts) < 2:
             return
         tally.resent += len(attempts) - 1

@@ -29,6 +29,7 @@ from haclient.net.resolver import SystemResolver
 from haclient.ops.access_log import AccessLog
 from haclient.ops.admin_server import AdminServer
 from haclient.ops.book import Book
+from haclient.ops.changes import watch_changes
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_file import load
 from haclient.ops.exit_codes import ExitCode
@@ -136,6 +137,7 @@ class Daemon:
                     raise CommandError(str(exc), ExitCode.CONFIGURATION) from None
                 nursery.start_soon(self._heed, signals)
                 nursery.start_soon(self._feed_watchdog)
+                nursery.start_soon(watch_changes, self, self._book, self._log)
                 self._say_ready()
                 await self._ending.wait()
                 await self._drain()

@@ -86,8 +86,6 @@ class Feed:
         self._next_id = now() // 1_000_000
         self._history: deque[Event] = deque(maxlen=MAX_QUEUED)
         self._readers: set[Reader] = set()
-        self.joined = trio.Event()
-        """Set once somebody has listened: only then is it worth looking for what changes."""
 
     def __repr__(self) -> str:
         return f"<Feed with {len(self._readers)} readers>"
@@ -119,7 +117,6 @@ class Feed:
                 if event.id > last_id:
                     reader.put(event)
         self._readers.add(reader)
-        self.joined.set()
         return reader
 
     def leave(self, reader: Reader) -> None:

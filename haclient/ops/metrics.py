@@ -24,14 +24,14 @@ from haclient._version import __version__
 from haclient.core.health import EndpointHealth
 from haclient.ops.book import Book, Histogram, Tally
 from haclient.ops.control import Control
+from haclient.ops.last_known import STATES
 from haclient.ops.log import Log
 from haclient.ops.status_build import (
     Connections,
     doors_of,
-    known_endpoints,
     outstanding_by_target,
     stale_served,
-    state_of,
+    states_of,
 )
 from haclient.types import Endpoint, Verdict
 
@@ -43,8 +43,6 @@ __all__ = ["MEDIA_TYPE", "Metrics"]
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Every Prometheus since 2.0 reads it, and so do its imitators."""
-
-ENDPOINT_STATES = ("ok", "suspect", "held down")
 
 
 class Metrics:
@@ -202,9 +200,11 @@ class Metrics:
             "Known addresses, by what is thought of them.",
             labels=["target", "state"],
         )
+        connections = Connections(gateway.engine)
         for name, live in gateway.targets.items():
-            states = Counter(state_of(health.get(each)) for _, _, each in known_endpoints(live))
-            for state in ENDPOINT_STATES:
+            found = dict(states_of(live, health, connections, self._book.known))
+            states = Counter(found.values())
+            for state in STATES:
                 metric.add_metric([name, state], states[state])
         return metric
 

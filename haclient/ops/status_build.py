@@ -22,6 +22,7 @@ from haclient.engine.live import Engine, LiveTarget
 from haclient.net import NameReport
 from haclient.ops.book import Book, Tally
 from haclient.ops.control import Control
+from haclient.ops.last_known import LastKnown
 from haclient.ops.status_report import (
     DnsReport,
     EndpointReport,
@@ -42,11 +43,8 @@ __all__ = [
     "known_endpoints",
     "outstanding_by_target",
     "stale_served",
-    "state_of",
+    "states_of",
 ]
-
-STATES = {Condition.SUSPECT: "suspect", Condition.HELD_DOWN: "held down"}
-"""As the report has them; whoever is on probation, or has recovered, is asked like any other."""
 
 
 @runtime_checkable
@@ -141,9 +139,26 @@ def known_endpoints(live: LiveTarget) -> Iterator[tuple[int, Origin, Endpoint]]:
                 yield tier, origin, endpoint
 
 
-def state_of(health: EndpointHealth | None) -> str:
-    """What is thought of an address, in the report's words."""
-    return "ok" if health is None else STATES.get(health.condition, "ok")
+def states_of(
+    live: LiveTarget,
+    health: Mapping[Endpoint, EndpointHealth],
+    connections: Connections,
+    known: LastKnown,
+) -> Iterator[tuple[Endpoint, str]]:
+    """Each known address of a target, and what is thought of it (haclient.ops.last_known)."""
+    for _, origin, endpoint in known_endpoints(live):
+        counts = connections.of(live, origin, endpoint)
+        yield endpoint, _state(endpoint, health.get(endpoint), counts, known)
+
+
+def _state(
+    endpoint: Endpoint,
+    health: EndpointHealth | None,
+    counts: EndpointCounts | None,
+    known: LastKnown,
+) -> str:
+    is_connected = counts is not None and counts.idle + counts.leased > 0
+    return known.state(endpoint, health, is_connected=is_connected)
 
 
 def _names(engine: Engine, now: Instant) -> tuple[DnsReport, ...]:
@@ -193,7 +208,7 @@ def _targets(control: Control, book: Book) -> Iterator[TargetReport]:
             outstanding=outstanding[name],
             budget_remaining=live.budget.remaining_ratio(now),
             resent=tally.resent,
-            endpoints=tuple(_endpoints(live, health, connections, now)),
+            endpoints=tuple(_endpoints(live, health, connections, book.known, now)),
         )
 
 
@@ -201,6 +216,7 @@ def _endpoints(
     live: LiveTarget,
     health: Mapping[Endpoint, EndpointHealth],
     connections: Connections,
+    last_known: LastKnown,
     now: Instant,
 ) -> Iterator[EndpointReport]:
     for tier, origin, endpoint in known_endpoints(live):
@@ -211,7 +227,7 @@ def _endpoints(
             address=str(endpoint),
             origin=str(origin),
             tier=tier,
-            state=state_of(known),
+            state=_state(endpoint, known, counts, last_known),
             held_for=round(known.until - now, 3) if known is not None and is_held else None,
             failures=0 if known is None else known.failures,
             idle=0 if counts is None else counts.idle,

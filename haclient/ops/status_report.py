@@ -29,7 +29,7 @@ class EndpointReport(msgspec.Struct, frozen=True, kw_only=True):
         address: "10.0.0.2:8080", "[::1]:8080" or "unix:/path".
         origin: whose address it is, as "http://orders.internal:8080".
         tier: 0 for the URLs, 1 for the backups.
-        state: "ok", "suspect" or "held down".
+        state: "ok", "untried", "suspect", "failed" or "held down" (see last_known.py).
         held_for: seconds until it is asked again, where it is held down.
         failures: in a row, up to now.
         idle, leased: connections to it.
@@ -39,7 +39,7 @@ class EndpointReport(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     origin: str
     tier: int = 0
-    state: str = "ok"
+    state: str = "untried"
     held_for: float | None = None
     failures: int = 0
     idle: int = 0

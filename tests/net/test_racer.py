@@ -12,7 +12,7 @@ from haclient.core.race import RaceSettings
 from haclient.errors import ProxyError, TlsError
 from haclient.net import Transport
 from haclient.net.racer import connect_failure, handshake_failure, race, words
-from haclient.types import ConnectFailure, Endpoint, Origin
+from haclient.types import ConnectFailure, ConnectionAttempt, Endpoint, Origin
 from tests.support.race_servers import (
     EXPIRED,
     HTTP,
@@ -445,3 +445,46 @@ def test_what_a_failed_handshake_means(
 ) -> None:
     assert handshake_failure(error, origin).name == failure
     assert words(error) == detail
+
+
+class AtOnce:
+    """A dialer whose connects all end in one moment, as the kernel tells of near servers."""
+
+    def __init__(self) -> None:
+        self.moment = trio.lowlevel.ParkingLot()
+
+    async def connect(self, endpoint: Endpoint) -> Transport:
+        await self.moment.park()
+        if endpoint.address == "::1":
+            return FakeTransport(endpoint)
+        raise REFUSED if endpoint.address == "::2" else OSError(errno.EMFILE, "no room")
+
+
+async def test_a_failure_in_the_moment_of_another_s_success_is_told_as_what_it_is() -> None:
+    for _ in range(20):  # trio runs what is ready in any order
+        servers = Servers([Row("::1"), Row("::2"), Row("::3")])
+        dialer = AtOnce()
+        found: list[ConnectionAttempt] = []
+
+        async def run(servers: Servers, dialer: AtOnce, found: list[ConnectionAttempt]) -> None:
+            opened, attempts = await race(
+                servers.candidates,
+                RaceSettings(),
+                dialer=dialer,
+                establish=servers.establish,
+                needs_handshake=lambda origin: False,
+                observe=None,
+                attempt=1,
+            )
+            assert opened is not None
+            found += attempts
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, servers, dialer, found)
+            await trio.testing.wait_all_tasks_blocked()
+            dialer.moment.unpark_all()
+        assert [one.failure for one in found] == [
+            None,
+            ConnectFailure.REFUSED,
+            ConnectFailure.LOCAL,
+        ]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
+from haclient.core.config import LogSettings
+from haclient.core.spec import Target
+from haclient.engine.live import LiveTarget
+from haclient.ops.book import Book
 from haclient.ops.changes import Changes
-from haclient.ops.feed import Feed, Reader
+from haclient.ops.feed import Reader
+from haclient.ops.log import Log
 from haclient.types import Endpoint
 from tests.support.running import Running, running
 
@@ -21,16 +29,37 @@ def told(reader: Reader) -> list[tuple[str, Any]]:
     return [(each["event"], json.loads(each["data"])) for each in lines]
 
 
-def looking(daemon: Running) -> tuple[Changes, Reader]:
-    feed = Feed()
-    reader = feed.join()
+def looking(daemon: Running, log: Log) -> tuple[Changes, Reader, Book]:
+    book = Book()
+    reader = book.feed.join()
     assert reader is not None
-    return Changes(daemon, feed), reader
+    return Changes(daemon, book, log), reader, book
 
 
-async def test_the_first_look_compares_with_nothing() -> None:
+class Lines:
+    """A log, and what it wrote, without the times."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("wb") as stream:
+            self.log = Log(LogSettings(), stream, under_journal=False)
+
+    def take(self) -> list[str]:
+        lines = [line.split(" ", 1)[1] for line in self._path.read_text().splitlines()]
+        self._path.open("wb").close()
+        return lines
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Iterator[Lines]:
+    lines = Lines(tmp_path / "stderr")
+    yield lines
+    lines.log.close()
+
+
+async def test_the_first_look_compares_with_nothing(lines: Lines) -> None:
     async with running([A]) as daemon:
-        changes, reader = looking(daemon)
+        changes, reader, _ = looking(daemon, lines.log)
         gateway = daemon.sidecar.gateway
         now = trio.current_time()
         gateway.engine.health.report_failure(A, now, 0)
@@ -41,50 +70,95 @@ async def test_the_first_look_compares_with_nothing() -> None:
         assert told(reader) == []
 
 
-async def test_health_from_first_to_last() -> None:
+async def test_health_from_first_to_last(lines: Lines) -> None:
     async with running([A], [A]) as daemon:
-        changes, reader = looking(daemon)
+        changes, reader, book = looking(daemon, lines.log)
         gateway = daemon.sidecar.gateway
         health = gateway.engine.health
         for live in gateway.targets.values():
             live.known[live.spec.urls[0].origin] = (A,)
         changes.look(100.0)
 
+        book.known.note(A, is_good=True)
+        changes.look(100.0)  # a first success is no news
         health.report_suspect(A, 100.0, 0)
         changes.look(100.0)
+        book.known.note(A, is_good=False, why="refused")
         health.report_failure(A, 101.0, 0)
         changes.look(101.0)
         health.report_failure(A, 102.0, health.generation(A))  # again, in the middle of its hold
         changes.look(102.0)
-        changes.look(108.0)  # on probation: asked like any other
-        health.report_success(A, 108.0, health.generation(A))
-        changes.look(108.0)
+        changes.look(108.0)  # a timer has run out: nobody knows that it is well
+        changes.look(1000.0)  # nor after the engine has forgotten it
+        health.report_failure(A, 1000.0, 10)
+        changes.look(1000.0)
+        health.report_success(A, 1001.0, health.generation(A))
+        book.known.note(A, is_good=True)
+        changes.look(1001.0)
 
         events = told(reader)
-    assert [kind for kind, _ in events] == ["health"] * 3
-    states = [(data["was"], data["state"], data["held_for"]) for _, data in events]
+    assert [kind for kind, _ in events] == ["health"] * 5
+    states = [(data["was"], data["state"], data["held_for"], data["why"]) for _, data in events]
     assert states == [
-        ("ok", "suspect", None),
-        ("suspect", "held down", 5.0),
-        ("held down", "ok", None),
+        ("ok", "suspect", None, ""),
+        ("suspect", "held down", 5.0, "refused"),
+        ("held down", "failed", None, "refused"),
+        ("failed", "held down", 5.0, "refused"),
+        ("held down", "ok", None, ""),
     ]
     assert events[0][1]["targets"] == ["a", "b"]
+    assert lines.take() == [
+        "warning an address is held down address=127.0.0.1:9 targets=a,b why=refused held_for=5.000",
+        "error every address of a target has failed target=a addresses=127.0.0.1:9",
+        "error every address of a target has failed target=b addresses=127.0.0.1:9",
+        "info an address answers again address=127.0.0.1:9 targets=a,b",
+        "info a target has an address again target=a",
+        "info a target has an address again target=b",
+    ]
 
 
-async def test_an_address_that_is_forgotten_is_well() -> None:
+async def test_a_target_is_out_only_with_its_last_address(lines: Lines) -> None:
+    async with running([A, B]) as daemon:
+        changes, _, book = looking(daemon, lines.log)
+        health = daemon.sidecar.gateway.engine.health
+        live = daemon.sidecar.gateway.targets["a"]
+        live.known[live.spec.urls[0].origin] = (A, B)
+        changes.look(100.0)
+        health.report_failure(A, 100.0, 0)
+        changes.look(100.0)
+        assert [line.split(" ", 1)[0] for line in lines.take()] == ["warning"]
+        health.report_suspect(B, 100.0, 0)
+        changes.look(100.0)
+        assert lines.take() == []
+        health.report_failure(B, 101.0, 0)
+        changes.look(101.0)
+        assert [line.split(" ", 1)[0] for line in lines.take()] == ["warning", "error"]
+        changes.look(500.0)  # all holds are over; nobody has been asked since
+        assert lines.take() == []
+        book.known.note(B, is_good=True)
+        changes.look(500.0)
+        assert [line.split(" ", 1)[0] for line in lines.take()] == ["info", "info"]
+
+
+async def test_an_address_that_is_taken_away_is_not_told_of(lines: Lines) -> None:
     async with running([A]) as daemon:
-        changes, reader = looking(daemon)
+        changes, reader, _ = looking(daemon, lines.log)
+        live = daemon.sidecar.gateway.targets["a"]
+        live.known[live.spec.urls[0].origin] = (A,)
+        changes.look(100.0)
         daemon.sidecar.gateway.engine.health.report_failure(A, 100.0, 0)
         changes.look(100.0)
-        changes.look(1000.0)
-        ((kind, data),) = told(reader)
+        live.known.clear()
+        changes.look(100.0)
+        kinds = [kind for kind, _ in told(reader)]
 
-    assert (kind, data["was"], data["state"], data["targets"]) == ("health", "held down", "ok", [])
+    assert kinds == ["health"]
+    assert len(lines.take()) == 2
 
 
-async def test_names() -> None:
+async def test_names(lines: Lines) -> None:
     async with running([A]) as daemon:
-        changes, reader = looking(daemon)
+        changes, reader, _ = looking(daemon, lines.log)
         live = daemon.sidecar.gateway.targets["a"]
         origin = live.spec.urls[0].origin
         changes.look(100.0)
@@ -103,13 +177,32 @@ async def test_names() -> None:
     assert {data["origin"] for _, data in events} == {str(origin)}
 
 
-async def test_a_target_that_a_reload_removed_is_no_change_of_a_name() -> None:
+async def test_a_target_that_a_reload_removed_is_no_change_of_a_name(lines: Lines) -> None:
     async with running([A]) as daemon:
-        changes, reader = looking(daemon)
+        changes, reader, _ = looking(daemon, lines.log)
         gateway = daemon.sidecar.gateway
         live = gateway.targets["a"]
         live.known[live.spec.urls[0].origin] = (A,)
         changes.look(100.0)
         gateway.targets = {}
+        changes.look(100.0)
+        assert told(reader) == []
+
+
+async def test_literals_and_targets_made_anew_are_no_change(lines: Lines) -> None:
+    async with running([A]) as daemon:
+        changes, reader, _ = looking(daemon, lines.log)
+        engine, gateway = daemon.sidecar.gateway.engine, daemon.sidecar.gateway
+        literal = LiveTarget(Target(urls=["http://127.0.0.1:9"]), engine)
+        gateway.targets["literal"] = literal
+        changes.look(100.0)
+        literal.known[literal.spec.urls[0].origin] = (A,)
+        named = gateway.targets["a"]
+        named.known[named.spec.urls[0].origin] = (A,)
+        changes.look(100.0)
+        assert [data["target"] for _, data in told(reader)] == ["a"]
+        anew = gateway.targets["a"] = LiveTarget(named.spec, engine)
+        changes.look(100.0)
+        anew.known[named.spec.urls[0].origin] = (A,)
         changes.look(100.0)
         assert told(reader) == []

@@ -111,10 +111,3 @@ def test_no_more_than_so_many() -> None:
     feed.leave(readers[0])
     assert feed.join() is not None
     assert feed.join() is None
-
-
-def test_it_is_known_whether_anybody_ever_listened() -> None:
-    feed = made()
-    assert not feed.joined.is_set()
-    feed.leave(joined(feed))
-    assert feed.joined.is_set()

@@ -80,7 +80,7 @@ async def test_addresses_and_what_is_thought_of_them(nursery: trio.Nursery) -> N
     assert 0 < first.held_for <= 5
     assert (second.address, second.state, second.held_for) == (str(two), "suspect", None)
     assert first.idle + second.idle == 1
-    assert after == ["ok", "ok"]
+    assert after == ["ok", "untried"]
 
 
 async def test_literals_and_backups_are_known_beforehand(nursery: trio.Nursery) -> None:

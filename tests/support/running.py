@@ -23,6 +23,7 @@ from haclient.core.spec import Target
 from haclient.net.static_resolver import StaticResolver
 from haclient.ops.admin_server import AdminServer
 from haclient.ops.book import Book
+from haclient.ops.changes import watch_changes
 from haclient.ops.log import Log
 from haclient.ops.status_report import OrderReport
 from haclient.proxy.sidecar import Sidecar
@@ -119,6 +120,7 @@ async def running(
             daemon.admin = AdminServer(daemon, book, log)
             sidecar.start()
             daemon.admin.start(AdminSettings(bind=bind), nursery)
+            nursery.start_soon(watch_changes, daemon, book, log)
             try:
                 yield daemon
             finally:

@@ -1,0 +1,103 @@
+"""What last happened at each address, for whoever asks how it is.
+
+The engine's memory of failures (core.health) forgets on purpose: an address that is not in it may be
+asked like any other. To show it as well for that would be a guess: it may never have been tried, or have
+failed whenever it was. So the last thing that happened is kept beside it, for telling alone:
+
+    ok          it answered, or could be connected, and nothing has failed there since
+    failed      it failed when it was last tried; it is asked again with the next need
+    untried     nothing came of it yet, good or bad
+    held down   it failed a moment ago, and is asked last
+    suspect     it gives no sign of life where a living one would
+
+A look costs the common request one question to a dictionary.
+"""
+
+from __future__ import annotations
+
+from haclient.core.health import MAX_ENDPOINTS, Condition, EndpointHealth, counts_against
+from haclient.types import AttemptRecord, Endpoint, Verdict
+
+__all__ = ["STATES", "LastKnown"]
+
+STATES = ("ok", "untried", "suspect", "failed", "held down")
+"""Of an address, the best first."""
+
+OF_HEALTH = {
+    Condition.SUSPECT: "suspect",
+    Condition.HELD_DOWN: "held down",
+    Condition.ON_PROBATION: "failed",
+    Condition.RECOVERED: "ok",
+}
+
+
+class LastKnown:
+    """By address; of the oldest ones no more than the engine itself keeps in mind."""
+
+    __slots__ = ("_failures",)
+
+    def __init__(self) -> None:
+        self._failures: dict[Endpoint, str | None] = {}
+        """None where the last thing that happened was good; else why it was not."""
+
+    def __repr__(self) -> str:
+        return f"<LastKnown of {len(self._failures)} addresses>"
+
+    def note(self, endpoint: Endpoint, *, is_good: bool, why: str = "") -> None:
+        """Something good or bad happened there just now; a reason replaces none, and no reason one."""
+        known = self._failures
+        if is_good:
+            if known.get(endpoint, "") is None:
+                return
+            known[endpoint] = None
+        else:
+            known[endpoint] = why or known.get(endpoint) or ""
+        if len(known) > MAX_ENDPOINTS:
+            del known[next(iter(known))]
+
+    def note_attempt(self, attempt: AttemptRecord) -> None:
+        """Takes down how its connects ended, and then itself."""
+        for one in attempt.connection_attempts:
+            if one.usable_at is not None:
+                self.note(one.endpoint, is_good=True)
+            elif one.failure is not None and counts_against(one.failure):
+                self.note(one.endpoint, is_good=False, why=one.failure.value)
+        if attempt.endpoint is None:
+            return
+        if attempt.verdict is Verdict.ANSWERED:
+            self.note(attempt.endpoint, is_good=True)
+        elif _is_failure(attempt):
+            why = f"{attempt.verdict.value}: {attempt.evidence or attempt.detail}".rstrip(": ")
+            self.note(attempt.endpoint, is_good=False, why=why)
+
+    def why(self, endpoint: Endpoint) -> str:
+        """How it failed; empty where it did not, or that is not known."""
+        return self._failures.get(endpoint) or ""
+
+    def state(
+        self, endpoint: Endpoint, health: EndpointHealth | None, *, is_connected: bool = False
+    ) -> str:
+        """One of STATES.
+
+        Args:
+            endpoint: whose.
+            health: what the engine remembers of it, if anything.
+            is_connected: whether there are connections to it at this moment.
+        """
+        if health is not None:
+            return OF_HEALTH[health.condition]
+        if endpoint in self._failures:
+            return "ok" if self._failures[endpoint] is None else "failed"
+        return "ok" if is_connected else "untried"
+
+
+def _is_failure(attempt: AttemptRecord) -> bool:
+    """As the engine holds it against the address: a used connection may have been closed for its age."""
+    match attempt.verdict:
+        case Verdict.DEAD:
+            return True
+        case Verdict.CLOSED:
+            return not attempt.reused
+        case Verdict.SUPERSEDED:
+            return attempt.evidence is not None
+    return False

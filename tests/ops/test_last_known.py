@@ -1,0 +1,111 @@
+"""What an address's state says, and when."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from haclient.core.health import MAX_ENDPOINTS, Health
+from haclient.ops.last_known import LastKnown
+from haclient.types import (
+    AttemptRecord,
+    ConnectFailure,
+    ConnectionAttempt,
+    Endpoint,
+    Evidence,
+    EvidenceKind,
+    Origin,
+    Phase,
+    Verdict,
+)
+
+A, B = Endpoint("127.0.0.2", 80), Endpoint("127.0.0.3", 80)
+SILENT = Evidence(EvidenceKind.KEEPALIVE_PROBES, 3, 2.5)
+ATTEMPT = AttemptRecord(
+    1, Origin("http", "a.internal", 80), A, Phase.WAITING, Verdict.ANSWERED, 1.0, 2.0
+)
+
+
+def test_nothing_is_known_of_who_was_not_tried() -> None:
+    known = LastKnown()
+
+    assert known.state(A, None) == "untried"
+    assert known.state(A, None, is_connected=True) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "ok"),
+        ({"verdict": Verdict.DEAD}, "failed"),
+        ({"verdict": Verdict.CLOSED}, "failed"),
+        ({"verdict": Verdict.CLOSED, "reused": True}, "untried"),
+        ({"verdict": Verdict.SUPERSEDED, "evidence": SILENT}, "failed"),
+        ({"verdict": Verdict.SUPERSEDED}, "untried"),
+        ({"verdict": Verdict.CANCELLED}, "untried"),
+        ({"verdict": Verdict.REFUSED, "endpoint": None}, "untried"),
+    ],
+)
+def test_an_attempt(changes: dict[str, object], state: str) -> None:
+    known = LastKnown()
+    known.note_attempt(msgspec.structs.replace(ATTEMPT, **changes))
+
+    assert known.state(A, None) == state
+
+
+def test_why_it_failed() -> None:
+    known = LastKnown()
+    known.note_attempt(msgspec.structs.replace(ATTEMPT, verdict=Verdict.DEAD, evidence=SILENT))
+    known.note(A, is_good=False)
+
+    assert known.why(A) == "dead: 3 keep-alive probes unanswered, silent for 2.50 s"
+    assert known.why(B) == ""
+    known.note_attempt(ATTEMPT)
+    assert known.why(A) == ""
+    known.note_attempt(msgspec.structs.replace(ATTEMPT, verdict=Verdict.CLOSED))
+    assert known.why(A) == "closed"
+
+
+def test_a_race() -> None:
+    known = LastKnown()
+    connects = (
+        ConnectionAttempt(A, 1.0, 1.1, 1.1, usable_at=1.1),
+        ConnectionAttempt(B, 1.0, 1.1, failure=ConnectFailure.REFUSED),
+        ConnectionAttempt(Endpoint("127.0.0.4", 80), 1.0, 1.1, failure=ConnectFailure.LOST),
+    )
+    race = msgspec.structs.replace(ATTEMPT, verdict=Verdict.CANCELLED, connection_attempts=connects)
+    known.note_attempt(race)
+
+    states = [known.state(one.endpoint, None) for one in connects]
+    assert states == ["ok", "failed", "untried"]
+    assert known.why(B) == "refused"
+
+
+def test_the_end_of_a_hold_is_no_recovery() -> None:
+    known, health = LastKnown(), Health()
+
+    def state(now: float) -> str:
+        found = {each.endpoint: each for each in health.snapshot(now)}
+        return known.state(A, found.get(A))
+
+    known.note(A, is_good=False)
+    health.report_suspect(A, 99.0, 0)
+    assert state(99.0) == "suspect"
+    health.report_failure(A, 100.0, 0)
+    assert state(100.0) == "held down"
+    assert state(106.0) == "failed"
+    assert state(1000.0) == "failed"
+    health.report_success(A, 106.0, health.generation(A))
+    known.note(A, is_good=True)
+    assert state(106.0) == "ok"
+    assert state(1000.0) == "ok"
+
+
+def test_it_does_not_grow_without_end() -> None:
+    known = LastKnown()
+    for port in range(MAX_ENDPOINTS + 2):
+        known.note(Endpoint("10.0.0.1", port), is_good=True)
+
+    assert repr(known) == f"<LastKnown of {MAX_ENDPOINTS} addresses>"
+    assert known.state(Endpoint("10.0.0.1", 1), None) == "untried"
+    assert known.state(Endpoint("10.0.0.1", 2), None) == "ok"
