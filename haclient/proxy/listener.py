@@ -28,7 +28,11 @@ LEFT_BEFORE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
 well."""
 
 PAUSE = 0.1
-"""Seconds between two tries while there is no room."""
+"""Seconds before another try where the machine has no descriptor, or no memory, for one."""
+
+LOOK_EVERY = 0.02
+"""Seconds between two looks for room while the door is full: a crowd that says nothing makes way a turn each
+SILENT_GRACE, and whoever stands behind it waits for all of them."""
 
 AT_ONCE = 64
 """Connections taken before the others are let on: a thousand that come together would else keep all
@@ -100,7 +104,7 @@ class Listener:
                 await trio.lowlevel.checkpoint()
             else:
                 self.door.is_paused = True
-                await trio.sleep(PAUSE)
+                await trio.sleep(LOOK_EVERY)
         self.door.is_paused = False
         return not self._is_stopping
 
