@@ -23,7 +23,7 @@ from types import SimpleNamespace
 from haclient.ops.admin_client import GARBLED, admin_parser, ask, endpoint
 from haclient.ops.command_line import CommandError, CommandParser
 from haclient.ops.status_table import page
-from haclient.ops.style import Colour, Style
+from haclient.ops.style import Colour, Sign, Style
 
 TYPE_CHECKING = False  # as typing's, whose import takes longer than all else here
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def build_parser() -> CommandParser:
         "How the daemon is: listeners, targets, addresses and what is thought of them, outstanding "
         "requests, the last failovers.",
         "Exits with 7 if the daemon cannot be reached. --watch ends at Ctrl-C, with 0.",
+        PATIENCE,
     )
     parser.add_argument("--json", action="store_true", help="print what the daemon says, as JSON")
     parser.add_argument("--watch", action="store_true", help="again each second")
@@ -60,7 +61,7 @@ def build_parser() -> CommandParser:
 def run(argv: list[str]) -> int:
     """Prints the report, once or again and again."""
     options, address = endpoint(build_parser(), argv)
-    patience = PATIENCE if options.max_time is None else options.max_time
+    patience = options.max_time
     if options.watch:
         return _watch(address, patience, as_json=options.json)
     content = _fetch(address, patience)
@@ -159,7 +160,7 @@ def _watch(address: str, patience: float, *, as_json: bool) -> int:
                 elif as_json:
                     _write(_reformatted(shown, None))
                 elif is_screen:
-                    _draw(_page(shown, style, rates))
+                    _draw(_page(shown, style, rates), style)
                 else:
                     _write("".join(f"{line}\n" for line in [*_page(shown, style, rates), ""]))
     except KeyboardInterrupt:
@@ -185,14 +186,19 @@ def _tell_trouble(line: str, style: Style, *, is_screen: bool) -> None:
     if is_screen:
         columns, _ = _size()
         parts = [line[at : at + columns] for at in range(0, len(line), columns)]
-        _draw([style.paint(part, Colour.RED) for part in parts])
+        _draw([style.paint(part, Colour.RED) for part in parts], style)
     else:
         sys.stderr.write(f"{line}\n")
 
 
-def _draw(lines: list[str]) -> None:
+def _draw(lines: list[str], style: Style) -> None:
+    """As much as there is room for; what is cut off leaves a sign."""
     columns, rows = _size()
-    shown = [_cut(line, columns) for line in lines[: rows - 1]]
+    more = style.sign(Sign.SILENT) if style.is_unicode else ">"
+    shown = [_cut(line, columns, more) for line in lines[: rows - 1]]
+    if len(lines) > len(shown) > 0:
+        hidden = len(lines) - len(shown) + 1
+        shown[-1] = _cut(f"{more} {hidden} lines more, on a higher screen", columns, more)
     _write(HOME + "".join(f"{line}{REST_OF_LINE}\n" for line in shown) + REST_OF_SCREEN)
 
 
@@ -209,17 +215,22 @@ def _size() -> tuple[int, int]:
     return columns or 80, rows or 24  # a serial line says 0
 
 
-def _cut(line: str, columns: int) -> str:
-    """The line's first columns; escape codes take none."""
-    if len(line) <= columns:
-        return line
-    shown, at, width = [], 0, 0
-    while at < len(line) and width < columns:
-        end = line.index("m", at) + 1 if line[at] == "\x1b" else at + 1
-        width += end == at + 1
+def _cut(line: str, columns: int, more: str) -> str:
+    """The line, or its first columns with `more` in the last of them; escape codes take none."""
+    shown: list[str] = []
+    at, width = 0, 0
+    while at < len(line):
+        if line[at] == "\x1b":
+            end = line.index("m", at) + 1
+        elif width < columns:
+            end, width = at + 1, width + 1
+        else:
+            last = max(index for index, part in enumerate(shown) if len(part) == 1)
+            shown[last] = more
+            return "".join(shown[: last + 1]) + ("\x1b[0m" if "\x1b" in line else "")
         shown.append(line[at:end])
         at = end
-    return "".join(shown) + ("\x1b[0m" if "\x1b" in line else "")
+    return line
 
 
 @contextmanager

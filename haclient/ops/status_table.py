@@ -26,7 +26,9 @@ __all__ = ["page", "span"]
 
 MARKS: Mapping[str, tuple[Sign, tuple[Colour, ...]]] = {
     "ok": (Sign.DONE, (Colour.GREEN,)),
+    "untried": (Sign.SUSPECT, ()),
     "suspect": (Sign.SUSPECT, (Colour.YELLOW,)),
+    "failed": (Sign.FAILED, (Colour.RED,)),
     "held down": (Sign.FAILED, (Colour.RED,)),
 }
 
@@ -83,13 +85,19 @@ def span(seconds: float) -> str:
     return f"{rest} s"
 
 
+def counted(count: int, word: str) -> str:
+    """`1 failover`, `2 failovers`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def _head(report: StatusReport, style: Style) -> Iterator[str]:
     state = printable(report.state)
-    colour = Colour.GREEN if state == "running" else Colour.YELLOW
-    yield (
-        f"haclient {printable(report.version)}, pid {report.pid}: "
-        f"{style.paint(state, Colour.BOLD, colour)} for {span(report.uptime)}"
-    )
+    runs = f"running for {span(report.uptime)}"
+    if state == "running":
+        told = style.paint("running", Colour.BOLD, Colour.GREEN) + runs.removeprefix("running")
+    else:
+        told = f"{runs}, {style.paint(state, Colour.BOLD, Colour.YELLOW)}"
+    yield f"haclient {printable(report.version)}, pid {report.pid}: {told}"
     times = "" if report.generation == 1 else f", loaded {report.generation} times"
     yield f"{printable(report.config_file)}{times}"
     kept = f"; {_size(report.replay_bytes)} kept for resends" if report.replay_bytes else ""
@@ -102,9 +110,9 @@ def _listeners(listeners: Sequence[ListenerReport], style: Style) -> Iterator[st
         (
             printable(one.name),
             printable(one.bind),
-            f"{one.connections} of {one.limit} connections",
+            f"{one.connections} of {counted(one.limit, 'connection')}",
             f"{one.outstanding} outstanding",
-            f"{one.requests} requests",
+            counted(one.requests, "request"),
         )
         for one in listeners
     ]
@@ -114,10 +122,10 @@ def _listeners(listeners: Sequence[ListenerReport], style: Style) -> Iterator[st
 
 
 def _target(target: TargetReport, style: Style, rate: float | None) -> Iterator[str]:
-    parts = [f"{target.requests} requests"]
+    parts = [counted(target.requests, "request")]
     if rate is not None:
         parts.append(f"{rate:.0f}/s")
-    parts += [f"{target.outstanding} outstanding", f"{target.failovers} failovers"]
+    parts += [f"{target.outstanding} outstanding", counted(target.failovers, "failover")]
     parts.append(f"{target.resent} resent")
     budget = f"budget {target.budget_remaining * 100:.0f} %"
     parts.append(style.paint(budget, *((Colour.RED,) if target.budget_remaining < SCARCE else ())))
@@ -134,9 +142,9 @@ def _target(target: TargetReport, style: Style, rate: float | None) -> Iterator[
 def _endpoint(one: EndpointReport) -> Cells:
     state = printable(one.state)
     if one.held_for is not None:
-        state += f" for {one.held_for:.1f} s"
+        state += f", asked again in {one.held_for:.1f} s"
     if one.failures:
-        state += f", {one.failures} failure{'' if one.failures == 1 else 's'}"
+        state += f", {counted(one.failures, 'failure')}"
     return (
         printable(one.address),
         printable(one.origin) + (" (backup)" if one.tier else ""),
@@ -198,4 +206,4 @@ def _size(count: int) -> str:
     for unit, word in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if count >= unit:
             return f"{count / unit:.1f} {word}"
-    return f"{count} bytes"
+    return counted(count, "byte")

@@ -249,3 +249,20 @@ def test_a_live_table(number: signal.Signals, daemon: AdminServer, watch: Watch)
     widths = [len(re.sub(r"\x1b\[[0-9;]*m", "", row)) for row in rows]
     assert len(rows) <= 23
     assert max(widths) == 80  # of longer ones, the beginning
+
+
+def test_nothing_looks_whole_on_a_screen_that_is_not(daemon: AdminServer, watch: Watch) -> None:
+    many = msgspec.structs.replace(
+        REPORT, targets=tuple(TargetReport(name=f"t{number}") for number in range(20))
+    )
+    daemon.answers["/status"] = reply(200, msgspec.json.encode(many))
+    watching = watch("--admin", daemon.address, on_terminal=True)
+    watching.until(lambda text: text.count("\x1b[H") == 2)
+    watching.end(signal.SIGINT)
+    screen = watching.text.split("\x1b[H")[1].split("\x1b[J")[0]
+    lines = re.sub(r"\x1b\[[0-9;]*[mK]", "", screen).splitlines()
+
+    assert len(lines) == 23
+    (line,) = [line for line in lines if "12 of 4096 connections" in line]
+    assert (len(line), line[-1]) == (80, "…")
+    assert re.fullmatch(r"… \d+ lines more, on a higher screen", lines[-1])

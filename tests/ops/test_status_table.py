@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from haclient.ops.status_report import StatusReport
+from haclient.ops.status_report import EndpointReport, StatusReport, TargetReport
 from haclient.ops.status_table import page, span
 from haclient.ops.style import Style
 from tests.support.reports import REPORT
@@ -26,7 +26,7 @@ listeners
 
 target orders  18233 requests, 3 outstanding, 2 failovers, 4 resent, budget 98 %
   ✔ 10.0.0.2:8080  http://orders.internal:8080           ok                            2 in use, 3 idle  dns 10.0.0.53
-  ✘ 10.0.0.3:8080  http://orders.internal:8080           held down for 4.2 s, 3 failures  0 in use, 0 idle  dns 10.0.0.53
+  ✘ 10.0.0.3:8080  http://orders.internal:8080           held down, asked again in 4.2 s, 3 failures  0 in use, 0 idle  dns 10.0.0.53
   ? 10.1.0.2:8080  http://orders.internal:8080 (backup)  suspect, 1 failure            0 in use, 0 idle
 
 target db  0 requests, 0 outstanding, 0 failovers, 0 resent, budget 10 %
@@ -103,8 +103,12 @@ def test_a_daemon_that_has_just_begun() -> None:
         generation=1,
     )
 
-    assert page(report, PLAIN) == ["haclient 1, pid 1: draining for 0 s", "a.toml", "0 outstanding"]
-    assert "\x1b[1;33mdraining" in page(report, COLOURED)[0]
+    assert page(report, PLAIN) == [
+        "haclient 1, pid 1: running for 0 s, draining",
+        "a.toml",
+        "0 outstanding",
+    ]
+    assert page(report, COLOURED)[0].endswith(", \x1b[1;33mdraining\x1b[0m")
 
 
 EVIL = "x\x1b[2J\n\u202e"
@@ -155,9 +159,30 @@ def test_a_span(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(1, "1 bytes"), (1024, "1.0 KiB"), (5 << 20, "5.0 MiB"), (3 << 30, "3.0 GiB")],
+    [(1, "1 byte"), (2, "2 bytes"), (1024, "1.0 KiB"), (5 << 20, "5.0 MiB"), (3 << 30, "3.0 GiB")],
 )
 def test_a_size(count: int, text: str) -> None:
     line = page(msgspec.structs.replace(REPORT, replay_bytes=count), PLAIN)[2]
 
     assert line == f"3 outstanding; {text} kept for resends"
+
+
+def test_one_of_each() -> None:
+    target = TargetReport(
+        name="a",
+        requests=1,
+        failovers=1,
+        endpoints=(
+            EndpointReport(address="127.0.0.1:9", origin="http://a"),
+            EndpointReport(address="127.0.0.2:9", origin="http://a", state="failed", failures=1),
+        ),
+    )
+    report = msgspec.structs.replace(REPORT, targets=(target,))
+    lines = page(report, PLAIN)
+
+    assert "target a  1 request, 0 outstanding, 1 failover, 0 resent, budget 100 %" in lines
+    untried, failed = [
+        line.split("  ") for line in lines if "127.0.0." in line and "in use" in line
+    ]
+    assert (untried[1], untried[3].strip()) == ("? 127.0.0.1:9", "untried")
+    assert (failed[1], failed[3].strip()) == ("✘ 127.0.0.2:9", "failed, 1 failure")

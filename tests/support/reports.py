@@ -46,7 +46,12 @@ REPORT = StatusReport(
             resent=4,
             endpoints=(
                 EndpointReport(
-                    address="10.0.0.2:8080", origin=ORIGIN, idle=3, leased=2, source="dns 10.0.0.53"
+                    address="10.0.0.2:8080",
+                    origin=ORIGIN,
+                    state="ok",
+                    idle=3,
+                    leased=2,
+                    source="dns 10.0.0.53",
                 ),
                 EndpointReport(
                     address="10.0.0.3:8080",
