@@ -46,8 +46,10 @@ class Answer:
         return 200 <= self.status <= 299
 
 
-def admin_parser(name: str, usage: str, description: str, epilog: str) -> CommandParser:
-    """The options that all of these commands have."""
+def admin_parser(
+    name: str, usage: str, description: str, epilog: str, patience: float
+) -> CommandParser:
+    """The options that all of these commands have; `patience` is what they wait without -m, in seconds."""
     parser = CommandParser(
         f"haclient {name}", usage=f"%(prog)s {usage}", description=description, epilog=epilog
     )
@@ -60,9 +62,8 @@ def admin_parser(name: str, usage: str, description: str, epilog: str) -> Comman
         help="the daemon's file (%(default)s)",
     )
     add("--admin", metavar="ADDRESS", help='ask there: "unix:/path" or "127.0.0.1:9000"')
-    add(
-        "-m", "--max-time", metavar="SECONDS", type=duration, help="wait no longer (10; reload: 60)"
-    )
+    wait = f"wait no longer than this ({patience:g})"
+    add("-m", "--max-time", metavar="SECONDS", type=duration, default=patience, help=wait)
     add("-h", "--help", action="help", help="print this")
     add("rest", nargs="*", help=argparse.SUPPRESS)
     return parser

@@ -14,6 +14,7 @@ names have addresses and servers answer (`haclient explain -c FILE TARGET`), whe
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator
@@ -42,11 +43,17 @@ def build_parser() -> CommandParser:
         epilog="Exits with 0, or with 78 if anything is wrong; a warning is not.",
     )
     add = parser.add_argument
-    add("-c", "--config", metavar="FILE", default=DEFAULT_CONFIG, help=f"({DEFAULT_CONFIG})")
+    add(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default=DEFAULT_CONFIG,
+        help=f"the file to check ({DEFAULT_CONFIG})",
+    )
     add("--json", action="store_true", help="print JSON")
     add("--schema", action="store_true", help="print a JSON schema of the file, for editors")
     add("-h", "--help", action="help", help="print this")
-    add("rest", nargs="*", help="nothing")
+    add("rest", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 

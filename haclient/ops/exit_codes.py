@@ -108,7 +108,7 @@ _REMEDIES: dict[ExitCode, str] = {
 }
 
 _IN_DOUBT = "Find out whether the request was executed before it is sent again; "
-_RESENT = "--idempotency-key lets haclient do that"
+_RESENT = "where the servers honour keys, --idempotency-key lets haclient send it again"
 
 
 def exit_code_for(error: BaseException, *, is_proxied: bool = False) -> ExitCode:

@@ -139,8 +139,12 @@ def _plan(found: Explanation, style: Style) -> Iterator[str]:
         yield f"    {phase}"
 
 
+def _count(found: Explanation) -> int:
+    return len({one.endpoint for one in found.tried})
+
+
 def _resend_table(found: Explanation, style: Style) -> Iterator[str]:
-    count = len({one.endpoint for one in found.tried})
+    count = _count(found)
     note = f"{count} addresses" if count > 1 else "nobody else to ask: name a --backup"
     yield _heading(style, "resend", note)
     names = max(len(resend.name) for resend in found.resends)
@@ -163,9 +167,15 @@ def _legend(found: Explanation) -> Iterator[str]:
     target = found.target
     statuses = ", ".join(str(status) for status in sorted(target.failover_statuses))
     yield "not sent: its connection was gone before the first byte"
-    yield "suspect: beside the first one, whichever answers first; dead, closed: after it"
+    yield "suspect: it misses a sign of life; sent beside the first one, whichever answers first"
+    yield "dead: that is proved; closed: the server ended the connection; sent after the first one"
     yield f"503: the answer was one of {statuses or 'none'}"
     yield f"too slow: alive, and silent for {target.response_timeout:g} s"
+    if _count(found) < 2:
+        yield (
+            "with one address: once dead, it is asked again over a new connection, for the path may be"
+            " what died; once it closed a new connection, it is not, for it would do so again"
+        )
     reasons = dict.fromkeys(resend.why_not for resend in found.resends if resend.why_not)
     yield from (f"no: {reason}" for reason in reasons)
 

@@ -132,8 +132,9 @@ def build_parser() -> CommandParser:
         PROGRAM,
         usage="%(prog)s [options] URL...",
         description="Sends a request with curl's options; if its server dies, another one is asked.",
-        epilog="Exit codes are curl's; 78 is a bad configuration. An option means what it means in "
-        "curl, except --trace and --config.",
+        epilog="An option means what it means in curl, except --trace and --config. Exit codes are curl's: "
+        "6 no such name, 7 not connected, 28 too slow, 56 reset or proved dead; 78 is a bad "
+        "configuration. docs/cli.md has all of them, under 'Exit codes'.",
     )
     parser.add_argument("urls", nargs="*", metavar="URL", help=argparse.SUPPRESS)
     for add in (_request, _content, _output, _availability, _connection, _tls):

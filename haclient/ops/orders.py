@@ -37,8 +37,10 @@ def build_ready_parser() -> CommandParser:
     return admin_parser(
         "ready",
         "[-c FILE | --admin ADDRESS]",
-        "Whether the daemon takes requests, for a probe.",
+        "Whether the daemon takes requests, for a probe; not whether servers answer: 'haclient status' "
+        "says that.",
         "Exits with 0 if it does, with 1 if not, with 7 if it cannot be reached.",
+        PATIENCE,
     )
 
 
@@ -48,7 +50,9 @@ def build_drain_parser() -> CommandParser:
         "drain",
         "[-c FILE | --admin ADDRESS]",
         "Tells the daemon to take no new connections, finish what is outstanding, and end.",
-        "Returns at once; 'haclient status' shows what is still outstanding.",
+        "Returns at once, with 0, or with 7 if the daemon cannot be reached; 'haclient status' shows "
+        "what is still outstanding.",
+        PATIENCE,
     )
 
 
@@ -58,28 +62,30 @@ def build_reload_parser() -> CommandParser:
         "reload",
         "[-c FILE | --admin ADDRESS]",
         "Tells the daemon to read its file again, waits, and prints what changed.",
-        "Exits with 1 if the file was refused: the old configuration stays in force, and no request is lost.",
+        "Exits with 1 if the file was refused: the old configuration stays in force, and no request is lost; "
+        "with 7 if the daemon cannot be reached.",
+        RELOAD_PATIENCE,
     )
 
 
 def run_ready(argv: list[str]) -> int:
     """Asks whether the daemon takes requests."""
-    return _order(build_ready_parser(), argv, "GET", "/readyz", PATIENCE)
+    return _order(build_ready_parser(), argv, "GET", "/readyz")
 
 
 def run_drain(argv: list[str]) -> int:
     """Tells the daemon to end in good order."""
-    return _order(build_drain_parser(), argv, "POST", "/drain", PATIENCE)
+    return _order(build_drain_parser(), argv, "POST", "/drain")
 
 
 def run_reload(argv: list[str]) -> int:
     """Tells the daemon to read its file again."""
-    return _order(build_reload_parser(), argv, "POST", "/reload", RELOAD_PATIENCE)
+    return _order(build_reload_parser(), argv, "POST", "/reload")
 
 
-def _order(parser: CommandParser, argv: list[str], method: str, path: str, patience: float) -> int:
+def _order(parser: CommandParser, argv: list[str], method: str, path: str) -> int:
     options, address = endpoint(parser, argv)
-    answer = ask(address, method, path, patience if options.max_time is None else options.max_time)
+    answer = ask(address, method, path, options.max_time)
     if not answer.is_successful and answer.status not in REFUSALS:
         raise CommandError(
             f"{method} {path} was answered with {answer.status} at {address}; name the daemon's "

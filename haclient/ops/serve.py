@@ -29,9 +29,9 @@ def build_parser() -> CommandParser:
         "--config",
         metavar="FILE",
         default=DEFAULT_CONFIG,
-        help=f"the configuration (default: {DEFAULT_CONFIG})",
+        help=f"the configuration ({DEFAULT_CONFIG})",
     )
-    parser.add_argument("-h", "--help", action="help", help="this page")
+    parser.add_argument("-h", "--help", action="help", help="print this")
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     return parser
 

@@ -170,6 +170,14 @@ def test_the_schema_needs_no_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys) == schema()
 
 
+def test_its_help_has_no_argument_without_a_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["--help"])
+    out = capsys.readouterr().out
+    assert "positional" not in out
+    assert "--config FILE  the file to check (/etc/haclient/haclient.toml)" in out
+
+
 def test_a_word_too_many() -> None:
     with pytest.raises(CommandError, match=r"what is 'haclient.toml'\? The file goes behind -c"):
         run(["haclient.toml"])

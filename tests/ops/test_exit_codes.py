@@ -182,7 +182,7 @@ def test_a_request_that_may_have_been_executed_is_not_to_be_sent_again_blindly()
     )
     assert error_line(error, is_idempotent=False) == (
         "haclient: (52) it broke off. Find out whether the request was executed before it is sent "
-        "again; --idempotency-key lets haclient do that"
+        "again; where the servers honour keys, --idempotency-key lets haclient send it again"
     )
     late = errors.DeadlineError("no answer", may_have_been_processed=True)
     assert error_line(late, is_idempotent=False) == (

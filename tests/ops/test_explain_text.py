@@ -110,6 +110,9 @@ def test_with_nobody_usable_it_says_so_and_knows_no_round_trip() -> None:
     assert "  ✘ no address would serve" in page
     assert "plan" in page
     assert "resend  nobody else to ask: name a --backup" in page
+    (note,) = (line for line in page if "with one address" in line)
+    assert "once dead, it is asked again over a new connection" in note
+    assert not any("with one address" in line for line in text(explanation()))
 
 
 @pytest.mark.parametrize("order", Order)

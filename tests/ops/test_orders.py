@@ -111,6 +111,8 @@ def test_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", PATHS)
 def test_its_help(command: str) -> None:
     ran = haclient([command, "--help"])
+    wait = "60" if command == "reload" else "10"
+    assert f"wait no longer than this ({wait})" in ran.stdout.decode()
 
     assert ran.returncode == 0
     assert f"usage: haclient {command} [-c FILE | --admin ADDRESS]".encode() in ran.stdout
