@@ -6,7 +6,8 @@ a server sends no chunked content to it (RFC 9112, section 6.1), and the end of 
 the answer.
 
 Where the endpoint is, the daemon's own file says; of it only `[admin] bind` is read here, so that a
-mistake elsewhere in the file, which `reload` is there to report, does not keep `reload` from asking.
+mistake elsewhere in the file, which `reload` is there to report, does not keep `reload` from asking; of a
+file that is no TOML at all, that line.
 
 Left out: names in place of addresses (the endpoint is on this machine), TLS, redirects.
 """
@@ -87,16 +88,48 @@ def address_of(path: str) -> str:
 
     try:
         with open(path, "rb") as file:
-            bind = tomllib.load(file).get("admin", {}).get("bind")
+            text = file.read().decode()
     except OSError as error:
         raise _lost(f"{path}: it cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
+    except UnicodeDecodeError as error:
         raise _lost(f"{path} does not say where the daemon is: {error}") from None
+    try:
+        bind = tomllib.loads(text).get("admin", {}).get("bind")
+    except AttributeError:
+        raise _lost(f"{path} does not say where the daemon is: admin is no table") from None
+    except (ValueError, RecursionError) as error:
+        bind = scanned_bind(text)
+        if not bind:
+            end = f"line {text.rstrip().count(chr(10)) + 1}, its end"
+            what = str(error).replace("end of document", end)
+            raise _lost(
+                f"{path} does not say where the daemon is, for it is not TOML: {what}"
+            ) from None
     if not isinstance(bind, str):
         raise _lost(f'{path} has no [admin] bind, as "unix:/run/haclient/admin.sock"')
     if bind.startswith("systemd:"):
         raise _lost(f"{path}: [admin] bind = {bind!r} is known to the service manager alone")
     return bind
+
+
+def scanned_bind(text: str) -> str:
+    """`bind` of [admin], in a text that is not TOML: a daemon that runs can be asked all the same.
+
+    One that is mended by hand is broken somewhere, and mostly elsewhere; what would be understood
+    wrongly is an address where nobody is.
+    """
+    table = ""
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith("["):
+            table = line.partition("#")[0].strip().strip("[] \t")
+        key, equals, value = line.partition("=")
+        if table == "admin" and equals and key.strip() == "bind":
+            value = value.strip()
+            quote = value[:1]
+            found, end, _ = value[1:].partition(quote) if quote in ("'", '"') else ("", "", "")
+            return found if end else ""
+    return ""
 
 
 def ask(address: str, method: str, path: str, within: float) -> Answer:

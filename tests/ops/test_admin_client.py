@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -227,3 +228,38 @@ def test_a_file_that_does_not_tell(text: bytes | None, message: str, tmp_path: P
     assert caught.value.exit_code == 78
     assert str(file) in str(caught.value)
     assert str(caught.value).endswith("; name the file with -c, or the endpoint with --admin")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[admin]\nbind = "127.0.0.1:9"\n[target.a\n',
+        "[target.a]\nurls = [\nbind = 'no'\n [ admin ] # here\n  bind='127.0.0.1:9' # there\n",
+        '[admin]\nbind = "127.0.0.1:9"\n[target.a]\nurls = ',
+    ],
+)
+def test_a_broken_file_of_a_daemon_that_runs(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "haclient.toml"
+    path.write_text(text)
+
+    assert address_of(str(path)) == "127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'bind = "no"\n\n[a',
+        '[admin]\nbind = "no\n[a',
+        "[admin]\nbind = 3\n[a",
+        "[admin]\nbindings = 'no'\n[a",
+    ],
+)
+def test_a_broken_file_that_does_not_tell(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "haclient.toml"
+    path.write_text(text)
+    with pytest.raises(CommandError) as caught:
+        address_of(str(path))
+
+    assert "it is not TOML: " in str(caught.value)
+    assert re.search(r"line \d", str(caught.value))
+    assert "--admin" in str(caught.value)
