@@ -99,7 +99,7 @@ class Daemon:
     sidecar: Sidecar
 
     def __init__(self, config_file: str, config: Config, log: Log) -> None:
-        self.config_file = config_file
+        self.config_file = os.path.abspath(config_file)
         self.generation = 1
         self.started_at = time.clock_gettime(time.CLOCK_REALTIME)
         self._config = config
@@ -167,9 +167,12 @@ class Daemon:
         """Whether every door is open."""
         return not self._ending.is_set()
 
-    def drain(self) -> OrderReport:
-        """Begins to end."""
+    def drain(self, by_signal: str | None = None) -> OrderReport:
+        """Begins to end; without a signal it was the admin endpoint that said so."""
         lines = ("it drains already",) if self._ending.is_set() else ("it drains",)
+        if not self._ending.is_set():
+            order = None if by_signal else "POST /drain"
+            self._log.info("told to end", signal=by_signal, order=order)
         self._ending.set()
         report = OrderReport(is_done=True, lines=lines, generation=self.generation)
         self._book.tell_order("drain", report)
@@ -227,8 +230,7 @@ class Daemon:
                 self._log.warning("told to end a second time: what is outstanding is cut")
                 self.sidecar.cut()
             else:
-                self._log.info("told to end", signal=signal.Signals(number).name)
-                self.drain()
+                self.drain(signal.Signals(number).name)
 
     async def _drain(self) -> None:
         timeout = self._config.drain_timeout

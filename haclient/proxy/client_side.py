@@ -46,8 +46,8 @@ class Served(Protocol):
 
     began_at: Instant
 
-    def note_client_gone(self, why: str) -> None:
-        """The connection is about to be ended for this reason."""
+    def note_client_gone(self, why: str, *, is_cut: bool = False) -> None:
+        """The connection is about to be ended for this reason; `is_cut`: by us, in a drain."""
         ...
 
 
@@ -259,12 +259,12 @@ class ClientSide:
         self._expire()
         return True
 
-    def end(self, why: str) -> None:
+    def end(self, why: str, *, is_cut: bool = False) -> None:
         """Ends the connection and whatever is outstanding on it, now."""
         if self.served is not None:
-            self.served.note_client_gone(why)
+            self.served.note_client_gone(why, is_cut=is_cut)
         self.scope.cancel()
 
     def cancel(self) -> None:
         """The drain has lasted long enough."""
-        self.end("haclient was told to end")
+        self.end("haclient was told to end", is_cut=True)

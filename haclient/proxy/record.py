@@ -26,6 +26,8 @@ class Outcome(enum.Enum):
     """A server's response broke off after part of it was sent; the client saw a broken transfer."""
     CLIENT_GONE = "client gone"
     """The client left, or stopped reading, before its answer was whole."""
+    CUT = "cut"
+    """Told to end, haclient waited for as long as it may, and ended it before the answer was whole."""
     TUNNELLED = "tunnelled"
     """101, and bytes both ways until one side ended."""
 

@@ -51,6 +51,7 @@ class Service:
         "_gone",
         "_head_at",
         "_inflow",
+        "_is_cut",
         "_line",
         "_outcome",
         "_raw",
@@ -76,6 +77,7 @@ class Service:
         self._error = ""
         self._detail = ""
         self._gone = ""
+        self._is_cut = False
         self._head_at: Instant | None = None
         self._response_bytes = 0
         self._attempts: list[Attempt] = []
@@ -85,9 +87,9 @@ class Service:
     def __repr__(self) -> str:
         return f"<Service {self._line.method} {self._line.target}>"
 
-    def note_client_gone(self, why: str) -> None:
+    def note_client_gone(self, why: str, *, is_cut: bool = False) -> None:
         """The connection is about to be ended for this reason."""
-        self._gone = why
+        self._gone, self._is_cut = why, is_cut
 
     async def run(self) -> bool:
         """Serves the request; whether the connection may carry another."""
@@ -279,7 +281,7 @@ class Service:
                 host=line.host,
                 http_version="1.0" if line.is_http10 else "1.1",
                 status=self._status,
-                outcome=self._outcome,
+                outcome=Outcome.CUT if is_gone and self._is_cut else self._outcome,
                 began_at=self.began_at,
                 ended_at=trio.current_time(),
                 head_at=self._head_at,

@@ -124,6 +124,7 @@ def test_a_second_signal_cuts_at_once(door: str, origin: Recorder, tmp_path: Pat
         assert time.perf_counter() - at < SLACK, "drain_timeout is 30 s"
         assert asks.recv(1) == b""
         assert "told to end a second time" in process.log
+        assert "outcome=cut" in process.log
 
 
 def test_ctrl_c_is_a_drain_too(door: str, stage: Stage, tmp_path: Path) -> None:
@@ -213,6 +214,7 @@ def test_the_states_of_a_life(door: str, stage: Stage, tmp_path: Path) -> None:
         assert haclient(["reload", "--admin", process.admin]).returncode == 0
         assert haclient(["drain", "--admin", process.admin]).returncode == 0
         assert process.process.wait(SLACK) == 0
+        assert 'info told to end order="POST /drain"' in process.log
 
         reloaded = ["RELOADING=1", "READY=1"]
         assert process.states == ["READY=1", *reloaded * 3, "STOPPING=1"]

@@ -152,7 +152,7 @@ async def test_what_is_cut(autojump_clock: MockClock) -> None:
             client.hears_end(),
             a.hears_end(),
         )
-        assert h.told() == ["GET /x 0 client gone [10.0.0.1:80 cancelled]"]
+        assert h.told() == ["GET /x 0 cut [10.0.0.1:80 cancelled]"]
         assert h.records[0].detail == "haclient was told to end"
 
 
