@@ -180,10 +180,15 @@ class Answer:
             await self.attempt.finish()
             self._course.tell_end(None)
 
-    def abandon(self, verdict: Verdict = Verdict.CANCELLED, detail: str = "") -> None:
+    def abandon(
+        self,
+        verdict: Verdict = Verdict.CANCELLED,
+        detail: str = "",
+        evidence: Evidence | None = None,
+    ) -> None:
         """Gives the rest up: closes the connection, unless `finish` was called."""
         if not self._is_over:
             self._is_over = True
             self._error = RuntimeError("the response was closed before its content was read")
-            self.attempt.abandon(verdict, detail)
+            self.attempt.abandon(verdict, detail, evidence)
             self._course.tell_end(None)

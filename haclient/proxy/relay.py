@@ -24,7 +24,7 @@ from haclient.net.http1 import Head
 from haclient.net.watch import Watch
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.tunnel import Tunnel
-from haclient.types import Fields
+from haclient.types import Fields, Verdict
 
 __all__ = ["Relay"]
 
@@ -35,7 +35,9 @@ class Relay:
     Attributes:
         may_persist: whether the connection may go on behind the answer.
         bytes_sent: of content (of a tunnel, towards the client).
+        bytes_up: of a tunnel, towards the server.
         detail: what there is to say of its end, for a person.
+        has_server_failed: a tunnel ended because its server is gone.
     """
 
     __slots__ = (
@@ -45,7 +47,9 @@ class Relay:
         "_line",
         "_side",
         "bytes_sent",
+        "bytes_up",
         "detail",
+        "has_server_failed",
         "may_persist",
     )
 
@@ -59,6 +63,8 @@ class Relay:
         self._end = ResponseEnd.NONE
         self.may_persist = False
         self.bytes_sent = 0
+        self.bytes_up = 0
+        self.has_server_failed = False
         self.detail = ""
 
     @staticmethod
@@ -149,10 +155,21 @@ class Relay:
         try:
             await tunnel.run(answer.leftover())
         finally:
-            self.bytes_sent = tunnel.bytes_down
+            self.bytes_sent, self.bytes_up = tunnel.bytes_down, tunnel.bytes_up
             self.detail = f"{tunnel.bytes_up} bytes up, {tunnel.bytes_down} down"
-            if tunnel.dead is not None:
-                self.detail += f"; the server is dead: {tunnel.dead}"
+        if tunnel.dead is not None:
+            self._fail(f"the server is dead: {tunnel.dead}")
+            answer.abandon(Verdict.DEAD, evidence=tunnel.dead)
+        elif tunnel.broken:
+            self._fail(f"the server broke off: {tunnel.broken}")
+            # A server may end its own protocol with a reset: nothing to hold against its address.
+            answer.abandon(Verdict.ANSWERED, f"the tunnel broke off: {tunnel.broken}")
+        else:
+            answer.abandon(Verdict.ANSWERED)
+
+    def _fail(self, why: str) -> None:
+        self.has_server_failed = True
+        self.detail += f"; {why}"
 
 
 def _last_chunk(trailers: Fields) -> bytes:

@@ -45,6 +45,7 @@ class Service:
 
     __slots__ = (
         "_attempts",
+        "_bytes_up",
         "_detail",
         "_error",
         "_gateway",
@@ -80,6 +81,7 @@ class Service:
         self._is_cut = False
         self._head_at: Instant | None = None
         self._response_bytes = 0
+        self._bytes_up = 0
         self._attempts: list[Attempt] = []
         self.began_at = trio.current_time()
         self.is_answering = False
@@ -189,6 +191,9 @@ class Service:
         finally:
             answer.abandon()
             self._response_bytes = relay.bytes_sent
+            self._bytes_up = relay.bytes_up
+            if relay.has_server_failed:
+                self._error = ProxyStatus.CONNECTION_TERMINATED.token
             self._detail = self._detail or relay.detail
 
     async def _relay_content(self, relay: Relay, answer: Answer) -> bool:
@@ -285,7 +290,7 @@ class Service:
                 began_at=self.began_at,
                 ended_at=trio.current_time(),
                 head_at=self._head_at,
-                request_bytes=self._inflow.bytes_read,
+                request_bytes=self._inflow.bytes_read + self._bytes_up,
                 response_bytes=self._response_bytes,
                 attempts=self._records(),
                 error=self._error,

@@ -32,6 +32,7 @@ class Tunnel:
     Attributes:
         bytes_up, bytes_down: moved so far.
         dead: why its server is held dead, if it is.
+        broken: how the server's side ended, where that was no clean end.
     """
 
     def __init__(self, side: ClientSide, connection: Connection, watch: Watch) -> None:
@@ -42,6 +43,7 @@ class Tunnel:
         self.bytes_up = 0
         self.bytes_down = 0
         self.dead: Evidence | None = None
+        self.broken = ""
 
     async def run(self, first: bytes) -> None:
         """Moves bytes until both sides have ended; `first` is what the server sent already."""
@@ -60,7 +62,8 @@ class Tunnel:
             while data or (data := await self._from_client()):
                 self.bytes_up += len(data)
                 self._owe()
-                await connection.send(data)
+                with self._noting_break():
+                    await connection.send(data)
                 data = b""
             side.is_passing_on = False
             await self._pass_end_on()
@@ -92,11 +95,20 @@ class Tunnel:
     async def _from_server(self) -> bytes:
         while True:
             try:
-                return bytes(await self._connection.stream.receive_some(65536))
+                with self._noting_break():
+                    return bytes(await self._connection.stream.receive_some(65536))
             except InterruptedReceive:
                 if self._owed is not None and self._owed.dead is not None:
                     self.dead = self._owed.dead
                     raise trio.BrokenResourceError("the server is dead") from None
+
+    @contextlib.contextmanager
+    def _noting_break(self) -> Iterator[None]:
+        try:
+            yield
+        except trio.BrokenResourceError as exc:
+            self.broken = str(exc.__cause__ or exc) or "it broke off"
+            raise
 
     def _owe(self) -> None:
         if self._owed is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from tests.proxy.house import IDS, ONE, A, House, house
@@ -11,7 +12,7 @@ from tests.proxy.playbook import Party, play
 ASKED = f"GET /ws HTTP/1.1|Host: shop|Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Key: x|{IDS}|"
 PASSED = ASKED.replace("shop", "ab.test")
 SWITCHED = "HTTP/1.1 101 Switching Protocols|Upgrade: websocket|Connection: Upgrade||"
-TUNNELLED = "GET /ws 101 tunnelled [10.0.0.1:80 cancelled]"
+TUNNELLED = "GET /ws 101 tunnelled [10.0.0.1:80 answered]"
 
 
 async def switched(h: House) -> tuple[Party, Party]:
@@ -108,7 +109,10 @@ async def test_a_servers_reset_ends_it(autojump_clock: MockClock) -> None:
     async with house() as h:
         client, a = await switched(h)
         await play(a.resets().at(5.0), client.hears_end())
-        assert h.told() == [TUNNELLED]
+        assert h.told() == [f"{TUNNELLED} connection_terminated"]
+        [record] = h.records
+        assert "the server broke off" in record.detail
+        assert h.engine.health.snapshot(trio.current_time()) == ()
 
 
 async def test_a_clients_reset_ends_it(autojump_clock: MockClock) -> None:
@@ -116,6 +120,7 @@ async def test_a_clients_reset_ends_it(autojump_clock: MockClock) -> None:
         client, a = await switched(h)
         await play(client.resets().at(5.0), a.hears_end())
         assert h.told() == [TUNNELLED]
+        assert h.records[0].error == ""
 
 
 async def test_an_idle_tunnel_costs_no_probe(autojump_clock: MockClock) -> None:
@@ -150,8 +155,12 @@ async def test_a_server_that_died_owing_an_answer(autojump_clock: MockClock) -> 
             a.does("dies", lambda: h.network.blackhole(A)),
             client.hears_end().at(102.5),
         )
-        assert h.told() == [TUNNELLED]
-        assert "3 keep-alive probes unanswered" in h.records[0].detail
+        assert h.told() == ["GET /ws 101 tunnelled [10.0.0.1:80 dead] connection_terminated"]
+        [record] = h.records
+        assert "3 keep-alive probes unanswered" in record.detail
+        assert "3 keep-alive probes unanswered" in str(record.attempts[0].evidence)
+        assert (record.error, record.request_bytes) == ("connection_terminated", 4)
+        assert [each.endpoint for each in h.engine.health.snapshot(trio.current_time())] == [A]
 
 
 async def test_a_server_that_was_dead_before(autojump_clock: MockClock) -> None:
