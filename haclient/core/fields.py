@@ -34,6 +34,7 @@ __all__ = [
     "ResponseFraming",
     "forwarded_value",
     "request_fields",
+    "request_id_of",
     "response_fields",
     "response_framing",
     "trailer_fields",
@@ -168,6 +169,14 @@ def request_fields(
     if traceparent is not None and b"traceparent" not in passed:
         kept.append((b"traceparent", traceparent))
     return tuple(kept)
+
+
+def request_id_of(fields: Fields) -> str:
+    """The X-Request-Id that the client sent; empty where it sent none that is well-formed."""
+    for name, value in fields:
+        if name.lower() == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode("ascii")
+    return ""
 
 
 def _rewritten(line: RequestLine, name: bytes, value: bytes, preserve_host: bool) -> bytes | None:

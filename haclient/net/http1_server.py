@@ -39,8 +39,8 @@ _LOOSE_END = re.compile(rb"\n\n|(?<!\r)\n\r\n")
 _LOOSE_LINE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]")
 """A line that ends in LF alone, a CR that ends none, a folded field."""
 
-_BYTEARRAY = re.compile(r"""bytearray\((b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*")\)""")
-"""How h11 shows what it could not read; the bytes alone say it to a person."""
+_BYTEARRAY = re.compile(r"""bytearray\(b(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\)""")
+"""How h11 shows what it could not read; a person who writes no Python is told the bytes alone."""
 
 
 class ClientLeft(Exception):
@@ -253,4 +253,4 @@ def _loose() -> BadRequest:
 
 
 def _unread(exc: h11.RemoteProtocolError) -> BadRequest:
-    return BadRequest(exc.error_status_hint, _BYTEARRAY.sub(r"\1", str(exc)))
+    return BadRequest(exc.error_status_hint, _BYTEARRAY.sub(r'"\1\2"', str(exc)))

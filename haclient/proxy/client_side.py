@@ -55,6 +55,7 @@ class ClientSide:
     """See the module's docstring.
 
     Attributes:
+        began_at: when the first byte of the request at hand was read.
         client: whose it is, for a person.
         scope: of the connection's task.
         served: the request under way, if one is.
@@ -70,6 +71,7 @@ class ClientSide:
         "_is_sending",
         "_moved",
         "_moved_at",
+        "began_at",
         "client",
         "door",
         "has_expired",
@@ -86,6 +88,7 @@ class ClientSide:
         self.client = "unix" if transport.endpoint.is_unix else str(transport.endpoint)
         self.http = ServerHttp1(transport, door.settings.max_head)
         self.scope = trio.CancelScope()
+        self.began_at: Instant = 0.0
         self.served: Served | None = None
         self.has_expired = False
         self.is_passing_on = False
@@ -115,8 +118,11 @@ class ClientSide:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection is gone.
         """
         http = self.http
-        if http.has_begun and (head := http.buffered_head()) is not None:
-            return head
+        if http.has_begun:
+            # What was sent ahead waited for its turn here, and nobody for it.
+            self.began_at = trio.current_time()
+            if (head := http.buffered_head()) is not None:
+                return head
         self._begin_waiting()
         try:
             while await self._receive():
@@ -146,7 +152,8 @@ class ClientSide:
             self.take_back_expiry()
             if not had_begun:
                 self.door.end_waiting(self)
-                self._deadline = trio.current_time() + self.door.settings.header_timeout
+                self.began_at = trio.current_time()
+                self._deadline = self.began_at + self.door.settings.header_timeout
         return is_more
 
     def _is_woken_for_nothing(self) -> bool:

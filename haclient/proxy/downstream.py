@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import trio
 
+from haclient.core.fields import request_id_of
 from haclient.core.request_head import Refusal, judge
 from haclient.net.http1_server import BadRequest, RawHead
 from haclient.net.transport import SocketTransport
@@ -16,8 +17,8 @@ from haclient.proxy.client_side import ClientSide
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import refusal_record
-from haclient.proxy.reply import refusal
-from haclient.proxy.service import Service
+from haclient.proxy.reply import content_size, refusal
+from haclient.proxy.service import Service, new_request_id
 
 __all__ = ["serve_connection"]
 
@@ -68,8 +69,20 @@ async def _refuse(
     gateway: Gateway, side: ClientSide, refused: Refusal, raw: RawHead | None, *, is_head: bool
 ) -> bool:
     """Answers what is no request that could be served, and ends the connection."""
-    now = trio.current_time()
-    gateway.tell(refusal_record(side.door.settings.name, side.client, refused, raw, now))
-    await side.send(refusal(refused.status, refused.reason, is_head=is_head))
+    request_id = (request_id_of(raw.fields) if raw is not None else "") or new_request_id()
+    data = refusal(refused.status, refused.reason, is_head=is_head, request_id=request_id)
+    gateway.tell(
+        refusal_record(
+            side.door.settings.name,
+            side.client,
+            refused,
+            raw,
+            request_id=request_id,
+            began_at=side.began_at,
+            ended_at=trio.current_time(),
+            response_bytes=content_size(data),
+        )
+    )
+    await side.send(data)
     await side.linger()
     return False

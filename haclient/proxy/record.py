@@ -70,22 +70,32 @@ Sink = Callable[[ExchangeRecord], None]
 
 
 def refusal_record(
-    listener: str, client: str, refused: Refusal, raw: RawHead | None, now: Instant
+    listener: str,
+    client: str,
+    refused: Refusal,
+    raw: RawHead | None,
+    *,
+    request_id: str,
+    began_at: Instant,
+    ended_at: Instant,
+    response_bytes: int,
 ) -> ExchangeRecord:
     """Of what was no request that could be served: no server was asked, and none was chosen."""
     return ExchangeRecord(
         listener=listener,
         target="",
         client=client,
-        request_id="",
+        request_id=request_id,
         method=raw.method.decode("latin-1") if raw else "",
         path=raw.target.decode("latin-1") if raw else "",
         host="",
         http_version=raw.http_version.decode("latin-1") if raw else "",
         status=refused.status,
         outcome=Outcome.OWN,
-        began_at=now,
-        ended_at=now,
+        began_at=began_at,
+        ended_at=ended_at,
+        head_at=ended_at,
+        response_bytes=response_bytes,
         error=ProxyStatus.HTTP_REQUEST_ERROR.token,
         detail=refused.reason,
     )

@@ -155,17 +155,20 @@ class Relay:
         try:
             await tunnel.run(answer.leftover())
         finally:
-            self.bytes_sent, self.bytes_up = tunnel.bytes_down, tunnel.bytes_up
-            self.detail = f"{tunnel.bytes_up} bytes up, {tunnel.bytes_down} down"
+            self._tell_tunnel(tunnel)
+
+    def _tell_tunnel(self, tunnel: Tunnel) -> None:
+        self.bytes_sent, self.bytes_up = tunnel.bytes_down, tunnel.bytes_up
+        self.detail = f"{tunnel.bytes_up} bytes up, {tunnel.bytes_down} down"
         if tunnel.dead is not None:
             self._fail(f"the server is dead: {tunnel.dead}")
-            answer.abandon(Verdict.DEAD, evidence=tunnel.dead)
+            self._answer.abandon(Verdict.DEAD, evidence=tunnel.dead)
         elif tunnel.broken:
             self._fail(f"the server broke off: {tunnel.broken}")
             # A server may end its own protocol with a reset: nothing to hold against its address.
-            answer.abandon(Verdict.ANSWERED, f"the tunnel broke off: {tunnel.broken}")
+            self._answer.abandon(Verdict.ANSWERED, f"the tunnel broke off: {tunnel.broken}")
         else:
-            answer.abandon(Verdict.ANSWERED)
+            self._answer.abandon(Verdict.ANSWERED)
 
     def _fail(self, why: str) -> None:
         self.has_server_failed = True

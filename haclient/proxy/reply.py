@@ -16,7 +16,7 @@ from haclient.core.retry import BUDGET_SPENT, WINDOW_OVER
 from haclient.errors import Error, ProxyStatus
 from haclient.types import AttemptRecord, Instant
 
-__all__ = ["problem", "refusal", "status_for"]
+__all__ = ["content_size", "problem", "refusal", "status_for"]
 
 RETRY_AFTER = 1
 """Seconds, with 503: a place in a queue, or a share of the budget, is had again within about that."""
@@ -28,12 +28,18 @@ PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
 """RFC 9110, sections 15.5.14 and 15.5.15; http.HTTPStatus has these from Python 3.13 on."""
 
 
-def refusal(status: int, reason: str, *, is_head: bool) -> bytes:
+def refusal(status: int, reason: str, *, is_head: bool, request_id: str = "") -> bytes:
     """Returns the whole answer to what is no request that could be served; the connection ends."""
     return _write(
         status,
-        {"title": _phrase(status), "status": status, "detail": reason},
+        {
+            "title": _phrase(status),
+            "status": status,
+            "detail": reason,
+            "request_id": request_id,
+        },
         proxy_status(error=ProxyStatus.HTTP_REQUEST_ERROR.token, details=reason),
+        request_id,
         is_head=is_head,
         is_last=True,
     )
@@ -76,7 +82,7 @@ def problem(
     }
     told = detail.replace("\n", ";")
     status_field = proxy_status(error=error, next_hop=next_hop, details=told)
-    return _write(status, content, status_field, is_head=is_head, is_last=is_last)
+    return _write(status, content, status_field, request_id, is_head=is_head, is_last=is_last)
 
 
 def status_for(error: Error) -> int:
@@ -104,8 +110,19 @@ def _attempt(record: AttemptRecord, began_at: Instant) -> dict[str, object]:
     return told
 
 
+def content_size(answer: bytes) -> int:
+    """Bytes of content in one of these answers."""
+    return len(answer) - answer.index(b"\r\n\r\n") - 4
+
+
 def _write(
-    status: int, content: dict[str, object], status_field: bytes, *, is_head: bool, is_last: bool
+    status: int,
+    content: dict[str, object],
+    status_field: bytes,
+    request_id: str,
+    *,
+    is_head: bool,
+    is_last: bool,
 ) -> bytes:
     body = msgspec.json.encode(content) + b"\n"
     lines = [
@@ -114,6 +131,8 @@ def _write(
         b"Content-Length: %d" % len(body),
         b"Proxy-Status: " + status_field,
     ]
+    if request_id:
+        lines.append(b"X-Request-Id: " + request_id.encode("ascii"))
     if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         lines.append(b"Retry-After: %d" % RETRY_AFTER)
     if is_last:

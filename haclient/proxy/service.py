@@ -11,7 +11,7 @@ import random
 
 import trio
 
-from haclient.core.fields import forwarded_value, request_fields
+from haclient.core.fields import forwarded_value, request_fields, request_id_of
 from haclient.core.request_head import RequestLine
 from haclient.core.retry import RequestFacts
 from haclient.core.spec import HostHeader, IdempotencyKey
@@ -27,15 +27,18 @@ from haclient.proxy.gateway import Gateway
 from haclient.proxy.inflow import Inflow
 from haclient.proxy.record import ExchangeRecord, Outcome
 from haclient.proxy.relay import Relay
-from haclient.proxy.reply import problem, status_for
+from haclient.proxy.reply import content_size, problem, status_for
 from haclient.types import AttemptRecord, Fields, Instant, Verdict
 
-__all__ = ["Service"]
+__all__ = ["Service", "new_request_id"]
 
 VIA = {False: b"1.1 haclient", True: b"1.0 haclient"}
 """By whether the request came in HTTP/1.0 (RFC 9110, section 7.6.3: the version received)."""
 
 NOT_FOUND, SWITCHING, BAD_GATEWAY = 404, 101, 502
+
+CUTTABLE = {Outcome.CLIENT_GONE, Outcome.TUNNELLED}
+"""What an end from outside would look like otherwise."""
 
 MASK_64 = (1 << 64) - 1
 
@@ -83,7 +86,7 @@ class Service:
         self._response_bytes = 0
         self._bytes_up = 0
         self._attempts: list[Attempt] = []
-        self.began_at = trio.current_time()
+        self.began_at = side.began_at
         self.is_answering = False
 
     def __repr__(self) -> str:
@@ -253,7 +256,7 @@ class Service:
             error=token,
             is_head=self._line.method == "HEAD",
             is_last=not may_go_on,
-            request_id=self._request_id,
+            request_id=self._identify(),
             began_at=self.began_at,
             may_have_been_processed=may,
             attempts=attempts,
@@ -264,10 +267,16 @@ class Service:
         except BaseException:
             self._outcome = Outcome.CLIENT_GONE
             raise
-        self._response_bytes = len(data)
+        self._response_bytes = content_size(data)
         return may_go_on
 
     # --- what is told ------------------------------------------------------------------------
+
+    def _identify(self) -> str:
+        """The request's id, also where it came to no server's fields."""
+        if not self._request_id:
+            self._request_id = request_id_of(self._raw.fields) or new_request_id()
+        return self._request_id
 
     def _records(self) -> tuple[AttemptRecord, ...]:
         return tuple(one.record for one in self._attempts if one.record is not None)
@@ -280,13 +289,15 @@ class Service:
                 listener=self._side.door.settings.name,
                 target=self.target,
                 client=self._side.client,
-                request_id=self._request_id,
+                request_id=self._identify(),
                 method=line.method,
                 path=line.target,
-                host=line.host,
+                host=line.authority.decode("latin-1"),
                 http_version="1.0" if line.is_http10 else "1.1",
                 status=self._status,
-                outcome=Outcome.CUT if is_gone and self._is_cut else self._outcome,
+                outcome=Outcome.CUT
+                if self._is_cut and self._outcome in CUTTABLE
+                else self._outcome,
                 began_at=self.began_at,
                 ended_at=trio.current_time(),
                 head_at=self._head_at,
@@ -297,6 +308,11 @@ class Service:
                 detail=self._gone if is_gone else self._detail,
             )
         )
+
+
+def new_request_id() -> str:
+    """For a request that bears none."""
+    return f"{random.getrandbits(128):032x}"
 
 
 def _facts_of(line: RequestLine, honours: IdempotencyKey) -> RequestFacts:

@@ -12,6 +12,7 @@ from haclient.core.fields import (
     ResponseFraming,
     forwarded_value,
     request_fields,
+    request_id_of,
     response_fields,
     response_framing,
     trailer_fields,
@@ -410,6 +411,17 @@ def test_response_framing_field_stands_where_the_server_had_it() -> None:
     assert answered((TE, b"chunked"), x, framing=ResponseFraming(ResponseEnd.UNTIL_CLOSE)) == (x,)
     assert answered((CL, b"5"), x) == (x,)
     assert answered((CL, b"5"), x, framing=ResponseFraming(ResponseEnd.NONE, 5)) == ((CL, b"5"), x)
+
+
+# X-Request-Id
+
+
+def test_request_id_of() -> None:
+    x = (b"X", b"y")
+    assert request_id_of(()) == ""
+    assert request_id_of((x, (b"x-request-ID", b"7f"), (b"X-Request-Id", b"8"))) == "7f"
+    assert request_id_of(((b"X-Request-Id", b"two words"), x)) == ""
+    assert request_id_of(((b"X-Request-Id", b"x" * 129),)) == ""
 
 
 # Trailers

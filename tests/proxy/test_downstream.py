@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from haclient.core.config import Route
 from haclient.proxy.record import ExchangeRecord, Outcome
 from haclient.types import Endpoint
 from tests.engine.tls_origin import SECURE, TlsOrigin
@@ -44,7 +45,7 @@ async def test_the_record_of_an_exchange(autojump_clock: MockClock) -> None:
             request_id="7",
             method="PUT",
             path="/x?y=1",
-            host="shop",
+            host="Shop:8080",
             http_version="1.1",
             status=203,
             outcome=Outcome.ANSWERED,
@@ -62,16 +63,17 @@ async def test_the_record_of_a_refusal(autojump_clock: MockClock) -> None:
     async with house() as h:
         client = h.client()
         await play(
-            client.says("BREW pot HTTP/1.1|Host: shop||").at(1.0),
+            client.says("BREW pot HTTP/1.1|Host: shop|X-Request-Id: mine||").at(1.0),
             client.hears_answer(400, "BREW"),
             client.hears_end(),
         )
         [record] = h.records
+        assert client.got.value("X-Request-Id") == client.got.problem["request_id"] == "mine"
         assert record == ExchangeRecord(
             listener="shop",
             target="",
             client="127.0.0.1:50001",
-            request_id="",
+            request_id="mine",
             method="BREW",
             path="pot",
             host="",
@@ -80,9 +82,45 @@ async def test_the_record_of_a_refusal(autojump_clock: MockClock) -> None:
             outcome=Outcome.OWN,
             began_at=1.0,
             ended_at=1.0,
+            head_at=1.0,
+            response_bytes=len(client.got.content),
             error="http_request_error",
             detail="the request target is no path that begins with a slash, nor a URL",
         )
+
+
+async def test_what_cannot_be_read_is_quoted_without_python(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        client = h.client()
+        await play(client.says("garbage||"), client.hears_answer(400), client.hears_end())
+        assert client.got.problem["detail"] == 'illegal request line: "garbage"'
+
+
+async def test_a_late_head_counts_from_its_first_byte(autojump_clock: MockClock) -> None:
+    async with house(header_timeout=3.0) as h:
+        client = h.client()
+        await play(
+            client.says("GET / HT").at(1.0),
+            client.hears_answer(408).at(4.0),
+            client.hears_end(),
+        )
+        [record] = h.records
+        assert record.began_at == 1.0
+        assert 4.0 <= record.ended_at <= 4.5
+        assert record.request_id == client.got.value("X-Request-Id") != ""
+
+
+@pytest.mark.parametrize("sent", ["X-Request-Id: mine|", ""])
+async def test_what_no_route_takes_has_an_id(autojump_clock: MockClock, sent: str) -> None:
+    async with house() as h:
+        h.reload(target=None, routes=(Route(target="main", path="/other"),))
+        client = h.client()
+        await play(client.says(f"GET / HTTP/1.1|Host: shop|{sent}|"), client.hears_answer(404))
+        [record] = h.records
+        assert record.request_id == client.got.problem["request_id"]
+        assert record.request_id == client.got.value("X-Request-Id")
+        assert (record.request_id == "mine") is bool(sent)
+        assert record.response_bytes == len(client.got.content)
 
 
 async def test_a_client_without_an_address(autojump_clock: MockClock) -> None:
@@ -210,5 +248,10 @@ async def test_both_of_two_names_for_one_target(autojump_clock: MockClock) -> No
         for host in ("a", "b.example:1", "[::1]:8080", "10.0.0.1"):
             client = h.client()
             await play(client.says(f"GET / HTTP/1.1|Host: {host}|{IDS}|"), client.hears_answer(200))
-        assert [record.host for record in h.records] == ["a", "b.example", "::1", "10.0.0.1"]
+        assert [record.host for record in h.records] == [
+            "a",
+            "b.example:1",
+            "[::1]:8080",
+            "10.0.0.1",
+        ]
         assert {request.value(b"host") for request in h.a.executed} == {b"ab.test"}

@@ -133,7 +133,7 @@ async def test_a_tunnel_lasts_until_it_is_cut(autojump_clock: MockClock) -> None
             client.hears_end(),
             a.hears_end(),
         )
-        assert h.records[0].outcome.value == "tunnelled"
+        assert h.records[0].outcome.value == "cut"
 
 
 def cut(h: House) -> None:

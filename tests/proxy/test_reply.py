@@ -7,7 +7,7 @@ import json
 import pytest
 
 from haclient.errors import ConnectError, ConnectTimeoutError, QueueTimeoutError, ServerDiedError
-from haclient.proxy.reply import problem, refusal, status_for
+from haclient.proxy.reply import content_size, problem, refusal, status_for
 from haclient.types import (
     AttemptRecord,
     Endpoint,
@@ -50,13 +50,17 @@ def parsed(data: bytes, method: str = "GET") -> HeardAnswer:
 
 
 def test_a_refusal_ends_the_connection() -> None:
-    answer = parsed(refusal(414, 'too "long"', is_head=False))
+    data = refusal(414, 'too "long"', is_head=False, request_id="7")
+    answer = parsed(data)
+    assert content_size(data) == len(answer.content)
+    assert answer.value("X-Request-Id") == "7"
     assert answer.is_last
     assert answer.proxy_status == ('haclient; error=http_request_error; details="too \\"long\\""')
     assert answer.problem == {
         "title": "URI Too Long",
         "status": 414,
         "detail": 'too "long"',
+        "request_id": "7",
     }
 
 
