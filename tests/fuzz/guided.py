@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["fuzz"]
+__all__ = ["CORPUS", "fuzz"]
 
 CORPUS = Path(__file__).parent / "corpus"
 MEASURED = ("haclient.core", "haclient.net", "haclient.engine", "haclient.proxy", "h11")
@@ -25,7 +25,9 @@ def fuzz(one: Callable[[bytes], None], name: str, seeds: Sequence[bytes]) -> Non
     atheris: Any = importlib.import_module("atheris")
     for package in MEASURED:
         instrument(atheris, package)
-    arguments = [sys.argv[0], "-timeout=20", "-max_len=4096", *sys.argv[1:]]
+    # libFuzzer starts itself again, through a shell, to merge.
+    itself = f"{sys.executable} -m tests.fuzz.fuzz_{name}"
+    arguments = [itself, "-timeout=20", "-max_len=4096", *sys.argv[1:]]
     if not any(not argument.startswith("-") for argument in sys.argv[1:]):
         (CORPUS / name).mkdir(parents=True, exist_ok=True)
         arguments.append(str(CORPUS / name))

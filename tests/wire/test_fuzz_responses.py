@@ -7,6 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.fuzz_responses import one
+from tests.fuzz.guided import CORPUS
 from tests.fuzz.mutations import pieces_of
 from tests.fuzz.responses import ENDS, METHODS, check_response
 from tests.fuzz.seeds import response_seeds
@@ -23,3 +25,10 @@ def test_the_seeds_are_of_every_kind() -> None:
     became = Counter(check_response((seed,), "GET", "fin") for seed in SEEDS)
     assert set(became) == {"passed", "own", "broken"}
     assert became["passed"] > 0.2 * len(SEEDS)
+
+
+def test_what_the_guided_fuzzer_kept() -> None:
+    kept = sorted((CORPUS / "responses").iterdir())
+    assert len(kept) > 20
+    for path in kept:
+        one(path.read_bytes())
