@@ -30,7 +30,7 @@ import msgspec
 from haclient.core.framing import LENGTH
 from haclient.types import Fields
 
-__all__ = ["GoOn", "Refuse", "ResumePlan", "plan"]
+__all__ = ["GoOn", "Refuse", "ResumePlan", "plan", "why_no_plan"]
 
 OK, PARTIAL_CONTENT = 200, 206
 """RFC 9110, sections 15.3.1 and 15.3.7."""
@@ -141,6 +141,12 @@ def plan(
         return None
     found = _read(status, response_fields)
     return found if isinstance(found, ResumePlan) else None
+
+
+def why_no_plan(status: int, response_fields: Fields) -> str:
+    """What an answer to GET lacks to be gone on with; empty where it lacks nothing."""
+    found = _read(status, response_fields)
+    return found.reason if isinstance(found, Refuse) else ""
 
 
 def _read(status: int, fields: Fields) -> ResumePlan | Refuse:

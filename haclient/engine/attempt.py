@@ -368,6 +368,8 @@ class Attempt:
         if verdict is Verdict.REFUSED and self.reach is not None:
             detail = self.reach.describe()
             failure = replace(failure, timed_out_after=self.reach.silent_for(trio.current_time()))
+            if self.reach.has_only_names_failed:
+                verdict = Verdict.FAILED  # as it is told; the machine goes by the failure
         self.abandon(verdict, detail, evidence)
         return Failed(failure, error)
 

@@ -197,11 +197,12 @@ class Course:
         """Whether the target, and the request, allow it."""
         return self._target.spec.resume and self.request.content.small == b""
 
-    def error_for_rest(self, broken: Attempt, outcome: Failed) -> Exception:
-        """The error for an answer that broke off and is not of the kind that can go on."""
+    def error_for_rest(self, broken: Attempt, outcome: Failed, why: str) -> Exception:
+        """The error for an answer that broke off and is not of the kind that can go on, and why."""
         self._note_failed(outcome)
         self._told = broken
-        return self._error("part of it was handed over already")
+        cannot = f", and the rest cannot be asked for: {why}" if why else ""
+        return self._error(f"part of it was handed over already{cannot}")
 
     async def _run_beside(self, suspect: Attempt, reason: str) -> Attempt:
         """The rare way: the suspect goes on while others try."""

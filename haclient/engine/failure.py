@@ -26,6 +26,9 @@ from haclient.types import AttemptRecord, ConnectFailure, ConnectionAttempt, Pha
 
 __all__ = ["error_for"]
 
+MOST_NAMED = 4
+"""URLs of a target that a message names; its addresses follow in any case."""
+
 
 def error_for(
     records: tuple[AttemptRecord, ...],
@@ -62,7 +65,8 @@ def error_for(
             )
         return error
     told = told if told is not None else most_telling(records)
-    if told.verdict is Verdict.REFUSED:
+    # Without an error of the caller's own it is names that failed.
+    if told.verdict in (Verdict.REFUSED, Verdict.FAILED):
         return _unconnected(records, reach, may, stage)
     message = f"{told.describe()}; {_may_words(may)}not tried again: {reason}"
     failed = _class_for(told)(
@@ -115,19 +119,30 @@ def _unconnected(
         first = reach.errors[0]
         first.attempts, first.stage, first.may_have_been_processed = records, stage, may
         return first
-    real = [one for one in attempts if one.failure is not ConnectFailure.LOST]
+    # One that was asked again at last, having failed before, is told once.
+    last = {one.endpoint: one for one in attempts if one.failure is not ConnectFailure.LOST}
+    real = list(last.values())
     kinds = {one.failure for one in real}
     lines = "; ".join(_connect_words(one) for one in real) or "no address to connect to"
-    origin = records[-1].origin
     kind, remedy = _connect_class(kinds)
     unresolved = "".join(f"; {error}" for error in (reach.errors if reach else ()))
     return kind(
-        f"cannot connect to {origin}{_through(reach)}: {lines}{unresolved}",
+        f"cannot connect to {_whom(records, reach)}{_through(reach)}: {lines}{unresolved}",
         remedy=remedy,
         stage=stage,
         may_have_been_processed=may,
         attempts=records,
     )
+
+
+def _whom(records: tuple[AttemptRecord, ...], reach: Reach | None) -> str:
+    """Every URL of the target, its backups too: all of them were asked."""
+    if reach is None:
+        return str(records[-1].origin)
+    origins = dict.fromkeys(str(url.origin) for tier in reach.target.tiers for url in tier)
+    named = list(origins)[:MOST_NAMED]
+    more = f" and {len(origins) - len(named)} more" if len(origins) > len(named) else ""
+    return ", ".join(named) + more
 
 
 def _through(reach: Reach | None) -> str:

@@ -124,12 +124,15 @@ class Reach(msgspec.Struct, eq=False):
         return await self._race_among(runners) if runners else None
 
     def describe(self) -> str:
-        """Of each address, how its connect ended."""
-        return ", ".join(
-            f"{one.endpoint} {one.failure.value}"
-            for one in self.attempts
-            if one.failure is not None
-        )
+        """Of each address, how its last connect ended; and what became of names that gave none."""
+        last = {one.endpoint: one.failure for one in self.attempts if one.failure is not None}
+        told = [f"{endpoint} {failure.value}" for endpoint, failure in last.items()]
+        return ", ".join([*told, *dict.fromkeys(map(str, self.errors))])
+
+    @property
+    def has_only_names_failed(self) -> bool:
+        """Whether nobody was asked, for no name gave an address."""
+        return bool(self.errors) and not self.attempts
 
     def silent_for(self, now: Instant) -> float | None:
         """Seconds since the first connect, where every address was silent; None where one was not."""

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import trio
 from msgspec.structs import replace
 
-from haclient.core.resume import GoOn, Refuse, plan
+from haclient.core.resume import GoOn, Refuse, plan, why_no_plan
 from haclient.engine.attempt import Attempt
 from haclient.engine.course import Course
 from haclient.engine.outcome import BrokenOff, Failed, Request
@@ -82,7 +82,7 @@ async def resume(
     """
     question = _question(course, head, received)
     if outcome.error is not None or question is None:
-        raise course.error_for_rest(attempt, outcome)
+        raise course.error_for_rest(attempt, outcome, _why_not(course, head))
     return Rest(*await course.go_on(attempt, outcome, *question))
 
 
@@ -138,6 +138,15 @@ async def read_beside(
     if isinstance(piece, BrokenOff):
         raise piece
     return piece
+
+
+def _why_not(course: Course, head: Head) -> str:
+    """Why the rest could not be asked for, where that is in somebody's hands."""
+    if course.request.method != "GET":
+        return ""
+    if not course.may_resume:
+        return "resume is off, or the request has content"
+    return why_no_plan(head.status, head.fields)
 
 
 def _question(course: Course, head: Head, received: int) -> tuple[Request, Judge] | None:

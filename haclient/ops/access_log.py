@@ -36,6 +36,9 @@ FAILURES: dict[ConnectFailure | None, str] = {each: each.value for each in Conne
 VERDICTS = {each: each.value for each in Verdict}
 """Enum's own attributes are slow to ask for."""
 
+SERVER_ERROR = 500
+"""From here on an answer of our own says that no server could serve: somebody should look at it."""
+
 MOST_CONNECTS = 8
 """Addresses of one attempt that are named; as many as race at once by default."""
 
@@ -57,12 +60,15 @@ class AccessLog:
     def __call__(self, record: ExchangeRecord) -> None:
         """As a Sink; never raises."""
         log = self._log
-        if not log.is_on(Level.INFO):
+        level = Level.INFO
+        if record.outcome is Outcome.OWN and record.status >= SERVER_ERROR:
+            level = Level.WARNING
+        if not log.is_on(level):
             return
         if log.is_json:
-            log.json_line(Level.INFO, access_members(record))
+            log.json_line(level, access_members(record))
         else:
-            log.text_line(Level.INFO, access_line(record))
+            log.text_line(level, access_line(record))
 
 
 def access_line(record: ExchangeRecord) -> str:
@@ -139,6 +145,8 @@ def _why(attempt: AttemptRecord) -> str:
     if len(failed) > MOST_CONNECTS:
         parts.append(f"{len(failed) - MOST_CONNECTS} more failed to connect")
     why = str(attempt.evidence) if attempt.evidence is not None else attempt.detail
+    if attempt.verdict is Verdict.REFUSED and failed:
+        why = ""  # it says the same of each address
     lost = f"content cannot be sent again: {attempt.replay}" if attempt.replay else ""
     parts += [part for part in (why, lost) if part]
     return f" ({', '.join(parts)})" if parts else ""
@@ -147,7 +155,9 @@ def _why(attempt: AttemptRecord) -> str:
 def _failed(attempt: AttemptRecord) -> list[ConnectionAttempt]:
     # Who was merely slower than another has not failed.
     harmless = (None, ConnectFailure.LOST)
-    return [one for one in attempt.connection_attempts if one.failure not in harmless]
+    # One that was asked again at last, having failed before, is told once.
+    last = {one.endpoint: one for one in attempt.connection_attempts}
+    return [one for one in last.values() if one.failure not in harmless]
 
 
 def _attempt_members(attempt: AttemptRecord, began_at: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from haclient.core.resume import GoOn, Refuse, ResumePlan, plan
+from haclient.core.resume import GoOn, Refuse, ResumePlan, plan, why_no_plan
 from haclient.types import Fields
 
 ETAG, CL, CR = (b"ETag", b'"a"'), b"Content-Length", b"Content-Range"
@@ -363,3 +363,10 @@ def test_a_lying_server_completes_nothing(
     liar = Liar(Server(content, tells[1], knows), lie, by)
     result = spliced(request, first, min(cut, len(first[2])), liar)
     assert result is None or result == first[2]
+
+
+def test_why_no_plan() -> None:
+    etag, weak = (b"ETag", b'"1"'), (b"ETag", b'W/"1"')
+    assert why_no_plan(200, (etag,)) == ""
+    assert why_no_plan(200, (weak,)) == why_no_plan(200, ()) == "no strong ETag, or more than one"
+    assert why_no_plan(200, (etag, (b"Content-Encoding", b"gzip"))) == "a content coding"

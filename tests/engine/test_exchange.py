@@ -370,7 +370,8 @@ class TestClosed:
             assert str(outcome.error).splitlines() == [
                 "10.0.0.1:80: closed while receiving after 1.67 s (the server closed the "
                 "connection); a server may have executed the request; not tried again: part of it "
-                "was handed over already",
+                "was handed over already, and the rest cannot be asked for: no strong ETag, or more than "
+                "one",
                 "  attempt 2: 10.0.0.2:80: superseded while waiting after 0.57 s",
             ]
 
@@ -404,7 +405,7 @@ class TestTogether:
             assert not outcome.error.may_have_been_processed
             assert outcome.took == pytest.approx(1.0)
             assert outcome.error.message == (
-                "cannot connect to http://a.test: 10.0.0.1:80 refused after 0.00 s "
+                "cannot connect to http://a.test, http://b.test: 10.0.0.1:80 refused after 0.00 s "
                 "(Connection refused); 10.0.0.2:80 timed out after 1.00 s"
             )
 

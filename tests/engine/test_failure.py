@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import cast
 
@@ -50,10 +51,16 @@ UNCONNECTED = AttemptRecord(1, ORIGIN, None, Phase.CONNECTING, Verdict.REFUSED, 
 
 
 def unreached(
-    *attempts: ConnectionAttempt, errors: tuple[NameTimeoutError, ...] = (), proxy: str = ""
+    *attempts: ConnectionAttempt,
+    errors: tuple[NameTimeoutError, ...] = (),
+    proxy: str = "",
+    urls: Sequence[str] = ("http://a.test/x",),
 ) -> Reach:
-    """A Reach that led nowhere; of its target no more is asked than the proxy."""
-    target = SimpleNamespace(proxy=parse_url(proxy) if proxy else None)
+    """A Reach that led nowhere; of its target no more is asked than the URLs and the proxy."""
+    target = SimpleNamespace(
+        proxy=parse_url(proxy) if proxy else None,
+        tiers=tuple((parse_url(url),) for url in urls),
+    )
     reach = Reach(cast("LiveTarget", target), 1, None)
     reach.attempts += attempts
     reach.errors += errors
@@ -190,6 +197,30 @@ class TestUnconnected:
             "cannot connect to http://a.test: 10.0.0.1:80 refused after 0.25 s (Connection refused)"
             "; 10.0.0.2:80 timed out after 0.25 s; no name server answered"
         )
+
+    def test_an_address_that_was_asked_again_is_told_once(self) -> None:
+        reach = unreached(
+            failed(ConnectFailure.TIMED_OUT, A),
+            failed(ConnectFailure.REFUSED, B),
+            failed(ConnectFailure.REFUSED, A),
+        )
+        assert reach.describe() == "10.0.0.1:80 refused, 10.0.0.2:80 refused"
+        assert error_of(UNCONNECTED, reach=reach).message == (
+            "cannot connect to http://a.test: 10.0.0.1:80 refused after 0.25 s; "
+            "10.0.0.2:80 refused after 0.25 s"
+        )
+
+    @pytest.mark.parametrize(
+        ("count", "words"),
+        [
+            (2, "http://u0, http://u1:"),
+            (5, "http://u0, http://u1, http://u2, http://u3 and 1 more:"),
+        ],
+    )
+    def test_every_url_is_named(self, count: int, words: str) -> None:
+        urls = [f"http://u{number}/{path}" for number in range(count) for path in "xy"]
+        reach = unreached(failed(ConnectFailure.REFUSED), urls=urls)
+        assert error_of(UNCONNECTED, reach=reach).message.startswith(f"cannot connect to {words} ")
 
     def test_through_a_proxy_the_addresses_are_the_proxys(self) -> None:
         reach = unreached(failed(ConnectFailure.REFUSED), proxy="http://user:pass@p.test:3128/")

@@ -56,7 +56,11 @@ class TestNames:
             # The first one to fail names the error.
             assert type(outcome.error) is NameNotFoundError
             assert outcome.error.stage is Phase.RESOLVING
-            assert outcome.verdicts == [Verdict.REFUSED]
+            # Nobody refused: nobody was asked.
+            assert outcome.verdicts == [Verdict.FAILED]
+            [record] = outcome.error.attempts
+            assert "nobody.test" in record.detail
+            assert "the name servers failed" in record.detail
 
     async def test_a_name_without_an_address(self, autojump_clock: MockClock) -> None:
         async with world() as w:

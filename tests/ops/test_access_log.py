@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import msgspec
 import pytest
@@ -304,6 +304,40 @@ def test_json_tells_no_secret_and_no_control_character(stderr: IO[bytes]) -> Non
     assert line.rstrip("\n").isprintable()
     assert "hunter2" not in line
     assert json.loads(line)["host"] == "***@h"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_warning"),
+    [
+        ({"outcome": Outcome.OWN, "status": 502}, True),
+        ({"outcome": Outcome.OWN, "status": 404}, False),
+        ({"outcome": Outcome.ANSWERED, "status": 502}, False),
+    ],
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_that_nobody_could_serve_is_a_warning(
+    form: Literal["text", "json"], changes: dict[str, Any], is_warning: bool, stderr: IO[bytes]
+) -> None:
+    line = written(stderr, LogSettings(format=form, level="warning"), having(**changes))
+    assert ("access" in line) is ("warning" in line) is is_warning
+
+
+def test_an_address_is_told_once() -> None:
+    connects = tuple(
+        ConnectionAttempt(Endpoint("10.0.0.2", port), 1.0, 2.0, failure=ConnectFailure.REFUSED)
+        for port in (1, 2, 1)
+    )
+    refused = msgspec.structs.replace(
+        DIED,
+        verdict=Verdict.REFUSED,
+        endpoint=None,
+        evidence=None,
+        phase=Phase.CONNECTING,
+        detail="10.0.0.2:1 refused, 10.0.0.2:2 refused",
+        connection_attempts=connects,
+    )
+    told = fields(access_line(having(attempts=(refused,))))["attempts"]
+    assert told.endswith("(10.0.0.2:1 refused, 10.0.0.2:2 refused)")
 
 
 @pytest.mark.parametrize("level", ["warning", "error"])
