@@ -77,6 +77,9 @@ LONG = bytes(range(256)) * 1024
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nX-Origin: a\r\n"
 """An answer's head but for its last line, for servers with a script of their own."""
 
+TRIAL_ENDS_WITHIN = 1.5
+"""Seconds: a better server's trial may be under way when a test ends, for connect_timeout at the most."""
+
 Script = Callable[[SimStream], Awaitable[None]]
 
 
@@ -203,6 +206,9 @@ class World:
     async def check_clean(self) -> None:
         """Nothing is outstanding: what is still open lies idle in the pool, and is not probed."""
         await self.settle()
+        with trio.move_on_after(TRIAL_ENDS_WITHIN):
+            while any("_try_out" in task.name for task in self.engine.nursery.child_tasks):  # noqa: ASYNC110
+                await trio.sleep(0.1)
         snapshots = [pool.snapshot() for pool in self.engine.pools.values()]
         endpoints = [endpoint for snapshot in snapshots for endpoint in snapshot.endpoints]
         taken = [e for e in endpoints if e.leased or e.reserved]

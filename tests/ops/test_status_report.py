@@ -58,7 +58,7 @@ def test_the_names_in_json() -> None:
         "address": "10.0.0.2:8080",
         "origin": "http://o.internal:8080",
         "tier": 0,
-        "state": "ok",
+        "state": "untried",
         "held_for": None,
         "failures": 0,
         "idle": 0,

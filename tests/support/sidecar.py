@@ -34,7 +34,7 @@ STARTS_WITHIN = 15.0
 
 OF_SERVERS = (
     "an address is held down",
-    "an address failed",
+    "an address is failed",
     "every address of a target has failed",
 )
 """What the daemon has to say of servers, whom the tests strike; of itself it is to say nothing."""

@@ -22,6 +22,17 @@ __all__ = ["Ended", "History", "Sent", "Violation"]
 MAX_ATTEMPTS = 3
 
 
+OF_OURS = frozenset(
+    {
+        "reload refused",
+        "an address is held down",
+        "an address is failed",
+        "every address of a target has failed",
+    }
+)
+"""What the daemon has to say of a broken file, and of servers that were struck."""
+
+
 class Ended(enum.Enum):
     """How a request ended for its client."""
 
@@ -196,9 +207,9 @@ class History:
         return lines
 
     def complaints(self) -> list[str]:
-        """Lines of the daemon's at warning or above, but for those about the files that we broke."""
+        """Lines of the daemon's at warning or above, but for those about what we broke."""
         grave = [line for line in self.other_lines if line["level"] in {"warning", "error"}]
-        return [json.dumps(line) for line in grave if line["message"] != "reload refused"]
+        return [json.dumps(line) for line in grave if line["message"] not in OF_OURS]
 
     def excused(self) -> Iterator[Violation]:
         """What failed and was allowed to, for whoever doubts the excuse."""
