@@ -30,6 +30,16 @@ settings.load_profile(
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+@pytest.fixture(autouse=True)
+def sigint_is_as_it_was() -> Iterator[None]:
+    """What a test runs in this process may ignore SIGINT; commands started later would inherit that."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if signal.getsignal(signal.SIGINT) is not before:
+        signal.signal(signal.SIGINT, before)
+
+
 NOBODY = 65534
 
 
