@@ -23,7 +23,7 @@ import trio
 
 from haclient import events
 from haclient._version import __version__
-from haclient.core.retry import RequestFacts
+from haclient.core.retry import RequestFacts, bears_key
 from haclient.core.spec import IdempotencyKey, Target, TlsSettings
 from haclient.core.url import Url, parse_url
 from haclient.engine.exchange import exchange
@@ -321,7 +321,7 @@ def _facts_of(method: str, fields: Fields, honours: IdempotencyKey) -> RequestFa
     facts = _facts(method, has_key=False)
     if facts.is_idempotent or honours is IdempotencyKey.IGNORE:
         return facts
-    return _facts(method, has_key=any(name.lower() == b"idempotency-key" for name, _ in fields))
+    return _facts(method, has_key=bears_key(fields))
 
 
 @functools.lru_cache(maxsize=64)

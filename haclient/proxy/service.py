@@ -13,7 +13,7 @@ import trio
 
 from haclient.core.fields import forwarded_value, request_fields, request_id_of
 from haclient.core.request_head import RequestLine
-from haclient.core.retry import RequestFacts
+from haclient.core.retry import RequestFacts, bears_key
 from haclient.core.spec import HostHeader, IdempotencyKey
 from haclient.engine.attempt import Attempt
 from haclient.engine.exchange import Answer, exchange
@@ -127,7 +127,7 @@ class Service:
             line.target,
             fields,
             content,
-            _facts_of(line, spec.idempotency_key),
+            _facts_of(line, fields, spec.idempotency_key),
             is_target_whole=line.target == "*",
             is_upgrade=line.upgrade is not None,
             on_interim=None if line.is_http10 else self._relay_interim,
@@ -315,11 +315,12 @@ def new_request_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def _facts_of(line: RequestLine, honours: IdempotencyKey) -> RequestFacts:
+def _facts_of(line: RequestLine, fields: Fields, honours: IdempotencyKey) -> RequestFacts:
     facts = _facts(line.method, has_key=False)
     if facts.is_idempotent or honours is IdempotencyKey.IGNORE:
         return facts
-    return _facts(line.method, has_key=b"idempotency-key" in line.names)
+    has_key = b"idempotency-key" in line.names and bears_key(fields)
+    return _facts(line.method, has_key=has_key)
 
 
 @functools.lru_cache(maxsize=64)
