@@ -110,3 +110,7 @@ class Connection:
     def close(self) -> None:
         """Closes at once, without farewell."""
         self.transport.close()
+
+    def reset(self) -> None:
+        """Closes so that the peer cannot take it for a clean end, where the transport can do that."""
+        getattr(self.transport, "reset", self.transport.close)()

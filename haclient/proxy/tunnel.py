@@ -6,7 +6,8 @@ the connection is watched like that of a request. A protocol that owes none ther
 probe now and then, and both sides nothing else.
 
 Each direction is a task of its own and ends by itself: a side that closes has its end passed on, and
-may go on listening. An end that is no clean one closes both.
+may go on listening. An end that is no clean one ends both, and reaches the other side as a reset: half
+a message must not look like a whole one.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Tunnel:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._up, nursery.cancel_scope)
+                # What came before any debt does not pay one.
                 nursery.start_soon(self._down, nursery.cancel_scope, first)
         finally:
             self._settle()
@@ -66,12 +68,15 @@ class Tunnel:
                     await connection.send(data)
                 data = b""
             side.is_passing_on = False
-            await self._pass_end_on()
+            self._owe()  # its own end, at the least
+            with self._noting_break():
+                await self._pass_end_on()
 
     async def _from_client(self) -> bytes:
         while True:
             try:
-                return await self._side.transport.receive_some()
+                with self._passing_break_on():
+                    return await self._side.transport.receive_some()
             except InterruptedReceive:
                 continue  # a drain: a tunnel lasts until it is cut
 
@@ -82,15 +87,20 @@ class Tunnel:
         else:
             raise trio.ClosedResourceError("the client closed its side")
 
-    async def _down(self, scope: trio.CancelScope, data: bytes) -> None:
+    async def _down(self, scope: trio.CancelScope, first: bytes) -> None:
         with _ending(scope):
-            while data or (data := await self._from_server()):
-                self.bytes_down += len(data)
+            if first:
+                await self._to_client(first)
+            while data := await self._from_server():
                 self._settle()
-                # Not as a turn with a limit: who does not read a tunnel for a while may mean it.
-                await self._side.transport.send_all(data)
-                data = b""
+                await self._to_client(data)
             await self._side.transport.send_eof()
+
+    async def _to_client(self, data: bytes) -> None:
+        """Not as a turn with a limit: who does not read a tunnel for a while may mean it."""
+        self.bytes_down += len(data)
+        with self._passing_break_on():
+            await self._side.transport.send_all(data)
 
     async def _from_server(self) -> bytes:
         while True:
@@ -100,14 +110,26 @@ class Tunnel:
             except InterruptedReceive:
                 if self._owed is not None and self._owed.dead is not None:
                     self.dead = self._owed.dead
+                    self._side.transport.reset()
                     raise trio.BrokenResourceError("the server is dead") from None
 
     @contextlib.contextmanager
     def _noting_break(self) -> Iterator[None]:
+        """The server's side: where that breaks off, the client must not take it for an end."""
         try:
             yield
         except trio.BrokenResourceError as exc:
             self.broken = str(exc.__cause__ or exc) or "it broke off"
+            self._side.transport.reset()
+            raise
+
+    @contextlib.contextmanager
+    def _passing_break_on(self) -> Iterator[None]:
+        """The client's side, likewise."""
+        try:
+            yield
+        except trio.BrokenResourceError:
+            self._connection.reset()
             raise
 
     def _owe(self) -> None:

@@ -108,7 +108,7 @@ async def test_a_servers_end_is_passed_on_and_the_client_goes_on(
 async def test_a_servers_reset_ends_it(autojump_clock: MockClock) -> None:
     async with house() as h:
         client, a = await switched(h)
-        await play(a.resets().at(5.0), client.hears_end())
+        await play(a.resets().at(5.0), client.hears_reset())
         assert h.told() == [f"{TUNNELLED} connection_terminated"]
         [record] = h.records
         assert "the server broke off" in record.detail
@@ -118,7 +118,7 @@ async def test_a_servers_reset_ends_it(autojump_clock: MockClock) -> None:
 async def test_a_clients_reset_ends_it(autojump_clock: MockClock) -> None:
     async with house() as h:
         client, a = await switched(h)
-        await play(client.resets().at(5.0), a.hears_end())
+        await play(client.resets().at(5.0), a.hears_reset())
         assert h.told() == [TUNNELLED]
         assert h.records[0].error == ""
 
@@ -153,7 +153,7 @@ async def test_a_server_that_died_owing_an_answer(autojump_clock: MockClock) -> 
             client.says("ping").at(100.0),
             a.hears("ping"),
             a.does("dies", lambda: h.network.blackhole(A)),
-            client.hears_end().at(102.5),
+            client.hears_reset().at(102.5),
         )
         assert h.told() == ["GET /ws 101 tunnelled [10.0.0.1:80 dead] connection_terminated"]
         [record] = h.records
@@ -167,8 +167,34 @@ async def test_a_server_that_was_dead_before(autojump_clock: MockClock) -> None:
     async with house() as h:
         client, _ = await switched(h)
         h.network.blackhole(A)
-        await play(client.says("ping").at(100.0), client.hears_end().at(101.05))
+        await play(client.says("ping").at(100.0), client.hears_reset().at(101.05))
         assert "retransmissions unanswered" in h.records[0].detail
+
+
+async def test_a_greeting_that_came_with_the_switch_pays_no_debt(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        client, a = h.client(), h.server(A)
+        await play(
+            client.says(ASKED + "ping"),
+            a.hears(PASSED),
+            a.says(SWITCHED + "hello"),
+            client.hears(SWITCHED + "hello"),
+            a.hears("ping"),
+            a.does("dies", lambda: h.network.blackhole(A)),
+            client.hears_reset().at(2.5),
+        )
+        assert "3 keep-alive probes unanswered" in h.records[0].detail
+
+
+async def test_a_client_that_has_said_all_is_owed_an_end(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        client, a = await switched(h)
+        await play(
+            client.half_closes(),
+            a.hears_end(),
+            a.does("dies", lambda: h.network.blackhole(A)),
+            client.hears_reset().at(2.5),
+        )
 
 
 async def test_a_switch_that_nobody_asked_for(autojump_clock: MockClock) -> None:
