@@ -67,8 +67,8 @@ class ClientSide:
         "_clients_turns",
         "_deadline",
         "_drain_at",
+        "_has_sent",
         "_idle_grace",
-        "_is_sending",
         "_moved",
         "_moved_at",
         "began_at",
@@ -93,7 +93,7 @@ class ClientSide:
         self.has_expired = False
         self.is_passing_on = False
         self._idle_grace = idle_grace
-        self._is_sending = False
+        self._has_sent: trio.Event | None = None
         self._deadline: Instant = math.inf
         self._drain_at: Instant = math.inf
         self._clients_turns = 0
@@ -177,18 +177,24 @@ class ClientSide:
     async def send(self, data: bytes) -> None:
         """Hands `data` to the kernel; without a checkpoint where it takes all at once.
 
+        Two tasks may want to say something: who reads the content says "100 Continue" when an answer
+        may come at the same moment. The second waits for the first, for their bytes must not mix.
+
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: the client is gone, or stalls.
         """
+        while self._has_sent is not None:
+            await self._has_sent.wait()
         sent = self.transport.send_now(data)
         if sent == len(data):
             return
         self.begin_clients_turn()
-        self._is_sending = True
+        self._has_sent = has_sent = trio.Event()
         try:
             await self.transport.send_all(memoryview(data)[sent:])
         finally:
-            self._is_sending = False
+            self._has_sent = None
+            has_sent.set()
             self.end_clients_turn()
 
     def begin_clients_turn(self) -> None:
@@ -239,7 +245,7 @@ class ClientSide:
         if moved != self._moved:
             self._moved, self._moved_at = moved, now
         elif now - self._moved_at >= self.door.settings.body_timeout:
-            if not self._is_sending:
+            if self._has_sent is None:
                 self._expire()
                 return
             # Whatever it is, a hint or an answer: it must not look whole, and a sender is woken by
