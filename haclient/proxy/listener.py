@@ -110,10 +110,10 @@ class Listener:
 
     def _make_room(self) -> bool:
         now, door = trio.current_time(), self.door
-        if door.make_room(now):
-            return True
         # Where the door itself is full, no other one can help.
         is_full = self.taken >= door.settings.max_connections
+        if door.make_room(now, is_urgent=not is_full):
+            return True
         return not is_full and any(other.make_room(now) for other in self._doors())
 
     async def _accept_some(self, nursery: trio.Nursery, at_once: int = AT_ONCE) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from haclient.proxy.door import IDLE_GRACE, SILENT_GRACE
+from haclient.proxy.door import IDLE_GRACE, SILENT_GRACE, SILENT_PATIENCE
 from tests.proxy.house import ONE, House, house
 from tests.proxy.playbook import Party, play
 from tests.sim.origin import Reply
@@ -33,6 +33,16 @@ async def test_who_never_said_anything_makes_way(autojump_clock: MockClock) -> N
         await play(client.hears_end())
         assert not make_room(h)
         assert h.door.inside == set()
+
+
+async def test_who_is_silent_has_longer_where_places_are_short(autojump_clock: MockClock) -> None:
+    async with house(target=ONE) as h:
+        client = h.client()
+        await trio.sleep(SILENT_PATIENCE - 0.01)
+        assert not h.door.make_room(trio.current_time(), is_urgent=False)
+        await trio.sleep(0.02)
+        assert h.door.make_room(trio.current_time(), is_urgent=False)
+        await play(client.hears_end())
 
 
 async def test_who_has_been_served_makes_way_a_second_later(autojump_clock: MockClock) -> None:
