@@ -16,9 +16,11 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import fcntl
 import select
 import socket
 import struct
+import termios
 
 import trio
 
@@ -42,6 +44,10 @@ DEFAULT_RECEIVE_BYTES = 65536
 
 RESET_FLAG, OVER_FLAG = select.POLLERR, select.POLLHUP
 """A reset; both directions ended. poll(2) reports these unasked."""
+
+
+_COUNT = struct.Struct("i")
+"""What SIOCOUTQ gives (tcp(7), unix(7)); termios calls it TIOCOUTQ."""
 
 
 class HangUp(enum.Enum):
@@ -250,6 +256,20 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         Readable while idle means EOF, a reset or bytes that nobody asked for: all unfit.
         """
         return not self._is_closed and not self._poll.poll(0)
+
+    def unacknowledged(self) -> int:
+        """Bytes handed to the kernel that the peer has not acknowledged (on a Unix socket: not read).
+
+        What was handed over says little of a slow peer: a full send buffer of 4 MiB takes more only once
+        a third of it is free, and that may be a minute in which the peer never paused.
+        """
+        if self._is_closed:
+            return 0
+        try:
+            (count,) = _COUNT.unpack(fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(_COUNT.size)))
+        except OSError:
+            return 0
+        return int(count)
 
     def hang_up(self) -> HangUp:
         """Whether the peer has left; one system call, two more where there is cause for doubt."""

@@ -51,6 +51,7 @@ class Outstanding:
         "dead",
         "detector",
         "head_counts",
+        "held",
         "is_answered",
         "is_head_late",
         "is_left_to_kernel",
@@ -82,6 +83,7 @@ class Outstanding:
         self.look_at = now + min(FIRST_LOOK, backstop)
         self.received = transport.bytes_received
         self.sent = transport.bytes_sent
+        self.held = 0
         self.was_unread = False
         self.is_left_to_kernel = False
         self.overdue_count = -1
@@ -171,7 +173,7 @@ class Outstanding:
         if was_unread or self.was_unread:
             # It is the reader's turn, not the server's, whose window may be shut meanwhile.
             self.moved_at = now
-        elif received == self.received and sent == self.sent:
+        elif received == self.received and sent == self.sent and not self._has_drained(info):
             return False
         elif info is None:
             self.moved_at = now
@@ -183,7 +185,13 @@ class Outstanding:
             # What is sent is acknowledged a round trip later.
             self.moved_at = max(self.moved_at, now - info.last_received - info.rtt)
         self.received, self.sent = received, sent
+        self.held = info.notsent_bytes if info is not None else 0
         return False
+
+    def _has_drained(self, info: TcpInfo | None) -> bool:
+        """Whether the kernel sent some of what it held: a slow reader opens its window bit by bit."""
+        # There is room to hand it more only once a third of the send buffer is free.
+        return info is not None and info.notsent_bytes < self.held
 
     def _check_backstop(self, now: Instant) -> None:
         """Alive, and no byte either way for `backstop` seconds: not dead, but long enough."""

@@ -241,7 +241,8 @@ class ClientSide:
 
     def _look_for_movement(self, now: Instant) -> None:
         """No byte either way for body_timeout, though it is the client's turn: long enough."""
-        moved = self.transport.bytes_received + self.transport.bytes_sent
+        transport = self.transport
+        moved = transport.bytes_received + transport.bytes_sent - transport.unacknowledged()
         if moved != self._moved:
             self._moved, self._moved_at = moved, now
         elif now - self._moved_at >= self.door.settings.body_timeout:

@@ -124,6 +124,11 @@ class SimStream(trio.abc.HalfCloseableStream):
         self._end.abort(self._sync())
         self.close()
 
+    def unacknowledged(self) -> int:
+        """Bytes handed over that the peer's kernel has not acknowledged."""
+        self._sync()
+        return 0 if self._end.is_closed else len(self._end.outgoing)
+
     def hang_up(self) -> HangUp:
         """Whether the peer has left (haclient.net.transport, as on one machine)."""
         self._sync()
