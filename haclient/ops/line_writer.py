@@ -9,7 +9,7 @@ of a single-threaded daemon; and once the reader is gone it raises. So here noth
                                description, and to set it on one that is shared with a shell breaks
                                the shell
     file                       written; a disk is waited for
-    /proc is not there         written as it is, and may block
+    one that cannot be opened  as much as poll says goes in at once
 
 A line that does not fit is dropped and counted, and the next one that fits says how many were. A
 line that went out in part is completed first: no two lines are ever mixed.
@@ -20,6 +20,7 @@ Left out: a buffer for bad times. What nobody reads need not be kept, and memory
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
 from collections.abc import Callable
@@ -93,6 +94,25 @@ def _opened(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]
         with suppress(OSError):
             how = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             copy = os.open(f"/proc/self/fd/{descriptor}", how)
-    if copy < 0:
+        if copy < 0:
+            return _asked_before(os.dup(descriptor))
+    else:
         copy = os.dup(descriptor)
     return lambda line: os.write(copy, line), lambda: os.close(copy)
+
+
+def _asked_before(copy: int) -> tuple[Callable[[bytes], int], Callable[[], None]]:
+    """Writes as much as goes in at once, through a description that would wait.
+
+    A pipe of another user's (`sudo -u haclient ... 2>&1 | logger`) cannot be opened again. One that
+    poll(2) calls writable takes PIPE_BUF bytes without waiting (pipe(7)); so does a terminal, mostly.
+    """
+    poll = select.poll()
+    poll.register(copy, select.POLLOUT)
+
+    def write(line: bytes) -> int:
+        if not poll.poll(0):
+            raise BlockingIOError
+        return os.write(copy, line[: select.PIPE_BUF])
+
+    return write, lambda: os.close(copy)

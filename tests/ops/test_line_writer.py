@@ -166,3 +166,44 @@ def test_a_terminal_that_is_stopped_does_not_block() -> None:
     writer.close()
     os.close(its)
     os.close(ours)
+
+
+@pytest.fixture
+def no_second_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a pipe of another user's: it cannot be opened again through /proc."""
+
+    def refuse(path: str, flags: int) -> int:
+        raise PermissionError(path, flags)
+
+    monkeypatch.setattr("haclient.ops.line_writer.os.open", refuse)
+
+
+@pytest.mark.usefixtures("no_second_opening")
+def test_a_pipe_of_another_users_does_not_block_either(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    writer = LineWriter(writing, notice)
+    line = b"x" * 999 + b"\n"
+    while writer.write(line):
+        pass
+    assert os.get_blocking(writing), "the flag is everybody's"
+    assert writer.dropped == 1
+    heard = read_all(reading)
+    assert writer.write(b"after\n")
+    heard += read_all(reading)
+    assert heard.replace(line, b"") == b"[1 dropped]\nafter\n"
+    writer.close()
+
+
+@pytest.mark.usefixtures("no_second_opening")
+def test_a_long_line_goes_there_in_pieces_and_whole(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    writer = LineWriter(writing, notice)
+    long = b"y" * 9999 + b"\n"
+    assert writer.write(long)
+    heard = read_all(reading)
+    for _ in range(3):
+        writer.write(b"next\n")
+        heard += read_all(reading)
+    assert heard.startswith(long)
+    assert set(heard[len(long) :].split(b"\n")) <= {b"next", b"[1 dropped]", b"[2 dropped]", b""}
+    writer.close()
