@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import stat
+import weakref
 from typing import assert_never
 
 from haclient.core.config import Bind, InheritedBind, TcpBind, UnixBind
@@ -30,6 +31,10 @@ most. While a listener is at its limit they wait here."""
 
 Inherited = dict[str, list[socket.socket]]
 """What the service manager handed over, by name."""
+
+
+_places: weakref.WeakKeyDictionary[socket.socket, tuple[int, int]] = weakref.WeakKeyDictionary()
+"""Device and inode of each Unix socket's path, as it was bound."""
 
 
 class BindError(Exception):
@@ -95,6 +100,7 @@ def _listen_unix(path: str) -> socket.socket:
     try:
         _clear_stale(path)
         sock.bind(path)
+        _places[sock] = _place(path)
         sock.listen(BACKLOG)
     except BaseException as exc:
         sock.close()
@@ -133,11 +139,22 @@ def _why_not(where: str, exc: OSError) -> str:
 
 
 def stop_listening(sock: socket.socket, bind: Bind) -> None:
-    """Closes a listening socket; one with a path of our own making takes that with it."""
+    """Closes a listening socket; one with a path of our own making takes that with it.
+
+    Only if it is still ours: who removed it and made another there is listening at it now.
+    """
+    ours = _places.pop(sock, None)
     sock.close()
-    if isinstance(bind, UnixBind):
+    if isinstance(bind, UnixBind) and ours is not None:
         with contextlib.suppress(OSError):
-            os.unlink(bind.path)
+            if _place(bind.path) == ours:
+                os.unlink(bind.path)
+
+
+def _place(path: str) -> tuple[int, int]:
+    """What a path leads to, whatever its name."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def address_of(sock: socket.socket) -> str:

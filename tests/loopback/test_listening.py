@@ -120,6 +120,17 @@ async def test_a_door_that_somebody_answers_at_is_left_alone(tmp_path: Path) -> 
             accept(sock).close()
 
 
+async def test_another_daemons_socket_at_the_same_path_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "door"
+    first = listen_on(UnixBind(str(path)), {})
+    path.unlink()
+    second = listen_on(UnixBind(str(path)), {})
+    stop_listening(first, UnixBind(str(path)))
+    assert path.is_socket()
+    stop_listening(second, UnixBind(str(path)))
+    assert not path.exists()
+
+
 async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "door"
     path.write_text("precious")
