@@ -116,7 +116,9 @@ class ConnectFailure(enum.Enum):
     PROXY = "refused by the proxy"
     """A forward proxy answered CONNECT with something other than 2xx."""
     LOCAL = "not possible on this machine"
-    """No descriptor, no permission, no such address family."""
+    """No permission, no such address family."""
+    NO_DESCRIPTOR = "no descriptor left"
+    """Of this process, or the machine (EMFILE, ENFILE): nobody was asked."""
     LOST = "another was faster"
     """Closed in good order, because a sibling won the race."""
 

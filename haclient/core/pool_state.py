@@ -353,6 +353,10 @@ class PoolState:
         self._wake_at = oldest.idle_since + self._idle_timeout
         return (*closing, WakeAt(self._wake_at))
 
+    def shed(self) -> tuple[Action, ...]:
+        """Closes all that is idle, for somebody needs the descriptors; what is released later is kept."""
+        return self._close_idle(list(self._by_age.values()))
+
     def retire_endpoint(
         self, key: Hashable, endpoint: Endpoint, proof: int | None = None
     ) -> tuple[Action, ...]:

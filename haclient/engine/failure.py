@@ -168,6 +168,11 @@ def _connect_class(kinds: set[ConnectFailure | None]) -> tuple[type[Error], str]
         return TlsError, "Check that the port speaks TLS"
     if ConnectFailure.PROXY in kinds:
         return ProxyError, "Check what the proxy allows"
+    if ConnectFailure.NO_DESCRIPTOR in kinds:
+        return (
+            ConnectError,
+            "Allow the process more descriptors (LimitNOFILE), or fewer connections",
+        )
     if kinds == {ConnectFailure.TIMED_OUT}:
         return ConnectTimeoutError, "Check routes and firewalls, or that the host is up"
     return ConnectError, "Check that the server runs and listens there"

@@ -95,6 +95,11 @@ class Engine(msgspec.Struct, eq=False):
         for pool in self.pools.values():
             pool.close_all()
 
+    def shed_idle(self) -> None:
+        """Closes what is idle in any pool."""
+        for pool in self.pools.values():
+            pool.shed()
+
     def _sweep(self, now: Instant) -> Instant:
         if self.health.has_entries:
             self.health.expire(now)

@@ -42,6 +42,10 @@ from haclient.types import (
 __all__ = ["Reach"]
 
 
+SHORT_OF_DESCRIPTORS_PAUSE = 0.05
+"""Seconds between two races while there is no descriptor: a request elsewhere ends in less, mostly."""
+
+
 class Reach(msgspec.Struct, eq=False):
     """The way to one connection, and what was met on it.
 
@@ -237,14 +241,38 @@ class Reach(msgspec.Struct, eq=False):
                     left = left_out
                     continue
             left = [one for one in left if one not in runners]
-            if (connection := await self._race_among(runners)) is not None:
+            if (connection := await self._race_as_often_as_needed(runners)) is not None:
                 return connection
         return None
 
     def _is_held_down(self, one: Candidate) -> bool:
         return self.target.engine.health.is_held_down(one.endpoint, trio.current_time())
 
-    async def _race_among(self, runners: list[Candidate]) -> Connection | None:
+    async def _race_as_often_as_needed(self, runners: list[Candidate]) -> Connection | None:
+        """One race; more of them, with one racer at a time, while this process is out of descriptors.
+
+        What is idle in the pools is closed for it. Others end meanwhile and leave theirs.
+        """
+        until = trio.current_time() + self.target.spec.connect_timeout
+        before = len(self.attempts)
+        connection = await self._race_among(runners)
+        while (
+            connection is None
+            and any(one.failure is ConnectFailure.NO_DESCRIPTOR for one in self.attempts[before:])
+            and trio.current_time() < until
+        ):
+            self.target.engine.shed_idle()
+            await trio.sleep(SHORT_OF_DESCRIPTORS_PAUSE)
+            again = self._with_room(runners)
+            if not again:
+                break
+            del self.attempts[before:]
+            connection = await self._race_among(again, width=1)
+        return connection
+
+    async def _race_among(
+        self, runners: list[Candidate], width: int | None = None
+    ) -> Connection | None:
         """One race; a place is reserved on each of their addresses."""
         target, health = self.target, self.target.engine.health
         self.phase = Phase.CONNECTING
@@ -253,7 +281,7 @@ class Reach(msgspec.Struct, eq=False):
         try:
             opened, attempts = await race(
                 runners,
-                self._settings(self._order(one.origin for one in runners)),
+                self._settings(self._order(one.origin for one in runners), width),
                 dialer=target.engine.dialer,
                 establish=self._establish,
                 needs_handshake=lambda origin: origin.is_secure,
@@ -362,11 +390,11 @@ class Reach(msgspec.Struct, eq=False):
         self.target.pool.opened(connection.key, connection)
         return connection
 
-    def _settings(self, order: Order) -> RaceSettings:
+    def _settings(self, order: Order, width: int | None) -> RaceSettings:
         spec = self.target.spec
         return RaceSettings(
             connection_attempt_delay=connection_attempt_delay(order, spec.connection_attempt_delay),
-            width=spec.race_width,
+            width=width or spec.race_width,
             connect_timeout=spec.connect_timeout,
         )
 

@@ -282,6 +282,10 @@ class Pool(Generic[ConnectionT]):
         """Where a group has connections, or is about to."""
         return self._state.endpoints(key)
 
+    def shed(self) -> None:
+        """Closes what is idle now: somebody needs the descriptors more."""
+        self._run(self._state.shed())
+
     def drain(self) -> None:
         """Closes what is idle; from now on nothing is kept. What is outstanding goes on."""
         self._run(self._state.drain())

@@ -313,9 +313,10 @@ _FAILURES = {
     errno.EHOSTDOWN: ConnectFailure.UNREACHABLE,
     errno.ENETDOWN: ConnectFailure.UNREACHABLE,
     errno.ETIMEDOUT: ConnectFailure.TIMED_OUT,
+    errno.EMFILE: ConnectFailure.NO_DESCRIPTOR,
+    errno.ENFILE: ConnectFailure.NO_DESCRIPTOR,
 }
-"""What a connect reports of the other side or the way there. Everything else (EMFILE, ENFILE,
-EACCES, EPERM, EAFNOSUPPORT, EADDRNOTAVAIL, ...) is this machine's own."""
+"""What a connect reports of the other side or the way there. Everything else (EACCES, EPERM, EAFNOSUPPORT, EADDRNOTAVAIL, ...) is this machine's own."""
 
 _OF_THE_WAY = {ConnectFailure.UNREACHABLE, ConnectFailure.TIMED_OUT}
 

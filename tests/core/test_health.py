@@ -221,7 +221,12 @@ def test_snapshot_names_all_that_is_not_unknown_the_last_changed_last() -> None:
 
 def test_only_what_says_something_of_the_endpoint_counts_against_it() -> None:
     innocent = {failure for failure in ConnectFailure if not counts_against(failure)}
-    assert innocent == {ConnectFailure.LOST, ConnectFailure.LOCAL, ConnectFailure.PROXY}
+    assert innocent == {
+        ConnectFailure.LOST,
+        ConnectFailure.LOCAL,
+        ConnectFailure.NO_DESCRIPTOR,
+        ConnectFailure.PROXY,
+    }
 
 
 def test_what_has_expired_costs_nothing_any_more() -> None:

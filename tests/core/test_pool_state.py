@@ -451,6 +451,15 @@ def test_drain_closes_what_is_idle_and_then_what_is_released() -> None:
     assert pool.snapshot() == PoolSnapshot((), 0, True)
 
 
+def test_shed_closes_what_is_idle_and_keeps_what_is_released() -> None:
+    pool = PoolState()
+    connect(pool, 1)
+    kept(pool, (2, A, 0.0), (3, B, 0.0))
+    assert pool.shed() == (Close(2), Close(3))
+    pool.released(1, True, now=1.0)
+    assert pool.lease(KEY, frozenset(), 2.0) == 1
+
+
 def test_what_is_outstanding_goes_on_while_draining() -> None:
     pool = full((10, (A,)))
     pool.drain()

@@ -168,6 +168,7 @@ class TestUnconnected:
             ([ConnectFailure.REFUSED], ConnectError, "Check that the server runs"),
             ([ConnectFailure.UNREACHABLE], ConnectError, "Check that the server runs"),
             ([ConnectFailure.LOCAL], ConnectError, "Check that the server runs"),
+            ([ConnectFailure.NO_DESCRIPTOR], ConnectError, "Allow the process more descriptors"),
             ([ConnectFailure.TIMED_OUT], ConnectTimeoutError, "Check routes and firewalls"),
             ([ConnectFailure.TIMED_OUT, ConnectFailure.REFUSED], ConnectError, "Check that"),
             ([ConnectFailure.TLS], TlsError, "Check that the port speaks TLS"),

@@ -384,8 +384,8 @@ async def test_an_error_that_nobody_foresaw_closes_everything(
         (errno.EHOSTUNREACH, ConnectFailure.UNREACHABLE),
         (errno.ENETUNREACH, ConnectFailure.UNREACHABLE),
         (errno.ETIMEDOUT, ConnectFailure.TIMED_OUT),
-        (errno.EMFILE, ConnectFailure.LOCAL),
-        (errno.ENFILE, ConnectFailure.LOCAL),
+        (errno.EMFILE, ConnectFailure.NO_DESCRIPTOR),
+        (errno.ENFILE, ConnectFailure.NO_DESCRIPTOR),
         (errno.EACCES, ConnectFailure.LOCAL),
         (errno.EAFNOSUPPORT, ConnectFailure.LOCAL),
         (errno.EADDRNOTAVAIL, ConnectFailure.LOCAL),
@@ -486,5 +486,5 @@ async def test_a_failure_in_the_moment_of_another_s_success_is_told_as_what_it_i
         assert [one.failure for one in found] == [
             None,
             ConnectFailure.REFUSED,
-            ConnectFailure.LOCAL,
+            ConnectFailure.NO_DESCRIPTOR,
         ]
