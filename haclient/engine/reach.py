@@ -263,11 +263,9 @@ class Reach(msgspec.Struct, eq=False):
         ):
             self.target.engine.shed_idle()
             await trio.sleep(SHORT_OF_DESCRIPTORS_PAUSE)
-            again = self._with_room(runners)
-            if not again:
-                break
-            del self.attempts[before:]
-            connection = await self._race_among(again, width=1)
+            if again := self._with_room(runners):
+                del self.attempts[before:]
+                connection = await self._race_among(again, width=1)
         return connection
 
     async def _race_among(
