@@ -62,6 +62,11 @@ def masked(target: str) -> str:
     """A request target (any form of it), a URL or a Host, without its secrets."""
     if "@" in target:
         target = _USERINFO.sub(f"{MASK}@", target)
+    # No request target has a fragment (RFC 9112, section 3.2); one that is refused for it may hold what
+    # a browser was to keep to itself.
+    before, has_fragment, _ = target.partition("#")
+    if has_fragment:
+        return f"{masked(before)}#{MASK}"
     path, mark, query = target.partition("?")
     if not mark or not _MAYBE_SECRET.search(query):
         return target

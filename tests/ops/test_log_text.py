@@ -79,6 +79,8 @@ def test_quotes_enclose_and_nothing_is_lost(text: str) -> None:
         ("/users/a@b.test", "/users/a@b.test"),
         ("", ""),
         ("*", "*"),
+        ("/a?b=c#token=5ecret", "/a?b=c#***"),
+        ("/a?token=5ecret#x?y", "/a?token=***#***"),
     ],
 )
 def test_what_is_masked(target: str, shown: str) -> None:
