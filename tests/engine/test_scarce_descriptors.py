@@ -73,7 +73,9 @@ async def test_for_a_connect_timeout_at_the_most(autojump_clock: MockClock) -> N
         assert set(failures) == {ConnectFailure.NO_DESCRIPTOR}
 
 
-async def test_where_others_took_the_places_meanwhile_it_is_tried_on(autojump_clock: MockClock) -> None:
+async def test_where_others_took_the_places_meanwhile_it_is_tried_on(
+    autojump_clock: MockClock,
+) -> None:
     async with world(dialer=Scarce, max_connections=1) as w:
         outcomes = []
 
