@@ -7,6 +7,7 @@ Times are seconds, sizes bytes.
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 import re
 
@@ -24,6 +25,7 @@ __all__ = [
     "InheritedBind",
     "ListenerSettings",
     "LogSettings",
+    "Mode",
     "ResolverSettings",
     "Route",
     "TcpBind",
@@ -153,10 +155,18 @@ class Route(msgspec.Struct, frozen=True):
     path: str = "/"
 
 
+class Mode(enum.Enum):
+    """What kind of door a listener is."""
+
+    REVERSE = "reverse"
+    """Requests go to the targets that its routes name."""
+
+
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One local door.
 
     Attributes:
+        mode: what kind of door it is.
         routes: the first that matches decides; `target` is for what none of them matches.
         header_timeout: for a whole request head, from its first byte on.
         body_timeout: without a byte of content moving, either way, that is the client's to move.
@@ -172,6 +182,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     bind: Bind
+    mode: Mode = Mode.REVERSE
     target: str | None = None
     routes: tuple[Route, ...] = ()
     header_timeout: float = 10.0

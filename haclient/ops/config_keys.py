@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from haclient.core.config import Route
+from haclient.core.config import Mode, Route
 from haclient.core.spec import TLS_VERSIONS, HostHeader, IdempotencyKey, TlsSettings
 from haclient.ops import config_kinds as kinds
 from haclient.ops.config_kinds import Kind, ListOf, TableOf, count, duration, size
@@ -243,13 +243,12 @@ LISTENER: Keys = {
         kinds.BOOLEAN, False, "a bind beyond this machine, with nobody asked who he is, is meant"
     ),
     "mode": Key(
-        kinds.one_of(
-            ("reverse",),
+        kinds.member_of(
+            Mode,
             dict.fromkeys(("forward", "tcp"), 'write "reverse" with a target, or leave it out'),
         ),
         "reverse",
-        "what kind of door it is; this version has reverse alone",
-        is_later=True,
+        "what kind of door it is",
     ),
     "allow": Key(
         kinds.not_yet("leave it out: a reverse listener reaches its targets only"),

@@ -27,7 +27,7 @@ from haclient.net import Dialer, Resolver
 from haclient.net.dialer import SocketDialer
 from haclient.net.listening import Inherited, address_of, listen_on, stop_listening
 from haclient.proxy.door import Door
-from haclient.proxy.downstream import serve_connection
+from haclient.proxy.entrance import enter
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.listener import Listener
 from haclient.proxy.record import Sink
@@ -139,7 +139,7 @@ class Sidecar:
     def _begin(self, settings: ListenerSettings, sock: socket.socket) -> None:
         door = Door(settings)
         door.address = address_of(sock)
-        serve = functools.partial(serve_connection, self.gateway)
+        serve = functools.partial(enter, self.gateway)
         listener = Listener(door, sock, serve, self._room, lambda: self.doors)
         self._listeners[settings.bind] = listener
         self._nursery.start_soon(listener.run, self._nursery)

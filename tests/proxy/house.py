@@ -30,7 +30,7 @@ from haclient.core.spec import Target
 from haclient.engine.live import Engine
 from haclient.net.transport import SocketTransport
 from haclient.proxy.door import Door
-from haclient.proxy.downstream import serve_connection
+from haclient.proxy.entrance import enter
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import ExchangeRecord
 from haclient.proxy.sidecar import Sidecar
@@ -109,7 +109,7 @@ class House:
         # The door needs of a transport what a SimStream has; test_sim_same_as_sockets holds the two
         # against each other.
         transport = cast("SocketTransport", ours)
-        self.nursery.start_soon(serve_connection, self.gateway, self.door, transport)
+        self.nursery.start_soon(enter, self.gateway, self.door, transport)
         self.doors_ends.append(ours)
         party = Party(name, theirs)
         self.parties.append(party)

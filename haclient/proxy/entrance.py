@@ -1,0 +1,26 @@
+"""Where an accepted connection comes in: who may, and what kind of door it is.
+
+Decided for each connection anew, by the settings in force at that moment: a reload changes them under
+a socket that stays.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from haclient.core.config import Mode
+from haclient.net.transport import SocketTransport
+from haclient.proxy.door import Door
+from haclient.proxy.downstream import serve_connection
+from haclient.proxy.gateway import Gateway
+
+__all__ = ["enter"]
+
+
+async def enter(gateway: Gateway, door: Door, transport: SocketTransport) -> None:
+    """Serves a connection to its end; never raises for what a client or a server does."""
+    match door.settings.mode:
+        case Mode.REVERSE:
+            await serve_connection(gateway, door, transport)
+        case _:
+            assert_never(door.settings.mode)
