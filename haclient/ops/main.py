@@ -16,6 +16,7 @@ import os
 import sys
 
 from haclient._version import __version__
+from haclient.ops.importing import INTERRUPTED, ends_at_once
 
 __all__ = ["COMMANDS", "main"]
 
@@ -37,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Each command's module and its line in `--help`."""
 
-USAGE, INTERRUPTED, WRITE_ERROR = 2, 130, 23
+USAGE, WRITE_ERROR = 2, 23
 """Of `exit_codes`, whose import `--help` need not pay for."""
 
 
@@ -120,7 +121,8 @@ def _run(name: str, words: list[str]) -> int:
     gc.set_threshold(100_000, 10, 10)
     module_name, _ = COMMANDS[name]
     try:
-        module = import_module(module_name)
+        with ends_at_once():
+            module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name != module_name:
             raise

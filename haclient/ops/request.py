@@ -6,6 +6,7 @@ a tenth of the time that a request does. What carries it out is in `transfers`.
 
 from __future__ import annotations
 
+from haclient.ops.importing import ends_at_once
 from haclient.ops.options import parse_options
 
 __all__ = ["run"]
@@ -14,6 +15,7 @@ __all__ = ["run"]
 def run(argv: list[str]) -> int:
     """Carries out every URL of the command line; returns the last one's exit code."""
     options = parse_options(argv)
-    from haclient.ops.transfers import carry_out
+    with ends_at_once():
+        from haclient.ops.transfers import carry_out
 
     return carry_out(options)
