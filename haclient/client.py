@@ -30,7 +30,7 @@ from haclient.engine.exchange import exchange
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.outcome import Request
 from haclient.engine.replay import as_content
-from haclient.errors import BadRequestError, UrlError
+from haclient.errors import BadRequestError, UnsupportedSchemeError, UrlError
 from haclient.net import Dialer, Resolver
 from haclient.net.dialer import SocketDialer
 from haclient.response import Headers, Response
@@ -290,6 +290,10 @@ class Client:
         if live is None:
             if self._engine is None:
                 raise RuntimeError("a Client serves inside its `async with` block only")
+            if spec.is_tcp:
+                raise UnsupportedSchemeError(
+                    f"a Client speaks HTTP, and {spec.urls[0]} may speak anything: write http:// or https://"
+                )
             proxy = self._proxy(spec.urls[0]) if callable(self._proxy) else self._proxy
             proxy = parse_url(proxy) if isinstance(proxy, str) else proxy
             if len(self._live) >= MAX_LIVE_TARGETS:

@@ -52,6 +52,11 @@ class Origin(msgspec.Struct, frozen=True, order=True, cache_hash=True):
         return self.scheme == "https"
 
     @property
+    def is_tcp(self) -> bool:
+        """Whether it speaks a protocol that is not ours to know, over TCP as it is."""
+        return self.scheme == "tcp"
+
+    @property
     def is_service(self) -> bool:
         """Whether servers and ports are to be looked up."""
         return not self.port

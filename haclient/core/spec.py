@@ -165,6 +165,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             tls: TlsSettings = ...,
         ) -> None: ...
 
+    @property
+    def is_tcp(self) -> bool:
+        """Whether its servers speak another protocol than HTTP: all of its URLs are tcp://."""
+        return self.urls[0].origin.is_tcp
+
     def __post_init__(self) -> None:
         """Strings become values, and what cannot be is refused.
 
@@ -181,6 +186,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         set_(self, "failover_statuses", frozenset(self.failover_statuses))
         if not self.urls:
             raise ValueError("urls must name at least one URL")
+        if len({url.origin.is_tcp for url in (*self.urls, *self.backups)}) > 1:
+            raise ValueError("urls and backups must all be tcp:// or none of them")
         for name in ("window", "response_timeout", "connect_timeout", "queue_timeout"):
             if not 0 < _number(self, name) < float("inf"):
                 raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")

@@ -18,6 +18,9 @@ Where curl and RFC 3986 differ, curl is followed where it accepts more and means
 "http:///a", "127.1", "[" in a path). Space and control characters are refused in what a person
 writes; in a Location they are servers' sloppiness, and a space is encoded.
 
+A target may also be a service ("srv+http://_orders._tcp.example"), or speak another protocol than HTTP
+("tcp://db.internal:5432"): host and port are all that such a URL has.
+
 The usual URL is read by one pattern in about 2 us; everything else takes the long way round. Left
 out: globbing ("{a,b}", "[1-9]"), guessing a scheme from the host name ("ftp.…"), percent-encoded
 dots as dot-segments (curl leaves them to the server too).
@@ -51,13 +54,15 @@ _NOT_ASCII = re.compile(rb"[^\x00-\x7f]")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _CREDENTIALS = re.compile(r"(^|/)[^/?#]*@")
 _IPV4_PART = re.compile(r"0[xX][0-9A-Fa-f]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9}")
-_SERVICE = re.compile(r"(srv\+https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_SERVICE = re.compile(r"(srv\+(?:https?|tcp))://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_TCP = re.compile(r"tcp://(.*)", re.IGNORECASE | re.DOTALL)
+_HOST_AND_PORT = re.compile(r"[^/?#@]*:[0-9]+")
 _SERVICE_NAME = re.compile(r"_[a-z0-9-]+\._tcp\..+")
 _MAX_SHOWN = 100
 
 
 class Url(msgspec.Struct, frozen=True):
-    """An http or https URL in its canonical form; srv+http or srv+https where its origin is a service.
+    """An http, https or tcp URL in its canonical form; srv+http and so on where its origin is a service.
 
     `path_and_query` is ASCII and starts with "/"; `userinfo` is as written, percent-encoded, and
     None where there was no "@". `str` gives the whole URL, secrets included; `repr` masks them.
@@ -113,6 +118,8 @@ class Url(msgspec.Struct, frozen=True):
             # RFC 6874: the percent sign of a zone is itself encoded.
             host = "[" + host.replace("%", "%25") + "]"
         at = "" if self.userinfo is None else f"{self.userinfo}@"
+        if self.origin.is_tcp:
+            return str(self.origin)
         if self.origin.is_service:
             return f"{self.origin}{self.path_and_query}"
         suffix = "" if DEFAULT_PORTS[self.origin.scheme] == port else f":{port}"
@@ -140,23 +147,40 @@ def parse_url(text: str) -> Url:
 
 
 def parse_target_url(text: str) -> Url:
-    """Reads a target's URL: as `parse_url`, or of a service, "srv+http://_orders._tcp.example/v1".
+    """Reads a target's URL: as `parse_url`, or of a service, or of any protocol over TCP.
+
+    "srv+http://_orders._tcp.example/v1", "tcp://db.internal:5432", "srv+tcp://_redis._tcp.example".
 
     Raises:
         UnsupportedSchemeError, UrlError: as `parse_url`.
     """
+    if (tcp := _TCP.fullmatch(text)) is not None:
+        return _tcp_url(text, tcp[1])
     match = _SERVICE.fullmatch(text)
     if match is None:
         return parse_url(text)
     scheme, authority, rest = match.groups()
     plain = scheme.lower().removeprefix("srv+")
-    url = parse_url(f"{plain}://{authority}{rest}")
+    url = parse_url(f"{plain.replace('tcp', 'http')}://{authority}{rest}")
     if not _SERVICE_NAME.fullmatch(url.origin.host) or authority.lower() != url.origin.host:
         raise UrlError(
             f"the URL {_shown(text)} names no service: write srv+{plain}://_SERVICE._tcp.DOMAIN, "
             "without a port (the SRV records have it), user and password"
         )
+    if plain == "tcp" and url.path_and_query != "/":
+        raise UrlError(f"the URL {_shown(text)} has a path, and TCP has none: remove it")
     return Url(Origin(plain, url.origin.host, 0), url.path_and_query)
+
+
+def _tcp_url(text: str, rest: str) -> Url:
+    _check_characters(text)
+    hostport = rest.removesuffix("/")
+    if not _HOST_AND_PORT.fullmatch(hostport):
+        raise UrlError(
+            f"the URL {_shown(text)} is not a host and a port and nothing more: write tcp://HOST:PORT"
+        )
+    host, port = _host_and_port(text, len(text) - len(rest), hostport, "tcp")
+    return Url(Origin("tcp", host, port))
 
 
 def _parse(text: str, *, may_lack_scheme: bool) -> Url:

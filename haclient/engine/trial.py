@@ -11,6 +11,7 @@ in the background, once a second for each address and not more. If it succeeds, 
 connection lies in the pool, where the next request finds it first; if it fails, the hold goes on, so
 that a dead server costs no request anything. A server that accepts connections and fails requests is
 tried ever less often: a fifth of its hold, which doubles each time, lies between two trials.
+A connection to a tcp:// server is closed again at once: it was made to see, and nobody can use it later.
 
 Left out: trials without traffic, for then the next request races anyway.
 """
@@ -68,4 +69,5 @@ async def _try_out(target: LiveTarget, one: Candidate) -> None:
     if connection is not None:
         health.report_connected(one.endpoint, trio.current_time(), generation)
         connection.exchanges = 1  # for whoever has it next it is one from the pool
-        target.pool.release(connection, reusable=True)
+        # Of another protocol nobody may take it up: its server has seen a client that says nothing.
+        target.pool.release(connection, reusable=not one.origin.is_tcp)

@@ -96,6 +96,11 @@ def test_a_target_is_a_value() -> None:
     [
         pytest.param({"urls": []}, "urls must name at least one URL", id="no URL"),
         pytest.param(
+            {"urls": ["tcp://a.test:1"], "backups": ["http://a.test"]},
+            "urls and backups must all be tcp:// or none of them",
+            id="two protocols",
+        ),
+        pytest.param(
             {"window": 0}, "window must be more than 0 seconds, not 0", id="no window at all"
         ),
         pytest.param(
@@ -216,3 +221,8 @@ def test_what_is_of_the_wrong_type_is_named(settings: dict[str, Any], message: s
 def test_tls_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TlsSettings(**settings)
+
+
+def test_a_target_of_another_protocol() -> None:
+    assert Target(urls=["tcp://a.test:1", "srv+tcp://_a._tcp.test"]).is_tcp
+    assert not Target(urls=["http://a.test"]).is_tcp

@@ -308,6 +308,64 @@ def test_a_service(text: str, scheme: str, host: str, target: str) -> None:
     assert parse_target_url(str(url)) == url
 
 
+@pytest.mark.parametrize(
+    ("text", "host", "port", "written"),
+    [
+        ("tcp://db.internal:5432", "db.internal", 5432, "tcp://db.internal:5432"),
+        ("TCP://DB.Internal:05432/", "db.internal", 5432, "tcp://db.internal:5432"),
+        ("tcp://127.1:6379", "127.0.0.1", 6379, "tcp://127.0.0.1:6379"),
+        ("tcp://[::0001]:6379", "::1", 6379, "tcp://[::1]:6379"),
+        ("tcp://a.test:80", "a.test", 80, "tcp://a.test:80"),
+        (
+            "srv+tcp://_postgresql._tcp.example",
+            "_postgresql._tcp.example",
+            0,
+            "srv+tcp://_postgresql._tcp.example",
+        ),
+        (
+            "srv+TCP://_redis._tcp.example/",
+            "_redis._tcp.example",
+            0,
+            "srv+tcp://_redis._tcp.example",
+        ),
+    ],
+)
+def test_any_protocol_over_tcp(text: str, host: str, port: int, written: str) -> None:
+    url = parse_target_url(text)
+    assert url == Url(Origin("tcp", host, port))
+    assert url.origin.is_tcp
+    assert not url.origin.is_secure
+    assert str(url) == written
+    assert parse_target_url(written) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tcp://db.internal", "write tcp://HOST:PORT"),
+        ("tcp://db.internal:", "write tcp://HOST:PORT"),
+        ("tcp://", "write tcp://HOST:PORT"),
+        ("tcp://:5432", "no host"),
+        ("tcp://db.internal:5432/orders", "write tcp://HOST:PORT"),
+        ("tcp://me:secret@db.internal:5432", r"'tcp://\*\*\*@.*write tcp://HOST:PORT"),
+        ("tcp://db.internal:99999", "a port is a number from 1 to 65535"),
+        ("tcp://db internal:1", "a space"),
+        ("tcp://::1:5432", "brackets"),
+        ("srv+tcp://_redis._tcp.example/0", "TCP has none"),
+        ("srv+tcp://redis.example", r"write srv\+tcp://_SERVICE"),
+    ],
+)
+def test_what_is_no_tcp_url(text: str, words: str) -> None:
+    with pytest.raises(UrlError, match=words) as caught:
+        parse_target_url(text)
+    assert "secret" not in str(caught.value)
+
+
+def test_only_a_target_speaks_another_protocol() -> None:
+    with pytest.raises(UrlError, match="only http and https"):
+        parse_url("tcp://a.test:80")
+
+
 def test_any_other_url_is_a_targets_too() -> None:
     url = parse_target_url("http://a.test:8080/v1")
     assert url == parse_url("http://a.test:8080/v1")

@@ -112,6 +112,14 @@ class TestTargets:
         with pytest.raises(TypeError, match=r"must be a Target, as Target\(urls="):
             Client("http://a.test/")  # type: ignore[arg-type]
 
+    async def test_a_server_of_another_protocol_is_asked_nothing(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            with pytest.raises(haclient.UnsupportedSchemeError, match="a Client speaks HTTP"):
+                await w.client.get("/x", target=Target(urls=["tcp://a.test:80"]))
+            assert not w.network.connections
+
     async def test_a_path_is_for_the_clients_own(self, autojump_clock: MockClock) -> None:
         async with world(target=Target(urls=["http://b.test/api"])) as w:
             assert (await w.ask("GET", "/x")).server == "b"

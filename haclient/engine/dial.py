@@ -1,0 +1,173 @@
+"""A connection for a protocol that is not ours: dialled for one client, never pooled, and its record.
+
+A tunnel cannot share a connection: nobody here knows where one exchange of its protocol ends and the
+next one begins. What it has in common with a request is the way there: names, order, race, tiers and
+holds (haclient.engine.reach), nothing sent before it has a connection, and a record of what was met. The
+naive answer, `connect()` in a loop over the addresses, has none of these.
+
+    dial = Dial(target)
+    try:
+        connection = await dial.connect()       # raises haclient.errors.Error, with the attempts in it
+        ...                                     # the caller moves bytes
+        dial.note_answer()                      # the server's first byte
+    finally:
+        dial.end(Verdict.ANSWERED)              # closes; harmless where nothing is open
+    dial.records                                # for the log
+
+For targets whose URLs are tcp:// (or srv+tcp://): no connection of theirs is ever idle in the pool, so
+all that `connect` returns are new. They count towards the target's max_connections all the same.
+
+Left out: any resend. What was handed to a server's connection is that server's alone.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from haclient import events
+from haclient.engine import recording
+from haclient.engine.failure import error_for
+from haclient.engine.live import LiveTarget
+from haclient.engine.reach import Reach
+from haclient.engine.trial import try_out_better
+from haclient.net.connection import Connection
+from haclient.net.http1 import Head
+from haclient.types import AttemptRecord, Endpoint, Evidence, Instant, Phase, Verdict
+
+__all__ = ["Dial"]
+
+LOST = frozenset({Verdict.DEAD, Verdict.CLOSED})
+"""Verdicts that are held against the address."""
+
+
+class Dial:
+    """The attempts at a connection for one client, one after another; see the module's docstring.
+
+    Attributes:
+        number: of the attempt at hand, from 1 on.
+        connection: of the attempt at hand, once there is one.
+        first_byte_at: when the server was first heard of.
+    """
+
+    head: Head | None = None
+    reused = False
+    """Of every record: there is no HTTP here, and no second use."""
+
+    def __init__(self, target: LiveTarget, observe: events.Observer | None = None) -> None:
+        origins = [url.origin for tier in target.tiers for url in tier]
+        if not all(origin.is_tcp for origin in origins):
+            raise ValueError(f"only tcp:// targets are dialled, and this one is {origins}")
+        self.target = target
+        self.number = 0
+        self.phase = Phase.RESOLVING
+        self.connection: Connection | None = None
+        self.reach: Reach | None = None
+        self.started_at: Instant = trio.current_time()
+        self.sent_at: Instant | None = None
+        self.first_byte_at: Instant | None = None
+        self._observe = observe
+        self._records: tuple[AttemptRecord, ...] = ()
+        self._tried: set[Endpoint] = set()
+        self._generation = 0
+        self._is_over = True
+
+    def __repr__(self) -> str:
+        where = self.connection.endpoint if self.connection else self.target.first_tier[0].origin
+        return f"<Dial {self.number} to {where}, {self.phase.value}>"
+
+    async def connect(self, reason: str = "") -> Connection:
+        """Returns a new connection, the caller's until `end`.
+
+        A second call, after `end`, is another attempt; addresses that failed this dial before are asked
+        last.
+
+        Args:
+            reason: why there is another attempt, for the observer.
+
+        Raises:
+            haclient.errors.Error: no address of any tier could be connected.
+        """
+        reach = self._begin(reason)
+        try:
+            connection = await reach.connection(self._tried)
+        except Exception as exc:
+            # At its limit of connections for too long, mostly.
+            self.phase = reach.phase
+            self.end(Verdict.FAILED, str(exc))
+            raise error_for(self._records, "", reach, exc) from None
+        self._tried.update(reach.refused())
+        if connection is None:
+            self.phase = reach.phase
+            verdict = Verdict.FAILED if reach.has_only_names_failed else Verdict.REFUSED
+            self.end(verdict, reach.describe())
+            raise error_for(self._records, "", reach, None)
+        self._note_connected(connection)
+        return connection
+
+    def _begin(self, reason: str) -> Reach:
+        if not self._is_over:
+            raise RuntimeError("the attempt before has not been ended")
+        self.number += 1
+        self.phase, self.connection = Phase.RESOLVING, None
+        self.sent_at = self.first_byte_at = None
+        self.started_at = trio.current_time()
+        self._is_over = False
+        self.reach = reach = Reach(self.target, self.number, self._observe)
+        if self._observe is not None:
+            origins = tuple(url.origin for url in self.target.first_tier)
+            self._observe(events.AttemptStarted(self.started_at, self.number, origins, reason))
+        return reach
+
+    def _note_connected(self, connection: Connection) -> None:
+        target = self.target
+        self.connection = connection
+        self.phase = Phase.WAITING
+        self._tried.add(connection.endpoint)
+        self._generation = target.engine.health.generation(connection.endpoint)
+        if target.is_ranked and connection.key is not target.first_keys[0]:
+            try_out_better(target, connection)
+        if self._observe is not None:
+            self._observe(recording.connected(self.number, connection, reused=False))
+
+    @property
+    def bytes_sent(self) -> int:
+        """Of the client's, handed to the kernel for this server."""
+        return self.connection.transport.bytes_sent if self.connection is not None else 0
+
+    @property
+    def records(self) -> tuple[AttemptRecord, ...]:
+        """The whole result of each attempt that is over, in their order."""
+        return self._records
+
+    def note_answer(self) -> None:
+        """The server has spoken: whatever it says, it serves."""
+        assert self.connection is not None
+        if self.first_byte_at is None:
+            now = self.first_byte_at = trio.current_time()
+            self.phase = Phase.RECEIVING
+            health = self.target.engine.health
+            health.report_success(self.connection.endpoint, now, self._generation)
+
+    def end(self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None) -> None:
+        """The attempt is over and its connection closed, at once. Harmless where it was over already.
+
+        DEAD and CLOSED are held against the address.
+        """
+        if self._is_over:
+            return
+        self._is_over = True
+        now, connection = trio.current_time(), self.connection
+        if self.phase is Phase.RESOLVING and self.reach is not None:
+            self.phase = self.reach.phase  # cancelled on the way
+        if verdict is Verdict.ANSWERED:
+            self.phase = Phase.DONE
+        record = recording.record_of(self, now, verdict, detail, evidence, replay="")
+        self._records += (record,)
+        if connection is not None:
+            connection.close()
+            self.target.pool.release(connection, reusable=False)
+            if verdict in LOST:
+                health = self.target.engine.health
+                health.report_failure(connection.endpoint, now, self._generation)
+        if self._observe is not None:
+            self._observe(events.AttemptEnded(now, self.number, record))
