@@ -172,6 +172,11 @@ class Health:
         entry = self._entries.get(endpoint)
         return entry is not None and (now < entry.held_until or now < entry.suspect_until)
 
+    def has_verdict(self, endpoint: Endpoint, now: Instant) -> bool:
+        """Whether the endpoint failed and is held down for it; suspicion is not enough."""
+        entry = self._entries.get(endpoint)
+        return entry is not None and now < entry.held_until
+
     def report_success(self, endpoint: Endpoint, now: Instant, generation: int) -> None:
         """The endpoint answered, or gave a sign of life after it was suspect."""
         entry = self._entries.get(endpoint)

@@ -209,6 +209,22 @@ class PoolState:
         connection.is_leased = True
         return connection.id
 
+    def lease_at(
+        self, key: Hashable, endpoint: Endpoint, now: Instant, max_idle: float | None = None
+    ) -> int | None:
+        """As `lease`, of the connections to one endpoint: for a request that has its own."""
+        group = self._groups.get(key)
+        if group is None or endpoint not in group.places:
+            return None
+        connection = next((c for c in reversed(group.idle) if c.places.endpoint == endpoint), None)
+        limit = self._idle_timeout if max_idle is None else min(max_idle, self._idle_timeout)
+        if connection is None or connection.idle_since + limit <= now:
+            return None
+        group.idle.remove(connection)
+        del self._by_age[connection.id]
+        connection.is_leased = True
+        return connection.id
+
     def released(self, connection_id: int, is_reusable: bool, now: Instant) -> tuple[Action, ...]:
         """An exchange is over; the connection is kept, goes to a waiter, or is closed.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from haclient.core.affinity import NO_AFFINITY, Affinity, parse_affinity
 from haclient.core.url import Url, parse_target_url
 from haclient.types import Order
 
@@ -113,6 +114,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         replay_limit: request content kept for a resend.
         resume: whether a GET that breaks off in mid-response goes on from another server.
         idempotency_key: what such a field means.
+        affinity: what the daemon knows a client by, whose requests go to one server.
         host_header: which Host field a server is sent by the daemon.
         queue_timeout: how long a request waits for a place where every address is at its limit.
         max_connections: for each address.
@@ -133,6 +135,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     replay_limit: int = 1 << 20
     resume: bool = True
     idempotency_key: IdempotencyKey = IdempotencyKey.HONOUR
+    affinity: Affinity = NO_AFFINITY
     host_header: HostHeader = HostHeader.ORIGIN
     queue_timeout: float = 10.0
     max_connections: int = 256
@@ -158,6 +161,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             replay_limit: int = ...,
             resume: bool = ...,
             idempotency_key: IdempotencyKey | str = ...,
+            affinity: Affinity | str = ...,
             host_header: HostHeader | str = ...,
             queue_timeout: float = ...,
             max_connections: int = ...,
@@ -183,6 +187,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         set_(self, "order", Order(self.order))
         set_(self, "idempotency_key", IdempotencyKey(self.idempotency_key))
         set_(self, "host_header", HostHeader(self.host_header))
+        if isinstance(self.affinity, str):
+            set_(self, "affinity", parse_affinity(self.affinity))
         set_(self, "failover_statuses", frozenset(self.failover_statuses))
         if not self.urls:
             raise ValueError("urls must name at least one URL")

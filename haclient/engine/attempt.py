@@ -35,6 +35,7 @@ from haclient.engine.outcome import (
 )
 from haclient.engine.reach import Reach
 from haclient.engine.sending import Sending
+from haclient.engine.sticky import StickyReach, lease_own, try_out_home
 from haclient.engine.trial import try_out_better
 from haclient.errors import ContentTooLargeError
 from haclient.net import InterruptedReceive
@@ -157,23 +158,36 @@ class Attempt:
         engine = target.engine
         max_idle = None if self.request.facts.is_idempotent else MAX_IDLE_NOT_RESENDABLE
         connection = None
-        avoid = self.tried
-        if engine.health.has_entries:
-            # Connections to a server in trouble stay in the pool until it is proved dead.
-            avoid = avoid | target.in_trouble(self.started_at)
-        for key in target.first_keys:
-            connection = self.target.pool.try_lease(key, avoid, max_idle)
-            if connection is not None:
-                break
+        sticky = self.request.sticky
+        if sticky is not None and sticky.key is None:
+            sticky = None
+        if sticky is not None:
+            connection = lease_own(target, sticky, self.tried, max_idle)
+        else:
+            avoid = self.tried
+            if engine.health.has_entries:
+                # Connections to a server in trouble stay in the pool until it is proved dead.
+                avoid = avoid | target.in_trouble(self.started_at)
+            for key in target.first_keys:
+                connection = self.target.pool.try_lease(key, avoid, max_idle)
+                if connection is not None:
+                    break
         if connection is None:
-            self.reach = Reach(target, self.number, self._observe)
-            connection = await self.reach.connection(
-                self.tried, max_idle=max_idle, may_return=self.may_return
-            )
-            self.tried.update(self.reach.refused())
+            self.reach = reach = Reach(target, self.number, self._observe)
+            if sticky is not None:
+                way = StickyReach(reach, sticky, self.tried, max_idle)
+                connection = await way.connection(may_return=self.may_return)
+            else:
+                connection = await reach.connection(
+                    self.tried, max_idle=max_idle, may_return=self.may_return
+                )
+            self.tried.update(reach.refused())
             if connection is None:
                 return False
-        if target.is_ranked and connection.key is not target.first_keys[0]:
+        if sticky is not None:
+            if sticky.is_displaced:
+                try_out_home(target, sticky, connection)
+        elif target.is_ranked and connection.key is not target.first_keys[0]:
             try_out_better(target, connection)
         self.connection = connection
         # Also one that was waited for may have served others meanwhile.

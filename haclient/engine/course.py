@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from haclient import events
 from haclient.core.resume import GoOn, Refuse
-from haclient.core.retry import Again, Decision, GiveUp, Relay, Retry, Wait
+from haclient.core.retry import Again, Decision, Failure, GiveUp, Relay, Retry, Wait
 from haclient.engine.attempt import Attempt
 from haclient.engine.failure import error_for
 from haclient.engine.live import LiveTarget
@@ -29,6 +29,7 @@ from haclient.engine.outcome import (
     Request,
     Suspicion,
 )
+from haclient.engine.sticky import note_answer
 from haclient.errors import DeadlineError, QueueTimeoutError
 from haclient.net.http1 import Head
 from haclient.types import AttemptRecord, Endpoint, Evidence, Verdict
@@ -271,6 +272,7 @@ class Course:
                 return retry.cleared(number)
             case Failed(failure, error):
                 self._note_failed(outcome)
+                self._return_to_own(attempt, failure)
                 if error is not None and not isinstance(error, QueueTimeoutError):
                     return GiveUp(str(error))
                 return retry.failed(number, failure, now)
@@ -280,6 +282,14 @@ class Course:
     def _note_failed(self, outcome: Failed) -> None:
         self._last_failed = outcome
         self._may_return = outcome.failure.verdict not in (Verdict.SLOW, Verdict.GARBLED)
+
+    def _return_to_own(self, attempt: Attempt, failure: Failure) -> None:
+        """A connection that was closed for its age says nothing of its server: a client whose own it is stays."""
+        sticky = self._request.sticky
+        if sticky is not None and failure.verdict is Verdict.CLOSED and failure.is_reused:
+            assert attempt.connection is not None
+            self._tried.discard(attempt.connection.endpoint)
+            sticky.wants_fresh = True
 
     def _begin(self, reason: str) -> Attempt:
         attempt = Attempt(
@@ -302,6 +312,8 @@ class Course:
         """The others are closed first, so that their records are whole."""
         self._winner = winner = self._attempts[number - 1]
         self.close()
+        if self._request.sticky is not None:
+            note_answer(self._target, self._request.sticky, winner)
         return winner
 
     def _error(self, reason: str) -> Exception:

@@ -21,9 +21,12 @@ from collections.abc import Callable
 import msgspec
 import trio
 
+from haclient.core.affinity import NO_AFFINITY
 from haclient.core.budget import Budget
 from haclient.core.health import Health
+from haclient.core.owners import Owners
 from haclient.core.spec import Target
+from haclient.core.trial import Trials
 from haclient.core.url import Url
 from haclient.net import Dialer, RemembersNames, Resolution, Resolver
 from haclient.net.connection import Connection
@@ -134,10 +137,13 @@ class LiveTarget:
         self.known: dict[Origin, tuple[Endpoint, ...]] = {}
         self.is_ranked = bool(spec.backups) or spec.order is Order.LISTED
         """Whether one address is better than another, whoever is quicker."""
-        self.trials_due: dict[Endpoint, Instant] = {}
-        """When an address may be tried out again (haclient.engine.trial)."""
+        self.trials = Trials()
         self._context: ssl.SSLContext | None = None
-        origins = [url.origin for tier in self.tiers for url in tier]
+        self.ranks = tuple(tuple(url.origin for url in tier) for tier in self.tiers)
+        """The origins of each tier."""
+        self.owners = Owners(self.ranks) if spec.affinity != NO_AFFINITY else None
+        """Whose each client is; None where all servers are alike to all of them."""
+        origins = [origin for rank in self.ranks for origin in rank]
         self._keys = {
             origin: engine.keys.setdefault((origin, spec.tls, proxy), PoolKey(origin))
             for origin in origins
@@ -162,6 +168,24 @@ class LiveTarget:
     def know(self, origin: Origin, answer: Resolution) -> None:
         """Takes down where `origin` is, and was a moment ago."""
         self.known[origin] = sum(answer.later, answer.endpoints) + answer.former
+        if self.owners is not None:
+            # Of a service's former servers nobody knows the priority.
+            levels = answer.levels
+            first = levels[0] if answer.later else levels[0] + answer.former
+            last = (answer.former,) if answer.later else ()
+            self.owners.learn(origin, (first, *answer.later, *last))
+
+    def know_nowhere(self, origin: Origin) -> None:
+        """Takes down that its name gave no address."""
+        self.known[origin] = ()
+        if self.owners is not None:
+            self.owners.lacks(origin)
+
+    def take_over(self, before: LiveTarget) -> None:
+        """The same target had other settings until now: its clients stay with their servers."""
+        is_alike = self.spec.affinity == before.spec.affinity
+        if is_alike and self.owners is not None and before.owners is not None:
+            self.owners.take_over(before.owners)
 
     def keep_names(self, resolver: RemembersNames, now: Instant) -> bool:
         """Has its names kept fresh, if it has connections; returns whether it has.

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import trio
 
+from haclient.core.affinity import Key
 from haclient.core.retry import Failure, RequestFacts
 from haclient.engine.replay import Content
 from haclient.net.http1 import Head
@@ -20,15 +21,27 @@ __all__ = [
     "Failed",
     "Outcome",
     "Request",
+    "Sticky",
     "Suspicion",
     "Wavering",
 ]
 
 
+class Sticky(msgspec.Struct, eq=False):
+    """Of a request to a target with an affinity: whose it is, and what its attempts met."""
+
+    key: Key | None
+    """None where it bears nothing to know its client by: its answer may give it something."""
+    is_displaced: bool = False
+    """There is a verdict against the server that it belongs to."""
+    wants_fresh: bool = False
+    """Its server closed an idle connection in the very moment of its reuse: it is asked on a new one."""
+
+
 class Request(msgspec.Struct, eq=False):
     """One request as the engine takes it.
 
-    Nobody changes one, but for `turn`, which is the exchange's.
+    Nobody changes one, but for `turn`, and what `sticky` says, which are the exchange's.
 
     `target` is origin-form ("/path?query"), before the target's own path prefix; `fields` go out
     in this order, Host put first where it is missing.
@@ -50,6 +63,7 @@ class Request(msgspec.Struct, eq=False):
     on_interim: Callable[[Head], Awaitable[None]] | None = None
     """Awaited with each 1xx head but 100 and 101, never twice at a time. What it raises ends the
     exchange and is raised there."""
+    sticky: Sticky | None = None
     turn: trio.Lock | None = None
     """The exchange's own: whoever of two attempts side by side is in `on_interim` holds it."""
 

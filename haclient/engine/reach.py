@@ -66,6 +66,8 @@ class Reach(msgspec.Struct, eq=False):
     of its list, another one each time."""
     queued_for: float = 0.0
     """Seconds, in all, in front of addresses at their limit."""
+    is_sticky: bool = False
+    """Whether the candidates stand in one client's own order (haclient.engine.sticky)."""
 
     async def connection(
         self, avoid: set[Endpoint], *, max_idle: float | None = None, may_return: bool = True
@@ -91,13 +93,13 @@ class Reach(msgspec.Struct, eq=False):
                 in_trouble += [one for one in candidates if one.endpoint in avoid]
                 if all(one.is_held_down for one in fresh):
                     self.put_off.append(fresh)
-                elif (connection := await self._race(fresh)) is not None:
+                elif (connection := await self.ask(fresh)) is not None:
                     return connection
         self.put_off.append([one for one in self.former if one.endpoint not in avoid])
         in_trouble += [one for one in self.former if one.endpoint in avoid]
-        return await self._last_resort(in_trouble if may_return else [], avoid, max_idle)
+        return await self.last_resort(in_trouble if may_return else [], avoid, max_idle)
 
-    async def _last_resort(
+    async def last_resort(
         self, in_trouble: list[Candidate], avoid: set[Endpoint], max_idle: float | None
     ) -> Connection | None:
         """Those who failed others a moment ago, and then those who failed this exchange."""
@@ -105,7 +107,7 @@ class Reach(msgspec.Struct, eq=False):
             origins = dict.fromkeys(one.origin for one in candidates)
             connection = self._pooled(origins, avoid, max_idle)
             if connection is None and candidates:
-                connection = await self._race(candidates, is_last_resort=True)
+                connection = await self.ask(candidates, is_last_resort=True)
             if connection is not None:
                 return connection
         return None
@@ -158,15 +160,7 @@ class Reach(msgspec.Struct, eq=False):
 
         The priorities of a service come one after another, the first one together with plain URLs.
         """
-        self.phase = Phase.RESOLVING
-        found: dict[Origin, Resolution] = {}
-        if len(tier) == 1:
-            await self._resolve(tier[0].origin, found)
-        else:
-            async with trio.open_nursery() as nursery:
-                for url in tier:
-                    nursery.start_soon(self._resolve, url.origin, found)
-        self.resolved_at = trio.current_time()
+        found = await self.learn(tier)
         depth = max((len(answer.levels) for answer in found.values()), default=1)
         return [
             self._arranged(
@@ -180,6 +174,19 @@ class Reach(msgspec.Struct, eq=False):
             for level in range(depth)
         ]
 
+    async def learn(self, tier: tuple[Url, ...]) -> dict[Origin, Resolution]:
+        """Looks up the names of a tier; the target knows what they gave."""
+        self.phase = Phase.RESOLVING
+        found: dict[Origin, Resolution] = {}
+        if len(tier) == 1:
+            await self._resolve(tier[0].origin, found)
+        else:
+            async with trio.open_nursery() as nursery:
+                for url in tier:
+                    nursery.start_soon(self._resolve, url.origin, found)
+        self.resolved_at = trio.current_time()
+        return found
+
     def _arranged(self, pairs: list[tuple[Origin, Endpoint]]) -> list[Candidate]:
         engine, now = self.target.engine, trio.current_time()
         return arrange(
@@ -190,7 +197,9 @@ class Reach(msgspec.Struct, eq=False):
         )
 
     def _order(self, origins: Iterable[Origin]) -> Order:
-        """The target's; a service's own is drawn already, by weight."""
+        """The target's; a service's own is drawn already, by weight, and a client's is its own."""
+        if self.is_sticky:
+            return Order.LISTED
         return Order.LISTED if any(one.is_service for one in origins) else self.target.spec.order
 
     async def _resolve(self, origin: Origin, found: dict[Origin, Resolution]) -> None:
@@ -198,7 +207,7 @@ class Reach(msgspec.Struct, eq=False):
         try:
             answer = await self.target.engine.resolver.resolve(at.host, at.port)
         except ResolveError as exc:
-            self.target.known[origin] = ()
+            self.target.know_nowhere(origin)
             self.errors.append(exc)
             return
         found[origin] = answer
@@ -216,7 +225,7 @@ class Reach(msgspec.Struct, eq=False):
                 )
             )
 
-    async def _race(
+    async def ask(
         self, candidates: list[Candidate], *, is_last_resort: bool = False
     ) -> Connection | None:
         """Races among those that have room, then among those that had none, until all were asked."""
@@ -246,7 +255,10 @@ class Reach(msgspec.Struct, eq=False):
         return None
 
     def _is_held_down(self, one: Candidate) -> bool:
-        return self.target.engine.health.is_held_down(one.endpoint, trio.current_time())
+        health, now = self.target.engine.health, trio.current_time()
+        if self.is_sticky:
+            return health.has_verdict(one.endpoint, now)
+        return health.is_held_down(one.endpoint, now)
 
     async def _race_as_often_as_needed(self, runners: list[Candidate]) -> Connection | None:
         """One race; more of them, with one racer at a time, while this process is out of descriptors.

@@ -135,6 +135,22 @@ class Pool(Generic[ConnectionT]):
             self.sweep(now)
         return None
 
+    def try_lease_at(
+        self, key: Hashable, endpoint: Endpoint, max_idle: float | None = None
+    ) -> ConnectionT | None:
+        """As `try_lease`, of the connections to one endpoint."""
+        now = trio.current_time()
+        state = self._state
+        while (connection_id := state.lease_at(key, endpoint, now, max_idle)) is not None:
+            connection = self._connections[connection_id]
+            if connection.is_reusable_now():
+                return connection
+            self._close(connection_id)
+            self._run(state.closed(connection_id, now))
+        if now >= self._wake_at:
+            self.sweep(now)
+        return None
+
     def release(self, connection: ConnectionT, reusable: bool) -> None:
         """Gives a connection back; no checkpoint.
 

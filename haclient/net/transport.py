@@ -50,6 +50,10 @@ _COUNT = struct.Struct("i")
 """What SIOCOUTQ gives (tcp(7), unix(7)); termios calls it TIOCOUTQ."""
 
 
+_UCRED = struct.Struct("iII")
+"""What SO_PEERCRED gives: process, user, group."""
+
+
 class HangUp(enum.Enum):
     """What became of the one who connected to us."""
 
@@ -270,6 +274,14 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         except OSError:
             return 0
         return int(count)
+
+    def peer_uid(self) -> int | None:
+        """Of a Unix socket: the user who connected (unix(7)); None where the system does not say."""
+        try:
+            credentials = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        except (OSError, AttributeError):
+            return None
+        return int(_UCRED.unpack(credentials)[1])
 
     def hang_up(self) -> HangUp:
         """Whether the peer has left; one system call, two more where there is cause for doubt."""

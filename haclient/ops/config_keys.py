@@ -156,14 +156,11 @@ TARGET: Keys = {
         "honour: a request with an Idempotency-Key field may be resent; ignore: it means nothing",
     ),
     "affinity": Key(
-        kinds.one_of(
-            ("none",),
-            dict.fromkeys(("client", "cookie:", "header:"), 'write "none", or leave it out'),
-        ),
+        kinds.AFFINITY,
         "none",
-        "whether requests of one client go to one server; this version has none alone",
+        "what a client is known by, whose requests go to one server; "
+        "client: its address, cookie:NAME, header:NAME",
         is_daemon_only=True,
-        is_later=True,
     ),
     "host_header": Key(
         kinds.member_of(HostHeader),

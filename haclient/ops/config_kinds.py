@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from haclient.core.affinity import WANTED, parse_affinity
 from haclient.core.config import LOG_FORMATS, LOG_LEVELS, parse_bind
 from haclient.core.names import ip_literal, parse_nameserver, to_ascii
 from haclient.core.url import parse_target_url
@@ -231,6 +232,21 @@ def _choice(
 
     return OneValue(listed.replace(", ", " or "), read, {"enum": list(words)})
 
+
+def _affinity(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(WANTED)
+    return parse_affinity(value)
+
+
+AFFINITY = OneValue(
+    '"none", "client", "cookie:NAME" or "header:NAME"',
+    _affinity,
+    {
+        "type": "string",
+        "pattern": "^(none|client|(cookie|header):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
+    },
+)
 
 LOG_FORMAT = one_of(LOG_FORMATS)
 LOG_LEVEL = one_of(LOG_LEVELS)

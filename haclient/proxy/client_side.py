@@ -108,6 +108,14 @@ class ClientSide:
         """Whether a request has not been answered yet."""
         return self.served is not None
 
+    @property
+    def identity(self) -> str:
+        """Whose connection this is, for an affinity: the address without the port; on a Unix socket the user."""
+        endpoint = self.transport.endpoint
+        if not endpoint.is_unix:
+            return endpoint.address
+        return f"uid:{self.transport.peer_uid()}"
+
     # --- the next head -----------------------------------------------------------------------
 
     async def next_head(self) -> RawHead | None:

@@ -11,6 +11,7 @@ import random
 
 import trio
 
+from haclient.core.affinity import Affinity, key_of
 from haclient.core.fields import forwarded_value, request_fields, request_id_of
 from haclient.core.request_head import RequestLine
 from haclient.core.retry import RequestFacts, bears_key
@@ -18,7 +19,7 @@ from haclient.core.spec import HostHeader, IdempotencyKey
 from haclient.engine.attempt import Attempt
 from haclient.engine.exchange import Answer, exchange
 from haclient.engine.live import LiveTarget
-from haclient.engine.outcome import Request
+from haclient.engine.outcome import Request, Sticky
 from haclient.errors import Error, ProxyStatus
 from haclient.net.http1 import Head
 from haclient.net.http1_server import BadRequest, ClientLeft, RawHead
@@ -131,6 +132,7 @@ class Service:
             is_target_whole=line.target == "*",
             is_upgrade=line.upgrade is not None,
             on_interim=None if line.is_http10 else self._relay_interim,
+            sticky=None if live.owners is None else self._sticky(spec.affinity),
         )
         try:
             try:
@@ -161,6 +163,9 @@ class Service:
         if b"x-request-id" in line.names:
             self._request_id = _value(fields, b"x-request-id")
         return fields
+
+    def _sticky(self, affinity: Affinity) -> Sticky:
+        return Sticky(key_of(affinity, self._raw.fields, self._side.identity))
 
     def _forwarded(self) -> bytes:
         endpoint = self._side.transport.endpoint

@@ -151,12 +151,15 @@ class Sidecar:
 
     def _use_targets(self, config: Config) -> None:
         engine, before = self.gateway.engine, self.gateway.targets
-        self.gateway.targets = {
-            name: before[name]
-            if name in before and before[name].spec == spec
-            else LiveTarget(spec, engine)
-            for name, spec in config.targets.items()
-        }
+        self.gateway.targets = {}
+        for name, spec in config.targets.items():
+            old = before.get(name)
+            if old is not None and old.spec == spec:
+                self.gateway.targets[name] = old
+                continue
+            new = self.gateway.targets[name] = LiveTarget(spec, engine)
+            if old is not None:
+                new.take_over(old)
 
     def _retire(self, listener: Listener) -> None:
         listener.stop()

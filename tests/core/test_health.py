@@ -125,6 +125,9 @@ def test_table(
     asked_last = expected is not None and expected[0] in {HELD_DOWN, SUSPECT}
     assert health.is_held_down(ONE, now) is asked_last
     assert not health.is_held_down(OTHER, now)
+    has_verdict = expected is not None and expected[0] is HELD_DOWN
+    assert health.has_verdict(ONE, now) is has_verdict
+    assert not health.has_verdict(OTHER, now)
 
 
 def test_holds_double_up_to_a_minute_and_stay_there_however_long_it_goes_on() -> None:

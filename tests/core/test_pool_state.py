@@ -486,3 +486,36 @@ def test_the_repr_counts() -> None:
     pool.lease(KEY, NONE, 0.0)
     pool.reserve(KEY, [A, B])
     assert repr(pool) == "<PoolState 1 leased, 1 idle, 2 reserved, 0 waiting>"
+
+
+# A request that has its own endpoint
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "max_idle", "now", "expected"),
+    [
+        pytest.param(A, None, 4.0, 3, id="the most recently used of that endpoint"),
+        pytest.param(B, None, 4.0, 4, id="whoever was used last of all"),
+        pytest.param(A, 2.5, 4.0, 3, id="one that is fresh enough"),
+        pytest.param(A, 2.0, 4.0, None, id="none as old as max_idle"),
+        pytest.param(A, 0.0, 2.0, None, id="with 0 none at all, and be it released just now"),
+        pytest.param(A, 99.0, 17.0, None, id="max_idle does not lengthen the idle limit"),
+        pytest.param(Endpoint("10.0.0.3", 80), None, 4.0, None, id="none where none was opened"),
+    ],
+)
+def test_lease_at(
+    endpoint: Endpoint, max_idle: float | None, now: float, expected: int | None
+) -> None:
+    pool = PoolState(idle_timeout=15.0)
+    kept(pool, (1, A, 0.0), (2, B, 1.0), (3, A, 2.0), (4, B, 3.0))
+    assert pool.lease_at(KEY, endpoint, now, max_idle) == expected
+
+
+def test_what_is_leased_there_is_leased() -> None:
+    pool = PoolState()
+    kept(pool, (1, A, 0.0), (2, B, 1.0))
+    assert pool.lease_at(KEY, A, 2.0) == 1
+    assert pool.lease_at(KEY, A, 2.0) is None
+    assert pool.lease_at(OTHER_KEY, B, 2.0) is None
+    assert counts(pool) == (1, 0, 0)
+    assert pool.lease(KEY, NONE, 2.0) == 2

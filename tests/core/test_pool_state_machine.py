@@ -147,6 +147,21 @@ class PoolMachine(RuleBasedStateMachine):
         if expected:
             expected.idle_since = None
 
+    @rule(
+        key=keys,
+        endpoint=endpoints,
+        max_idle=st.none() | st.sampled_from([0.0, 1.0, 9.0]),
+    )
+    def lease_at(self, key: str, endpoint: Endpoint, max_idle: float | None) -> None:
+        limit = min(IDLE_TIMEOUT, math.inf if max_idle is None else max_idle)
+        there = [c for c in self.idle() if c.key == key and c.endpoint == endpoint]
+        fit = [c for c in there if c.idle_since is not None and self.now - c.idle_since < limit]
+        expected = fit[-1] if fit else None
+        actual = self.pool.lease_at(key, endpoint, self.now, max_idle)
+        assert actual == (expected.id if expected else None)
+        if expected:
+            expected.idle_since = None
+
     @rule(key=keys, wanted=several_endpoints)
     def reserve(self, key: str, wanted: tuple[Endpoint, ...]) -> None:
         expected = tuple(e for e in dict.fromkeys(wanted) if self.used(key, e) < LIMIT)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haclient.core.affinity import NO_AFFINITY, Affinity, AffinityKind
 from haclient.core.spec import (
     RESPONSE_TIMEOUT,
     IdempotencyKey,
@@ -45,9 +46,15 @@ def test_a_url_is_all_it_takes() -> None:
     assert target.failover_statuses == {502, 503, 504}
     assert (target.retry_budget, target.replay_limit) == (0.2, 1 << 20)
     assert target.idempotency_key is IdempotencyKey.HONOUR
+    assert target.affinity == NO_AFFINITY
     assert target.pool_idle_timeout == 15.0
     assert target.tls == TlsSettings()
     assert target.tls.verify
+
+
+@pytest.mark.parametrize("given", ["cookie:sid", Affinity(AffinityKind.COOKIE, "sid")])
+def test_an_affinity_is_given_as_a_text_or_a_value(given: object) -> None:
+    assert make(affinity=given).affinity == Affinity(AffinityKind.COOKIE, "sid")
 
 
 @pytest.mark.parametrize(
@@ -145,6 +152,11 @@ def test_a_target_is_a_value() -> None:
         ),
         pytest.param(
             {"order": "random"}, "'random' is not a valid Order", id="an order that is none"
+        ),
+        pytest.param(
+            {"affinity": "moon"},
+            'it is "none", "client", "cookie:NAME" or "header:NAME"',
+            id="an affinity that is none",
         ),
         pytest.param(
             {"idempotency_key": "maybe"},

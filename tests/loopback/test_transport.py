@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -492,3 +493,10 @@ class TestEnds:
         sock = socket.socket()
         sock.close()
         assert endpoint_of(sock) is None
+
+
+async def test_who_connected_to_a_unix_socket() -> None:
+    with connected(unix_pair) as (transport, _):
+        assert transport.peer_uid() == os.getuid()
+        transport.close()
+        assert transport.peer_uid() is None

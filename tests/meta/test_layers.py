@@ -55,6 +55,7 @@ PURE = {
     "dataclasses",
     "enum",
     "functools",
+    "hashlib",
     "heapq",
     "ipaddress",
     "itertools",

@@ -45,7 +45,7 @@ retry_budget = 0.5
 replay_limit = "64KiB"
 resume = false
 idempotency_key = "ignore"
-affinity = "none"
+affinity = "cookie:JSESSIONID"
 host_header = "preserve"
 queue_timeout = "5s"
 max_connections = 10
@@ -118,6 +118,7 @@ def test_every_key_is_read() -> None:
                 replay_limit=65536,
                 resume=False,
                 idempotency_key=IdempotencyKey.IGNORE,
+                affinity="cookie:JSESSIONID",
                 host_header=HostHeader.PRESERVE,
                 queue_timeout=5.0,
                 max_connections=10,
@@ -207,8 +208,9 @@ MISTAKES = {
     "a key without a certificate": (T + "tls = { key_file = 'x' }", ["tls = { key_file = \"x\" }: key_file is of no use without cert_file"]),
     "a CA that is not there": (T + "tls = { ca_file = '/nonexistent' }", ["f:3: [target.t] tls.ca_file =", "No such file", "name a PEM file"]),
     "a certificate that is not there": ("[defaults]\ntls.cert_file = '/nonexistent'", ["f:2: [defaults] tls.cert_file =", "No such file"]),
-    "affinity": (T + "affinity = 'cookie:sid'", ['affinity = "cookie:sid": this version does not do that yet; write "none"']),
-    "an affinity that will never be": (T + "affinity = 'moon'", ['"none" is wanted']),
+    "an affinity without a name": (T + "affinity = 'cookie:'", ['f:3: [target.t] affinity = "cookie:": write "cookie:NAME", the NAME of']),
+    "an affinity that will never be": (T + "affinity = 'moon'", ['affinity = "moon": it is "none", "client", "cookie:NAME" or "header:NAME"']),
+    "an affinity that is no text": (T + "affinity = 1", ['affinity = 1: it is "none", "client"']),
     "standby": (T + "standby = true", ["standby = true: this version does not do that yet; write false"]),
     "health": (T + "health = { path = '/', interval = '5s' }", ["f:3: [target.t] health =", "does not do that yet; leave it out"]),
     "a generated key": (T + "idempotency_key = 'generate'", ["does not do that yet; let clients send one"]),
