@@ -7,7 +7,6 @@ again elsewhere without the caller noticing; `stream` hands content over as it a
 
 from __future__ import annotations
 
-import functools
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -23,10 +22,10 @@ import trio
 
 from haclient import events
 from haclient._version import __version__
-from haclient.core.retry import RequestFacts, bears_key
 from haclient.core.spec import IdempotencyKey, Target, TlsSettings
 from haclient.core.url import Url, parse_url
 from haclient.engine.exchange import exchange
+from haclient.engine.keyed import as_keyed
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.outcome import Request
 from haclient.engine.replay import as_content
@@ -266,13 +265,13 @@ class Client:
                 raise UrlError(f"with a target a path is asked for, not {url!r}: it begins with /")
             live = self._live_for(spec, spec)
             path, is_target_whole = url, False
-        fields = _as_fields(headers)
+        fields, facts = as_keyed(method, _as_fields(headers), live.spec.idempotency_key)
         return live, Request(
             method,
             path,
             fields,
             as_content(content, live.spec.replay_limit),
-            _facts_of(method, fields, live.spec.idempotency_key),
+            facts,
             is_target_whole,
             is_whole,
             self._max_content,
@@ -319,18 +318,6 @@ def _as_fields(headers: HeaderSource) -> Fields:
         raise BadRequestError(f"header fields must be texts, not {dict(pairs)!r}") from None
     names = {name.lower() for name, _ in fields}
     return (*(one for one in DEFAULT_FIELDS if one[0].lower() not in names), *fields)
-
-
-def _facts_of(method: str, fields: Fields, honours: IdempotencyKey) -> RequestFacts:
-    facts = _facts(method, has_key=False)
-    if facts.is_idempotent or honours is IdempotencyKey.IGNORE:
-        return facts
-    return _facts(method, has_key=bears_key(fields))
-
-
-@functools.lru_cache(maxsize=64)
-def _facts(method: str, *, has_key: bool) -> RequestFacts:
-    return RequestFacts(method, has_key)
 
 
 def _bears_cancelled(exc: BaseException) -> bool:

@@ -27,7 +27,7 @@ import math
 import msgspec
 
 from haclient.core.budget import Budget
-from haclient.types import Evidence, Fields, Instant, Verdict
+from haclient.types import Evidence, Instant, Verdict
 
 __all__ = [
     "BUDGET_SPENT",
@@ -41,7 +41,6 @@ __all__ = [
     "RequestFacts",
     "Retry",
     "Wait",
-    "bears_key",
 ]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -84,16 +83,6 @@ class RequestFacts(msgspec.Struct, frozen=True):
     def is_idempotent(self) -> bool:
         """Whether a second run after the first does no harm."""
         return self.method in IDEMPOTENT_METHODS or self.has_idempotency_key
-
-
-def bears_key(fields: Fields) -> bool:
-    """Whether a request bears an Idempotency-Key that a server can know it by.
-
-    One field with a key in it: an empty or blank one, an empty string of RFC 8941, or two fields name
-    nothing, and the request is what its method says.
-    """
-    keys = [value for name, value in fields if name.lower() == b"idempotency-key"]
-    return len(keys) == 1 and keys[0].strip(b' \t"') != b""
 
 
 class Failure(msgspec.Struct, frozen=True):

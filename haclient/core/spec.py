@@ -40,6 +40,8 @@ class IdempotencyKey(enum.Enum):
 
     HONOUR = "honour"
     """A request that bears one may be resent, whatever its method."""
+    GENERATE = "generate"
+    """And one that is not idempotent and bears none is given one: its servers honour keys."""
     IGNORE = "ignore"
 
 

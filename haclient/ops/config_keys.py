@@ -151,9 +151,10 @@ TARGET: Keys = {
         is_daemon_only=True,
     ),
     "idempotency_key": Key(
-        kinds.member_of(IdempotencyKey, {"generate": 'let clients send one, and write "honour"'}),
+        kinds.member_of(IdempotencyKey),
         "honour",
-        "honour: a request with an Idempotency-Key field may be resent; ignore: it means nothing",
+        "honour: a request with an Idempotency-Key field may be resent; generate: one is added where "
+        "it lacks; ignore: it means nothing",
     ),
     "affinity": Key(
         kinds.AFFINITY,

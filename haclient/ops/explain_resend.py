@@ -12,8 +12,16 @@ from typing import assert_never
 import msgspec
 
 from haclient.core.budget import Budget
-from haclient.core.retry import Again, Decision, Failure, GiveUp, RequestFacts, Retry
-from haclient.core.spec import Target
+from haclient.core.retry import (
+    IDEMPOTENT_METHODS,
+    Again,
+    Decision,
+    Failure,
+    GiveUp,
+    RequestFacts,
+    Retry,
+)
+from haclient.core.spec import IdempotencyKey, Target
 from haclient.types import Evidence, EvidenceKind, Verdict
 
 __all__ = ["METHODS", "Case", "Resend", "resends"]
@@ -61,8 +69,16 @@ def resends(target: Target, *, is_elsewhere: bool) -> tuple[Resend, ...]:
     return tuple(_resend(target, facts, is_elsewhere) for facts in requests)
 
 
+def _as_it_goes(facts: RequestFacts, meaning: IdempotencyKey) -> RequestFacts:
+    """The request as servers get it: a key may be added, or mean nothing."""
+    if meaning is IdempotencyKey.HONOUR or facts.method in IDEMPOTENT_METHODS:
+        return facts
+    return RequestFacts(facts.method, has_idempotency_key=meaning is IdempotencyKey.GENERATE)
+
+
 def _resend(target: Target, facts: RequestFacts, is_elsewhere: bool) -> Resend:
-    decisions = {case: _decide(target, facts, case, is_elsewhere) for case in Case}
+    goes = _as_it_goes(facts, target.idempotency_key)
+    decisions = {case: _decide(target, goes, case, is_elsewhere) for case in Case}
     died = decisions[Case.DEAD]
     return Resend(
         facts.method,

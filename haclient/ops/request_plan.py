@@ -31,6 +31,7 @@ from collections.abc import Callable
 import msgspec
 
 from haclient._version import __version__
+from haclient.core.idempotency import new_key
 from haclient.core.url import Url, parse_url
 from haclient.ops.command_line import CommandError
 from haclient.ops.content import (
@@ -213,16 +214,9 @@ def _lines(options: RequestOptions, read_stdin: Callable[[], bytes]) -> tuple[Fi
             if not any(line.is_named(name.lower()) for line in lines):
                 lines.append(FieldLine(name, b"application/json"))
     if options.idempotency_key is not None:
-        key = _value(options.idempotency_key, "--idempotency-key") or _new_key()
+        key = _value(options.idempotency_key, "--idempotency-key") or new_key(os.urandom(16))
         lines.append(FieldLine(b"Idempotency-Key", key))
     return tuple(lines)
-
-
-def _new_key() -> bytes:
-    """A quoted UUID, as draft-ietf-httpapi-idempotency-key-header has it."""
-    import uuid
-
-    return f'"{uuid.uuid4()}"'.encode()
 
 
 def _credentials(

@@ -21,6 +21,7 @@ import trio
 from haclient import events
 from haclient.client import Client
 from haclient.core.retry import RequestFacts
+from haclient.core.spec import IdempotencyKey
 from haclient.core.url import Url
 from haclient.errors import Error
 from haclient.ops.assembly import (
@@ -144,9 +145,14 @@ class Transfers:
         )
         self._proxy_for(url)  # to refuse a malformed one before anything is done
         meter.url, meter.method, meter.referer = url, intent.method, intent.referer
-        meter.has_idempotency_key = intent.sends_line(b"idempotency-key")
+        meter.has_idempotency_key = intent.sends_line(b"idempotency-key") or self._generates_keys
         meter.output = output = Output(_path_for(self._options, number, url))
         return intent, url, output
+
+    @property
+    def _generates_keys(self) -> bool:
+        target = self._target
+        return target is not None and target.idempotency_key is IdempotencyKey.GENERATE
 
     def _transferring(self, number: int, url: Url, meter: Meter, output: Output) -> Transferring:
         target = target_with_backups(url, self._options)

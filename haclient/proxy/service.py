@@ -6,7 +6,6 @@ of ours, a client that left, a drain) the record is told, and the request's cont
 
 from __future__ import annotations
 
-import functools
 import random
 
 import trio
@@ -14,10 +13,10 @@ import trio
 from haclient.core.affinity import Affinity, key_of
 from haclient.core.fields import forwarded_value, request_fields, request_id_of
 from haclient.core.request_head import RequestLine
-from haclient.core.retry import RequestFacts, bears_key
 from haclient.core.spec import HostHeader, IdempotencyKey
 from haclient.engine.attempt import Attempt
 from haclient.engine.exchange import Answer, exchange
+from haclient.engine.keyed import as_keyed, facts_of
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import Request, Sticky
 from haclient.errors import Error, ProxyStatus
@@ -122,13 +121,18 @@ class Service:
         except BadRequest as bad:
             return await self._say(bad.status, bad.reason, ProxyStatus.HTTP_REQUEST_ERROR.token)
         line, spec = self._line, live.spec
-        fields = self._fields_for(live)
+        fields, facts = self._fields_for(live), facts_of(line.method)
+        meaning = spec.idempotency_key
+        if not facts.is_idempotent and (
+            meaning is IdempotencyKey.GENERATE or b"idempotency-key" in line.names
+        ):
+            fields, facts = as_keyed(line.method, fields, meaning)
         request = Request(
             line.method,
             line.target,
             fields,
             content,
-            _facts_of(line, fields, spec.idempotency_key),
+            facts,
             is_target_whole=line.target == "*",
             is_upgrade=line.upgrade is not None,
             on_interim=None if line.is_http10 else self._relay_interim,
@@ -318,19 +322,6 @@ class Service:
 def new_request_id() -> str:
     """For a request that bears none."""
     return f"{random.getrandbits(128):032x}"
-
-
-def _facts_of(line: RequestLine, fields: Fields, honours: IdempotencyKey) -> RequestFacts:
-    facts = _facts(line.method, has_key=False)
-    if facts.is_idempotent or honours is IdempotencyKey.IGNORE:
-        return facts
-    has_key = b"idempotency-key" in line.names and bears_key(fields)
-    return _facts(line.method, has_key=has_key)
-
-
-@functools.lru_cache(maxsize=64)
-def _facts(method: str, *, has_key: bool) -> RequestFacts:
-    return RequestFacts(method, has_key)
 
 
 def _value(fields: Fields, name: bytes) -> str:

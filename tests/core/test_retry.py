@@ -21,7 +21,6 @@ from haclient.core.retry import (
     RequestFacts,
     Retry,
     Wait,
-    bears_key,
 )
 from haclient.types import Evidence, EvidenceKind, Verdict
 from tests.core.counted_budget import CountedBudget
@@ -529,21 +528,3 @@ def test_repr_says_how_it_stands() -> None:
     retry.suspected(1, silence(1.0), 11.0, is_replayable=True, is_elsewhere=True)
     retry.started()
     assert repr(retry) == "<Retry GET, attempt 2 of 3, outstanding [1, 2], suspect [1]>"
-
-
-@pytest.mark.parametrize(
-    ("fields", "is_key"),
-    [
-        pytest.param(((b"Idempotency-Key", b'"8e03978e"'),), True, id="a string"),
-        pytest.param(((b"idempotency-KEY", b"8e03978e"),), True, id="a bare one"),
-        pytest.param((), False, id="none"),
-        pytest.param(((b"Idempotency-Key", b""),), False, id="an empty field"),
-        pytest.param(((b"Idempotency-Key", b" \t"),), False, id="blanks"),
-        pytest.param(((b"Idempotency-Key", b'""'),), False, id="an empty string"),
-        pytest.param(
-            ((b"Idempotency-Key", b"a"), (b"Idempotency-Key", b"b")), False, id="two of them"
-        ),
-    ],
-)
-def test_what_is_an_idempotency_key(fields: tuple[tuple[bytes, bytes], ...], is_key: bool) -> None:
-    assert bears_key(fields) is is_key

@@ -24,7 +24,7 @@ import trio.testing
 
 from haclient.client import MAX_CONTENT, Client, ProxySource, RequestOptions, Settings
 from haclient.core.retry import IDEMPOTENT_METHODS
-from haclient.core.spec import Target
+from haclient.core.spec import IdempotencyKey, Target
 from haclient.engine.live import Engine
 from haclient.errors import Error
 from haclient.events import Event
@@ -167,7 +167,9 @@ class World:
         except Error as exc:
             error = exc
         has_key = any(name.lower() == "idempotency-key" for name in headers)
-        is_repeatable = method in IDEMPOTENT_METHODS or has_key
+        target = options.get("target")
+        is_given_one = target is not None and target.idempotency_key is IdempotencyKey.GENERATE
+        is_repeatable = method in IDEMPOTENT_METHODS or has_key or is_given_one
         outcome = Outcome(
             number, is_repeatable, response, content, error, began_at, head_at, trio.current_time()
         )

@@ -213,7 +213,6 @@ MISTAKES = {
     "an affinity that is no text": (T + "affinity = 1", ['affinity = 1: it is "none", "client"']),
     "standby": (T + "standby = true", ["standby = true: this version does not do that yet; write false"]),
     "health": (T + "health = { path = '/', interval = '5s' }", ["f:3: [target.t] health =", "does not do that yet; leave it out"]),
-    "a generated key": (T + "idempotency_key = 'generate'", ["does not do that yet; let clients send one"]),
     "a forward proxy": (LISTENER + "mode = 'forward'", ['f:6: [listener.l] mode = "forward": this version does not do that yet']),
     "a tunnel": (LISTENER + "mode = 'tcp'", ["does not do that yet"]),
     "an allow list": (LISTENER + "allow = ['*:443']", ["[listener.l] allow", "does not do that yet"]),

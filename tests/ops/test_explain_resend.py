@@ -44,6 +44,18 @@ def test_every_method_has_a_line_and_a_post_with_a_key_another() -> None:
     assert tuple(by_name()) == (*METHODS, "POST with Idempotency-Key")
 
 
+def test_a_target_that_generates_keys_resends_whatever_lacks_one() -> None:
+    table = by_name(Target(urls=TARGET.urls, idempotency_key="generate"))
+    assert cases(table["POST"]) == cases(table["PATCH"]) == IDEMPOTENT
+    assert cases(table["GET"]) == SAFE
+
+
+def test_a_target_that_ignores_keys_resends_no_post() -> None:
+    table = by_name(Target(urls=TARGET.urls, idempotency_key="ignore"))
+    assert cases(table["POST with Idempotency-Key"]) == NEITHER
+    assert cases(table["PUT"]) == IDEMPOTENT
+
+
 def test_without_another_address_a_request_goes_there_again_only_where_that_can_help() -> None:
     table = by_name(is_elsewhere=False)
     assert cases(table["GET"]) == {NOT_SENT, DEAD}

@@ -1,0 +1,111 @@
+"""`idempotency_key = "generate"` with real sockets: through the daemon, and from the command.
+
+Two servers; the first one ends its connections in the middle of a POST, as the kernel of a process that was
+killed does. The other one must see the same key.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from tests.support.command import haclient, needs_command
+from tests.support.sidecar import sidecar
+
+pytestmark = needs_command
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+GENERATES = {"order": "listed", "idempotency_key": "generate"}
+
+
+class Server:
+    """Reads whole requests with small content, and answers them or hangs up. `keys` are what it saw."""
+
+    def __init__(self, *, hangs_up: bool) -> None:
+        self.hangs_up = hangs_up
+        self.keys: list[str] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                with connection:
+                    connection.settimeout(10)
+                    self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data or not data.endswith(b"x=1"):
+            received = connection.recv(65536)
+            if not received:
+                return
+            data += received
+        names = [line.partition(b": ") for line in data.split(b"\r\n")]
+        self.keys += [value.decode() for name, _, value in names if name == b"Idempotency-Key"]
+        if not self.hangs_up:
+            connection.sendall(ANSWER)
+
+
+@contextmanager
+def two_servers() -> Iterator[tuple[Server, Server]]:
+    both = (Server(hangs_up=True), Server(hangs_up=False))
+    threads = [threading.Thread(target=one.serve) for one in both]
+    for thread in threads:
+        thread.start()
+    try:
+        yield both
+    finally:
+        for one, thread in zip(both, threads, strict=True):
+            one.listener.shutdown(socket.SHUT_RDWR)
+            one.listener.close()
+            thread.join(10)
+
+
+def post(url: str) -> bytes:
+    with closing(urllib.request.urlopen(url, data=b"x=1", timeout=20)) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+def test_the_daemon_gives_each_post_a_key_and_keeps_it_for_the_resend() -> None:
+    with two_servers() as (dying, living), sidecar(dying.url, living.url, target=GENERATES) as door:
+        assert post(door.url) == b"ok"
+        assert dying.keys == living.keys
+        dying.hangs_up = False
+        for _ in range(2):
+            assert post(door.url) == b"ok"
+        keys = dying.keys + living.keys[1:]
+        assert len(set(keys)) == len(keys) == 3
+        assert all(key.startswith('"') and key.endswith('"') and len(key) == 38 for key in keys)
+
+
+def test_without_it_the_post_is_not_sent_again() -> None:
+    honours = {**GENERATES, "idempotency_key": "honour"}
+    with two_servers() as (dying, living), sidecar(dying.url, living.url, target=honours) as door:
+        with suppress(urllib.error.HTTPError):
+            post(door.url)
+        assert (dying.keys, living.keys) == ([], [])
+
+
+def test_the_command_with_the_daemons_target(tmp_path: Path) -> None:
+    with two_servers() as (dying, living):
+        file = tmp_path / "haclient.toml"
+        urls = f'urls = ["{dying.url}", "{living.url}"]'
+        file.write_text(f'[target.t]\n{urls}\norder = "listed"\nidempotency_key = "generate"\n')
+        words = ["request", "-sS", "-c", str(file), "--target", "t", "-d", "x=1"]
+        ran = haclient([*words, "/"])
+        assert (ran.returncode, ran.stdout) == (0, b"ok"), ran.stderr
+        assert len(dying.keys) == 1
+        assert dying.keys == living.keys
+        ran = haclient([*words, "--idempotency-key=mine", "/"])
+        assert (ran.returncode, dying.keys[1:], living.keys[1:]) == (0, ["mine"], ["mine"])
