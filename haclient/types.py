@@ -260,7 +260,8 @@ class AttemptRecord(msgspec.Struct, frozen=True):
         took = f"after {self.ended_at - self.started_at:.2f} s"
         if self.verdict is Verdict.ANSWERED:
             why = f" ({self.detail})" if self.detail else ""
-            return f"{where}: answered with {self.status} {took}{why}"
+            status = "" if self.status is None else f" with {self.status}"
+            return f"{where}: answered{status} {took}{why}"
         why = f" ({self.evidence})" if self.evidence else f" ({self.detail})" if self.detail else ""
         lost = f"; its content cannot be sent again: {self.replay}" if self.replay else ""
         return f"{where}: {self.verdict.value} while {self.phase.value} {took}{why}{lost}"

@@ -160,6 +160,8 @@ class Mode(enum.Enum):
 
     REVERSE = "reverse"
     """Requests go to the targets that its routes name."""
+    TCP = "tcp"
+    """Bytes go to its target as they come, whatever they mean."""
 
 
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,16 +12,25 @@ only for the moment at which it was asked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
-from haclient.core.config import Bind, InheritedBind, Route, TcpBind
+from haclient.core.config import Bind, InheritedBind, Mode, Route, TcpBind
 from haclient.core.keepalive import Plan, Refusal
 from haclient.core.routes import covers
 from haclient.core.spec import Target
 
-__all__ = ["Door", "Fault", "KeyPath", "door_faults", "largest_round_trip", "unused", "window_plan"]
+__all__ = [
+    "Door",
+    "Fault",
+    "KeyPath",
+    "door_faults",
+    "largest_round_trip",
+    "protocol_faults",
+    "unused",
+    "window_plan",
+]
 
 KeyPath = tuple[str | int, ...]
 """A key of the file: ("listener", "orders", "routes", 0, "target")."""
@@ -49,6 +58,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         bind: None if it could not be read.
         target: empty if it could not be read, None if there is none.
         routes: with None for each that could not be read.
+        mode: None if it could not be read.
     """
 
     name: str
@@ -56,6 +66,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None = None
     routes: tuple[Route | None, ...] = ()
     public: bool = False
+    mode: Mode | None = Mode.REVERSE
 
 
 def door_faults(
@@ -85,6 +96,15 @@ def _goes_nowhere(listener: Door, targets: Collection[str]) -> Iterator[Fault]:
     here: KeyPath = ("listener", listener.name)
     if listener.target is None and not listener.routes:
         yield Fault(here, "it leads nowhere", 'write target = "NAME", or routes')
+    for path, name in _named(listener):
+        if name not in targets:
+            some = ", ".join(sorted(targets)[:8]) or "none"
+            yield Fault(path, f"no [target.{name}] is defined", f"there is {some}", tuple(targets))
+
+
+def _named(listener: Door) -> list[tuple[KeyPath, str]]:
+    """The targets that it leads to, each with where that is said."""
+    here: KeyPath = ("listener", listener.name)
     named: list[tuple[KeyPath, str]] = [
         ((*here, "routes", number, "target"), route.target)
         for number, route in enumerate(listener.routes)
@@ -92,10 +112,32 @@ def _goes_nowhere(listener: Door, targets: Collection[str]) -> Iterator[Fault]:
     ]
     if listener.target:
         named.insert(0, ((*here, "target"), listener.target))
-    for path, name in named:
-        if name not in targets:
-            some = ", ".join(sorted(targets)[:8]) or "none"
-            yield Fault(path, f"no [target.{name}] is defined", f"there is {some}", tuple(targets))
+    return named
+
+
+def protocol_faults(listeners: Sequence[Door], targets: Mapping[str, Target]) -> Iterator[Fault]:
+    """Doors of one protocol that lead to servers of another.
+
+    Args:
+        listeners: all of them, in the order of the file.
+        targets: those that could be read.
+    """
+    for listener in listeners:
+        for path, name in _named(listener):
+            if name not in targets:
+                continue
+            if listener.mode is Mode.REVERSE and targets[name].is_tcp:
+                yield Fault(
+                    path,
+                    "this listener speaks HTTP, and the servers of that target (tcp://) may speak anything",
+                    'write mode = "tcp", or name a target whose urls are http:// or https://',
+                )
+            elif listener.mode is Mode.TCP and not targets[name].is_tcp:
+                yield Fault(
+                    path,
+                    "this listener passes bytes on as they are, and that target is for HTTP requests",
+                    "name a target whose urls are tcp://HOST:PORT, or leave mode out",
+                )
 
 
 def _hidden_routes(listener: Door) -> Iterator[Fault]:

@@ -100,7 +100,8 @@ class Dial:
             self.phase = reach.phase
             verdict = Verdict.FAILED if reach.has_only_names_failed else Verdict.REFUSED
             self.end(verdict, reach.describe())
-            raise error_for(self._records, "", reach, None)
+            # Of this attempt: what an earlier one came to is in its record.
+            raise error_for(self._records, "", reach, None, self._records[-1])
         self._note_connected(connection)
         return connection
 

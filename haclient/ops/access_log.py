@@ -61,7 +61,9 @@ class AccessLog:
         """As a Sink; never raises."""
         log = self._log
         level = Level.INFO
-        if record.outcome is Outcome.OWN and record.status >= SERVER_ERROR:
+        if (
+            record.outcome is Outcome.OWN and record.status >= SERVER_ERROR
+        ) or record.outcome is Outcome.TURNED_AWAY:
             level = Level.WARNING
         if not log.is_on(level):
             return
@@ -130,7 +132,8 @@ def _attempt(attempt: AttemptRecord) -> str:
     if attempt.connection_attempts or attempt.evidence or attempt.detail or attempt.replay:
         why = _why(attempt)
     if attempt.verdict is Verdict.ANSWERED:
-        return f"{attempt.number} {where} answered {attempt.status} {took}{why}"
+        answered = "answered" if attempt.status is None else f"answered {attempt.status}"
+        return f"{attempt.number} {where} {answered} {took}{why}"
     status = "" if attempt.status is None else f" {attempt.status}"
     return (
         f"{attempt.number} {where} {VERDICTS[attempt.verdict]}{status} {PHASES[attempt.phase]}"

@@ -110,13 +110,15 @@ class Tally:
 class Row:
     """What is counted of one target's requests at one listener."""
 
-    __slots__ = ("answered", "others", "tally")
+    __slots__ = ("answered", "others", "tally", "tunnel_bytes_down", "tunnel_bytes_up")
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
         self.answered = [0] * 10
         """By the first digit of the status: whole responses of servers."""
         self.others: Counter[tuple[int, Outcome]] = Counter()
+        self.tunnel_bytes_up = 0
+        self.tunnel_bytes_down = 0
 
     @property
     def requests(self) -> int:
@@ -156,7 +158,10 @@ class Book:
             row.answered[record.status // 100] += 1
         else:
             row.others[record.status // 100, record.outcome] += 1
-        if record.outcome is not Outcome.TUNNELLED:
+        if record.outcome is Outcome.TUNNELLED or record.is_tcp:
+            row.tunnel_bytes_up += record.request_bytes
+            row.tunnel_bytes_down += record.response_bytes
+        else:
             durations = tally.durations
             seconds = record.ended_at - record.began_at
             durations.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1

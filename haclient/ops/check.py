@@ -117,7 +117,10 @@ def _target(target: Target, style: Style) -> Iterator[str]:
         return
     yield "  " + _marked(style, Sign.DONE, Colour.GREEN, head)
     yield from (f"    {phase}" for phase in phases)
-    yield f"    alive and silent: given up after {target.response_timeout:g} s"
+    if target.is_tcp:
+        yield "    alive and silent: waited for; what a server was sent is never sent to another one"
+    else:
+        yield f"    alive and silent: given up after {target.response_timeout:g} s"
     yield f"    with a server beside us; the window holds up to {_round_trip(target)}"
 
 
@@ -146,6 +149,6 @@ def _target_json(target: Target) -> dict[str, Any]:
     return {
         **plan_json(window_plan(target)),
         "connect_timeout": target.connect_timeout,
-        "response_timeout": target.response_timeout,
+        "response_timeout": None if target.is_tcp else target.response_timeout,
         "largest_round_trip": largest_round_trip(target),
     }

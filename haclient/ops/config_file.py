@@ -25,15 +25,24 @@ from haclient.core.config import (
     Config,
     ListenerSettings,
     LogSettings,
+    Mode,
     ResolverSettings,
 )
-from haclient.core.config_check import Door, KeyPath, door_faults, unused, window_plan
+from haclient.core.config_check import (
+    Door,
+    KeyPath,
+    door_faults,
+    protocol_faults,
+    unused,
+    window_plan,
+)
 from haclient.core.keepalive import Refusal, WatchPhase
 from haclient.core.spec import Target, TlsSettings
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_error import ConfigError, nearest
 from haclient.ops.config_keys import ADMIN, DAEMON, LISTENER, LOG, RESOLVER, TARGET, Key, Keys
 from haclient.ops.config_read import MISSING, Missing, Source
+from haclient.ops.config_tcp import HTTP_LISTENER_KEYS, HTTP_TARGET_KEYS, refuse_http_keys
 from haclient.ops.config_tls import file_faults
 from haclient.ops.exit_codes import ExitCode
 
@@ -179,6 +188,8 @@ def _check(source: Source) -> Checked:
     names = source.names(("target",))
     for fault in door_faults(doors, admin.bind if admin is not None else None, names):
         source.fault(fault)
+    for fault in protocol_faults(doors, targets):
+        source.fault(fault)
     some = [name for name in names if source.names(("target", name))] if doors else []
     for name in unused(doors, some):
         source.warn(("target", name), "no listener leads to it; name it in one, or remove it")
@@ -218,6 +229,8 @@ def _targets(source: Source) -> dict[str, Target]:
         target = source.build(path, Target, values)
         if not isinstance(target, Missing):
             _check_times(source, name, target)
+            if target.is_tcp:
+                refuse_http_keys(source, path, HTTP_TARGET_KEYS)
             targets[name] = target
     return targets
 
@@ -245,7 +258,7 @@ def _check_times(source: Source, name: str, target: Target) -> None:
     if isinstance(plan, Refusal):
         where = _where_set(source, name, ("failover_window", "connect_timeout"))
         source.error(where, plan.explain()[0])
-    elif target.response_timeout < plan.bounds[WatchPhase.SILENT].dead:
+    elif not target.is_tcp and target.response_timeout < plan.bounds[WatchPhase.SILENT].dead:
         dead = plan.bounds[WatchPhase.SILENT].dead
         what = f"shorter than the {dead:.3g} s until a silent server is known to be dead"
         source.warn(
@@ -275,6 +288,8 @@ def _listeners(source: Source) -> tuple[list[Door], tuple[ListenerSettings, ...]
         listener = source.build(path, ListenerSettings, {"name": name, **values})
         if not isinstance(listener, Missing):
             listeners.append(listener)
+            if listener.mode is Mode.TCP:
+                refuse_http_keys(source, path, HTTP_LISTENER_KEYS)
     return doors, tuple(listeners)
 
 
@@ -289,4 +304,5 @@ def _door(name: str, values: Mapping[str, Any]) -> Door:
         if routes is MISSING
         else tuple(None if route is MISSING else route for route in routes or ()),
         public=values.get("public", False) is not False,
+        mode=None if (mode := values.get("mode", Mode.REVERSE)) is MISSING else mode,
     )

@@ -243,10 +243,10 @@ LISTENER: Keys = {
     "mode": Key(
         kinds.member_of(
             Mode,
-            dict.fromkeys(("forward", "tcp"), 'write "reverse" with a target, or leave it out'),
+            {"forward": 'write "reverse" with a target, or leave it out'},
         ),
         "reverse",
-        "what kind of door it is",
+        "what kind of door it is; reverse: HTTP to its targets, tcp: bytes to a target of tcp:// URLs",
     ),
     "allow": Key(
         kinds.not_yet("leave it out: a reverse listener reaches its targets only"),

@@ -274,18 +274,12 @@ def not_yet(remedy: str) -> OneValue:
 
 # --- names and addresses --------------------------------------------------------------------------
 
-NOT_YET_SPOKEN = ("tcp", "srv+tcp")
-"""Schemes that a later version reads."""
-
 _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
 def _url(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError('a text is wanted, as "http://a.internal"')
-    scheme, colon, _ = value.partition("://")
-    if colon and scheme.lower() in NOT_YET_SPOKEN:
-        raise ValueError(f"this version does not do {scheme}:// yet; write http:// or https://")
     try:
         url = parse_target_url(value)
     except UrlError as error:

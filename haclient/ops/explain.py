@@ -173,8 +173,8 @@ async def explain(target: Target, resolver: Resolver) -> Explanation:
         who_wins(first, settings) or who_wins(backups, settings),
         plan,
         rtt,
-        resends(target, is_elsewhere=len(addresses) > 1),
-        _proxy(target),
+        () if target.is_tcp else resends(target, is_elsewhere=len(addresses) > 1),
+        "" if target.is_tcp else _proxy(target),
     )
 
 

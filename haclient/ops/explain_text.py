@@ -147,6 +147,9 @@ def _resend_table(found: Explanation, style: Style) -> Iterator[str]:
     count = _count(found)
     note = f"{count} addresses" if count > 1 else "nobody else to ask: name a --backup"
     yield _heading(style, "resend", note)
+    if not found.resends:
+        yield "  never: in TCP mode what a server was sent is that server's; its client connects anew"
+        return
     names = max(len(resend.name) for resend in found.resends)
     heads = "  ".join(case.value for case in Case)
     yield style.paint(f"  {'':<{names}}  {heads}", Colour.DIM)

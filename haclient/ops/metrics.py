@@ -137,6 +137,15 @@ class Metrics:
             for (digit, outcome), count in row.others.items():
                 metric.add_metric([listener, target, _code(digit), outcome.name.lower()], count)
         yield metric
+        moved = CounterMetricFamily(
+            "haclient_tunnel_bytes_total",
+            "Bytes of tunnels that are over (TCP mode, CONNECT, after 101): up from clients, down to them.",
+            labels=["listener", "target", "direction"],
+        )
+        for (listener, target), row in self._book.rows.items():
+            moved.add_metric([listener, target, "up"], row.tunnel_bytes_up)
+            moved.add_metric([listener, target, "down"], row.tunnel_bytes_down)
+        yield moved
 
     def _targets(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -180,7 +189,7 @@ class Metrics:
         sidecar = self._control.sidecar
         metric = GaugeMetricFamily(
             "haclient_outstanding_requests",
-            "Requests that have not been answered yet.",
+            "Requests that have not been answered yet, and tunnels.",
             labels=["target"],
         )
         counts = outstanding_by_target(sidecar.doors)

@@ -31,9 +31,10 @@ from haclient.ops.status_report import (
     TargetReport,
 )
 from haclient.proxy.client_side import ClientSide
-from haclient.proxy.door import Door
+from haclient.proxy.door import Door, Inside
 from haclient.proxy.service import Service
 from haclient.proxy.sidecar import Sidecar
+from haclient.proxy.tcp import TcpSide
 from haclient.types import Endpoint, Instant, Origin
 
 __all__ = [
@@ -112,13 +113,19 @@ def doors_of(sidecar: Sidecar) -> list[Door]:
 
 
 def outstanding_by_target(doors: list[Door]) -> Counter[str]:
-    """Requests that have not been answered yet, by the name of their target."""
+    """Requests that have not been answered yet, and tunnels, by the name of their target."""
     return Counter(
-        inside.served.target
-        for door in doors
-        for inside in door.inside
-        if isinstance(inside, ClientSide) and isinstance(inside.served, Service)
+        target for door in doors for inside in door.inside if (target := _target_of(inside))
     )
+
+
+def _target_of(inside: Inside) -> str:
+    """Of what is outstanding; empty where nothing is."""
+    if isinstance(inside, TcpSide):
+        return inside.target
+    if isinstance(inside, ClientSide) and isinstance(inside.served, Service):
+        return inside.served.target
+    return ""
 
 
 def stale_served(engine: Engine) -> int:

@@ -205,6 +205,10 @@ class ClientSide:
             has_sent.set()
             self.end_clients_turn()
 
+    def take_buffered(self) -> bytes:
+        """What came behind the last request, of whatever protocol it is."""
+        return self.http.take_buffered()
+
     def begin_clients_turn(self) -> None:
         """From here on a byte must move now and then, for it is the client who is waited for."""
         self._clients_turns += 1

@@ -13,6 +13,7 @@ from haclient.net.transport import SocketTransport
 from haclient.proxy.door import Door
 from haclient.proxy.downstream import serve_connection
 from haclient.proxy.gateway import Gateway
+from haclient.proxy.tcp import serve_tcp
 
 __all__ = ["enter"]
 
@@ -22,5 +23,7 @@ async def enter(gateway: Gateway, door: Door, transport: SocketTransport) -> Non
     match door.settings.mode:
         case Mode.REVERSE:
             await serve_connection(gateway, door, transport)
+        case Mode.TCP:
+            await serve_tcp(gateway, door, transport)
         case _:
             assert_never(door.settings.mode)

@@ -29,20 +29,23 @@ class Outcome(enum.Enum):
     CUT = "cut"
     """Told to end, haclient waited for as long as it may, and ended it before the answer was whole."""
     TUNNELLED = "tunnelled"
-    """101, and bytes both ways until one side ended."""
+    """Bytes both ways until one side ended: after 101, or in TCP mode."""
+    TURNED_AWAY = "turned away"
+    """TCP mode: no server could be connected, and the client's connection was reset."""
 
 
 class ExchangeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One request of a local client, and all that came of it.
+    """One request of a local client, or one connection in TCP mode, and all that came of it.
 
     Attributes:
         client: "127.0.0.1:50312", or "unix" where the client has no address.
+        is_tcp: a connection in TCP mode: its method is "TCP", and it has no path, host, version and status.
         path: the request target as received; nothing in it is fit for a log before it is escaped.
         status: of the final response sent; 0 where none was.
         error: the RFC 9209 error type, empty where there is none.
         detail: for a person, one line.
         began_at: the first byte of the request was read. head_at: of the response head sent.
-        request_bytes, response_bytes: content, as moved.
+        request_bytes, response_bytes: content, as moved; of a tunnel, from the client and to it.
         attempts: every one, in order; empty where no server was asked.
     """
 
@@ -64,6 +67,7 @@ class ExchangeRecord(msgspec.Struct, frozen=True, kw_only=True):
     attempts: tuple[AttemptRecord, ...] = ()
     error: str = ""
     detail: str = ""
+    is_tcp: bool = False
 
 
 Sink = Callable[[ExchangeRecord], None]

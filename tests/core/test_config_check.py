@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haclient.core.config import Route, parse_bind
+from haclient.core.config import Mode, Route, parse_bind
 from haclient.core.config_check import (
     LONGEST_ROUND_TRIP,
     Door,
     Fault,
     door_faults,
     largest_round_trip,
+    protocol_faults,
     unused,
     window_plan,
 )
@@ -166,3 +167,34 @@ def test_the_largest_round_trip_is_the_last_that_is_kept(window: int, connect: i
 
     assert is_kept(largest) or largest == 0
     assert largest == LONGEST_ROUND_TRIP or not is_kept(after)
+
+
+DB, WEB = Target(urls=["tcp://a.test:1"]), Target(urls=["http://a.test"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "target", "words"),
+    [
+        (Mode.REVERSE, WEB, None),
+        (Mode.TCP, DB, None),
+        (None, DB, None),
+        (None, WEB, None),
+        (Mode.REVERSE, DB, "this listener speaks HTTP"),
+        (Mode.TCP, WEB, "this listener passes bytes on as they are"),
+    ],
+)
+def test_doors_and_servers_of_one_protocol(
+    mode: Mode | None, target: Target, words: str | None
+) -> None:
+    one = Door(name="a", bind=None, target="t", mode=mode)
+    found = [(fault.path, fault.problem) for fault in protocol_faults([one], {"t": target})]
+    if words is None:
+        assert found == []
+    else:
+        [(path, problem)] = found
+        assert path == ("listener", "a", "target")
+        assert problem.startswith(words)
+
+
+def test_a_target_that_could_not_be_read_is_of_any_protocol() -> None:
+    assert list(protocol_faults([door(routes=(Route("u"),))], {})) == []

@@ -97,6 +97,24 @@ def test_the_whole_line() -> None:
     )
 
 
+def test_a_tunnel() -> None:
+    told = fields(
+        access_line(
+            having(
+                method="TCP",
+                path="",
+                host="",
+                status=0,
+                outcome=Outcome.TUNNELLED,
+                attempts=(msgspec.structs.replace(ANSWERED, number=1, status=None),),
+                is_tcp=True,
+            )
+        )
+    )
+    assert (told["method"], told["path"], told["outcome"]) == ("TCP", "", "tunnelled")
+    assert told["attempts"] == "1 10.0.0.3:8080 answered 3ms"
+
+
 def test_a_request_that_no_server_was_asked_about() -> None:
     record = having(
         status=400,

@@ -46,6 +46,17 @@ def test_a_file_in_order(path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert out.endswith("in order: 1 target, 1 listener\n")
 
 
+def test_a_target_of_another_protocol(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = GOOD.replace("http:", "tcp:").replace(
+        "[listener.orders]", '[listener.orders]\nmode = "tcp"'
+    )
+    path.write_text(text)
+    assert run(["-c", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "alive and silent: waited for; what a server was sent is never sent to another" in out
+    assert as_json(check_bytes("f", text.encode()))["targets"]["orders"]["response_timeout"] is None
+
+
 def test_one_mistake_and_several(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text(GOOD + "[log]\nlevel = 1\n")
     assert run(["-c", str(path)]) == 78

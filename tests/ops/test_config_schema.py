@@ -121,7 +121,9 @@ NO_TOML = {
 }
 
 BEYOND = {
-    *("a tcp URL", "a name server that is none", "no URLs", "a key without a certificate"),
+    *("a tcp URL without a port", "two protocols", "a tcp target at an HTTP door"),
+    *("an HTTP target at a tcp door", "a tcp target by a route"),
+    *("a name server that is none", "no URLs", "a key without a certificate"),
     *("a CA that is not there", "a certificate that is not there"),
     *("a door to nowhere", "a target that nobody defined", "a route to nowhere", "a hidden route"),
     *("two doors on one address", "a door for all", "an admin endpoint for all", "no TTL"),

@@ -67,6 +67,15 @@ def test_a_backup_serves_where_nobody_else_does(
     assert f"127.0.0.2:{port}  connected" in capsys.readouterr().out
 
 
+def test_servers_of_another_protocol(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([f"tcp://127.0.0.1:{port}", "--backup", f"tcp://127.0.0.2:{port}"]) == 0
+    out = capsys.readouterr().out
+    assert "would serve" in out
+    assert "never: in TCP mode what a server was sent is that server's" in out
+    assert run(["--json", f"tcp://127.0.0.1:{port}"]) == 0
+    assert json.loads(capsys.readouterr().out)["resend"] == {}
+
+
 def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([CLOSED]) == 7
     assert "no address would serve" in capsys.readouterr().out

@@ -8,17 +8,21 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 import trio
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from haclient.core.config import Mode
 from haclient.ops.metrics import MEDIA_TYPE
+from haclient.types import Endpoint
 from tests.support.loopback import eventually
 from tests.support.origin import Behaviour, Origin
-from tests.support.running import Running, asked, running
+from tests.support.running import Running, asked, connected, running
 
 PROMISED = {
     "haclient_requests": "counter",
+    "haclient_tunnel_bytes": "counter",
     "haclient_attempts": "counter",
     "haclient_failover_duration_seconds": "histogram",
     "haclient_request_duration_seconds": "histogram",
@@ -39,6 +43,7 @@ PROMISED = {
 
 LABELS = {
     "listener", "target", "code", "outcome", "verdict", "side", "state", "le", "version", "python",
+    "direction",
 }  # fmt: skip
 """Each is bounded by the file, or by an enumeration."""
 
@@ -60,6 +65,33 @@ def value(families: dict[str, Metric], name: str, **labels: str) -> float:
         if sample.name == name and labels.items() <= sample.labels.items()
     ]
     return float(found)
+
+
+async def test_tunnels_in_numbers(nursery: trio.Nursery) -> None:
+    origin = await nursery.start(Origin("slow", Behaviour(think=0.3)).serve)
+    nobody = Endpoint("127.0.0.1", 9)
+    async with running([origin], [nobody], mode=Mode.TCP) as daemon:
+        async with trio.open_nursery() as clients:
+            clients.start_soon(asked, str(daemon.door), "GET /")
+            await eventually(lambda: daemon.sidecar.doors[0].outstanding == 1, within=5)
+            families = await scraped(daemon)
+            assert value(families, "haclient_outstanding_requests", target="a") == 1
+        async with await connected(daemon.sidecar.doors[1].address) as turned_away:
+            with pytest.raises(trio.BrokenResourceError):
+                await turned_away.receive_some()
+        await eventually(lambda: not daemon.sidecar.doors[0].inside, within=5)
+        families = await scraped(daemon)
+
+    requests, moved = "haclient_requests_total", "haclient_tunnel_bytes_total"
+    assert value(families, requests, listener="a", code="none", outcome="tunnelled") == 1
+    assert value(families, requests, listener="b", code="none", outcome="turned_away") == 1
+    assert value(families, moved, listener="a", direction="up") == 54
+    assert value(families, moved, listener="a", direction="down") > 54
+    assert value(families, moved, listener="b", direction="down") == 0
+    assert value(families, "haclient_attempts_total", target="a", verdict="answered") == 1
+    assert value(families, "haclient_attempts_total", target="b", verdict="refused") == 1
+    assert value(families, "haclient_request_duration_seconds_count", target="a") == 0
+    assert value(families, "haclient_outstanding_requests", target="a") == 0
 
 
 async def test_a_failover_in_numbers(nursery: trio.Nursery) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import trio
 
+from haclient.core.config import Mode
 from haclient.core.spec import Target
 from haclient.net import NameReport
 from haclient.ops.status_build import build_status, stale_served
@@ -12,7 +13,7 @@ from haclient.ops.status_report import DnsReport, EndpointReport, StatusReport
 from haclient.types import Endpoint, Instant
 from tests.support.loopback import eventually
 from tests.support.origin import Behaviour, Origin
-from tests.support.running import Running, asked, running
+from tests.support.running import Running, asked, connected, running
 
 STARTED_AT = 1_795_780_800.0
 
@@ -58,6 +59,19 @@ async def test_what_is_outstanding(nursery: trio.Nursery) -> None:
     assert [listener.outstanding for listener in report.listeners] == [2, 0]
     assert report.listeners[0].connections == 2
     assert report.targets[0].endpoints[0].leased == 2
+
+
+async def test_a_tunnel_is_outstanding(nursery: trio.Nursery) -> None:
+    endpoint = await nursery.start(Origin("any").serve)
+    async with running([endpoint], mode=Mode.TCP) as daemon:
+        async with await connected(str(daemon.door)):
+            await eventually(lambda: built(daemon).targets[0].endpoints != (), within=5)
+            await eventually(lambda: built(daemon).targets[0].endpoints[0].leased == 1, within=5)
+            report = built(daemon)
+        await eventually(lambda: built(daemon).outstanding == 0, within=5)
+
+    assert (report.outstanding, report.targets[0].outstanding) == (1, 1)
+    assert (report.listeners[0].outstanding, report.listeners[0].requests) == (1, 1)
 
 
 async def test_addresses_and_what_is_thought_of_them(nursery: trio.Nursery) -> None:

@@ -125,6 +125,14 @@ class Party:
 
         return Step(self, f"hears {data[:200]!r}", run, is_patient=True)
 
+    def is_called(self) -> Step:
+        """A server has a connection, on which nothing has come yet."""
+
+        async def run() -> None:
+            await self.accepted()
+
+        return Step(self, "is called", run, is_patient=True)
+
     def accepts(self) -> Step:
         """A server gets a whole head, whatever it is."""
 

@@ -18,7 +18,15 @@ from typing import Any
 
 import trio
 
-from haclient.core.config import AdminSettings, Bind, Config, ListenerSettings, LogSettings, TcpBind
+from haclient.core.config import (
+    AdminSettings,
+    Bind,
+    Config,
+    ListenerSettings,
+    LogSettings,
+    Mode,
+    TcpBind,
+)
 from haclient.core.spec import Target
 from haclient.net.static_resolver import StaticResolver
 from haclient.ops.admin_server import AdminServer
@@ -92,13 +100,17 @@ class Answer:
 
 @contextlib.asynccontextmanager
 async def running(
-    *targets: Sequence[Endpoint], bind: Bind = LOOPBACK, **settings: Any
+    *targets: Sequence[Endpoint],
+    bind: Bind = LOOPBACK,
+    mode: Mode = Mode.REVERSE,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
     """Targets "a", "b", …, with a listener of the same name each.
 
     Args:
         targets: the endpoints of each, in the order in which they are asked.
         bind: of the admin endpoint.
+        mode: of every listener.
         settings: of every target.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +119,7 @@ async def running(
             log = Log(LogSettings(level="debug"), stderr, under_journal=False)
         async with trio.open_nursery() as nursery:
             book = Book()
-            config = configuration(targets, settings)
+            config = configuration(targets, mode, settings)
             faults: list[Exception] = []
             sidecar = Sidecar(
                 config,
@@ -130,18 +142,23 @@ async def running(
         assert faults == []
 
 
-def configuration(targets: Sequence[Sequence[Endpoint]], settings: dict[str, Any]) -> Config:
+def configuration(
+    targets: Sequence[Sequence[Endpoint]], mode: Mode, settings: dict[str, Any]
+) -> Config:
     names = "abcdefgh"[: len(targets)]
+    scheme = "tcp" if mode is Mode.TCP else "http"
     return Config(
         targets={
             name: Target(
-                urls=[f"http://{name}{port}.internal:{port}" for port in _ports(endpoints)],
+                urls=[f"{scheme}://{name}{port}.internal:{port}" for port in _ports(endpoints)],
                 **{"order": "listed", **settings},
             )
             for name, endpoints in zip(names, targets, strict=True)
         },
         listeners=tuple(
-            ListenerSettings(name=name, bind=TcpBind(f"127.0.0.{number}", 0), target=name)
+            ListenerSettings(
+                name=name, bind=TcpBind(f"127.0.0.{number}", 0), target=name, mode=mode
+            )
             for number, name in enumerate(names, 1)
         ),
     )
