@@ -61,6 +61,7 @@ class ProxyStatus(enum.Enum):
     TLS_PROTOCOL_ERROR = ("tls_protocol_error", 502)
     TLS_CERTIFICATE_ERROR = ("tls_certificate_error", 502)
     HTTP_REQUEST_ERROR = ("http_request_error", 400)
+    HTTP_REQUEST_DENIED = ("http_request_denied", 403)
     HTTP_RESPONSE_INCOMPLETE = ("http_response_incomplete", 502)
     HTTP_RESPONSE_TIMEOUT = ("http_response_timeout", 504)
     HTTP_PROTOCOL_ERROR = ("http_protocol_error", 502)

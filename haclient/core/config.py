@@ -180,6 +180,8 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
         via: whether Via is added (RFC 9110, section 7.6.3).
         forwarded: whether Forwarded is added (RFC 7239).
         public: whether a bind beyond loopback, with nobody asked who he is, is meant.
+        allow_uids: of the processes that may connect to a Unix socket; None asks nobody.
+        socket_mode: of a Unix socket, in octal; None: as the process's umask has it.
     """
 
     name: str
@@ -196,6 +198,8 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     via: bool = True
     forwarded: bool = False
     public: bool = False
+    allow_uids: frozenset[int] | None = None
+    socket_mode: str | None = None
 
 
 class ResolverSettings(msgspec.Struct, frozen=True, kw_only=True):

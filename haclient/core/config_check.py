@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
-from haclient.core.config import Bind, InheritedBind, Mode, Route, TcpBind
+from haclient.core.config import Bind, InheritedBind, Mode, Route, TcpBind, UnixBind
 from haclient.core.keepalive import Plan, Refusal
 from haclient.core.routes import covers
 from haclient.core.spec import Target
@@ -59,6 +59,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         target: empty if it could not be read, None if there is none.
         routes: with None for each that could not be read.
         mode: None if it could not be read.
+        given: the attributes that have a value.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route | None, ...] = ()
     public: bool = False
     mode: Mode | None = Mode.REVERSE
+    given: frozenset[str] = frozenset()
 
 
 def door_faults(
@@ -83,6 +85,7 @@ def door_faults(
         yield from _goes_nowhere(listener, targets)
         yield from _hidden_routes(listener)
         yield from _open_to_all(listener)
+        yield from _misplaced_guards(listener)
     yield from _collisions(listeners, admin)
     if admin is not None and (not admin.is_local or isinstance(admin, InheritedBind)):
         yield Fault(
@@ -161,6 +164,24 @@ def _open_to_all(listener: Door) -> Iterator[Fault]:
             ("listener", listener.name, "bind"),
             "others on the network can use it, and nobody is asked who he is",
             f'write bind = "127.0.0.1:{bind.port}", or public = true if that is meant',
+        )
+
+
+def _misplaced_guards(listener: Door) -> Iterator[Fault]:
+    """What would guard nothing where it stands: whoever wrote it would trust in it."""
+    bind, here = listener.bind, ("listener", listener.name)
+    if "allow_uids" in listener.given and isinstance(bind, TcpBind):
+        yield Fault(
+            (*here, "allow_uids"),
+            "over TCP nobody says which user connects",
+            'bind to a Unix socket, as "unix:/run/haclient/x.sock", or leave it out',
+        )
+    if "socket_mode" in listener.given and bind is not None and not isinstance(bind, UnixBind):
+        is_inherited = isinstance(bind, InheritedBind)
+        yield Fault(
+            (*here, "socket_mode"),
+            "the socket is made by the unit" if is_inherited else "a TCP port has no mode",
+            "write SocketMode= there" if is_inherited else "leave it out",
         )
 
 

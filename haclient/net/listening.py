@@ -20,6 +20,7 @@ __all__ = [
     "Inherited",
     "accept",
     "address_of",
+    "change_mode",
     "listen_on",
     "stop_listening",
 ]
@@ -41,12 +42,13 @@ class BindError(Exception):
     """An address cannot be listened on; the message says which, why, and what to do."""
 
 
-def listen_on(bind: Bind, inherited: Inherited) -> socket.socket:
+def listen_on(bind: Bind, inherited: Inherited, mode: int | None = None) -> socket.socket:
     """Returns a listening socket, not blocking.
 
     Args:
         bind: where.
         inherited: the sockets that the service manager handed over, by name; what is used is taken out.
+        mode: of a Unix socket that is made; None: the umask decides.
 
     Raises:
         BindError: in one line.
@@ -55,7 +57,7 @@ def listen_on(bind: Bind, inherited: Inherited) -> socket.socket:
         case TcpBind():
             sock = _listen_tcp(bind)
         case UnixBind(path):
-            sock = _listen_unix(path)
+            sock = _listen_unix(path, mode)
         case InheritedBind(name):
             sock = _take_inherited(name, inherited)
         case _:
@@ -95,12 +97,14 @@ def _listen_tcp(bind: TcpBind) -> socket.socket:
     return sock
 
 
-def _listen_unix(path: str) -> socket.socket:
+def _listen_unix(path: str, mode: int | None) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _clear_stale(path)
         sock.bind(path)
         _places[sock] = _place(path)
+        if mode is not None:
+            _set_mode(path, mode)  # before anybody can connect
         sock.listen(BACKLOG)
     except BaseException as exc:
         sock.close()
@@ -108,6 +112,32 @@ def _listen_unix(path: str) -> socket.socket:
             raise BindError(_why_not(f"unix:{path}", exc)) from exc
         raise
     return sock
+
+
+def change_mode(sock: socket.socket, path: str, mode: int) -> int:
+    """Gives the path of a listening socket another mode, if it is still ours; returns the one it had.
+
+    Raises:
+        BindError: in one line.
+    """
+    try:
+        before = stat.S_IMODE(os.stat(path).st_mode)
+        if _places.get(sock) == _place(path):
+            _set_mode(path, mode)
+    except FileNotFoundError:
+        return mode  # somebody has removed it, and nobody can connect to it any more
+    except OSError as exc:
+        raise BindError(_why_not(f"unix:{path}", exc)) from exc
+    return before
+
+
+def _set_mode(path: str, mode: int) -> None:
+    """Of what is at `path` itself: a link that somebody has put there must not lead to another file."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", mode)
+    finally:
+        os.close(descriptor)
 
 
 def _clear_stale(path: str) -> None:

@@ -14,10 +14,10 @@ The daemon:
 
     serve, daemon           reads the file; starts, reloads, drains
     inherited, sdnotify     its service manager: sockets from it, words to it
-    config_keys, config_kinds    every key once, and what its value may be
+    config_keys, config_kinds, config_guards    every key once, and what its value may be
     config_file, config_read, config_tls, toml_lines, config_error    the file, with all its errors at once
     config_schema, config_view, reload_report    the keys for editors, in force, and changed
-    log, log_text, line_writer, access_log, steps_log, name_log    one line for each thing that happened
+    log, log_text, line_writer, access_log, steps_log, name_log, turned_away_log    one line for each thing that happened
     book, feed, changes     what is known of the past, and told as it happens
     admin_server, admin, control, admin_page    the admin endpoint
     status_build, status_report, metrics        what it answers

@@ -41,7 +41,7 @@ from haclient.core.spec import Target, TlsSettings
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_error import ConfigError, nearest
 from haclient.ops.config_keys import ADMIN, DAEMON, LISTENER, LOG, RESOLVER, TARGET, Key, Keys
-from haclient.ops.config_read import MISSING, Missing, Source
+from haclient.ops.config_read import MISSING, Missing, Source, is_whole
 from haclient.ops.config_tcp import HTTP_LISTENER_KEYS, HTTP_TARGET_KEYS, refuse_http_keys
 from haclient.ops.config_tls import file_faults
 from haclient.ops.exit_codes import ExitCode
@@ -305,4 +305,5 @@ def _door(name: str, values: Mapping[str, Any]) -> Door:
         else tuple(None if route is MISSING else route for route in routes or ()),
         public=values.get("public", False) is not False,
         mode=None if (mode := values.get("mode", Mode.REVERSE)) is MISSING else mode,
+        given=frozenset(key for key, value in values.items() if is_whole(value)),
     )

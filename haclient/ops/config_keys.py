@@ -18,6 +18,7 @@ import msgspec
 
 from haclient.core.config import Mode, Route
 from haclient.core.spec import TLS_VERSIONS, HostHeader, IdempotencyKey, TlsSettings
+from haclient.ops import config_guards as guards
 from haclient.ops import config_kinds as kinds
 from haclient.ops.config_kinds import Kind, ListOf, TableOf, count, duration, size
 from haclient.types import Order
@@ -261,10 +262,10 @@ LISTENER: Keys = {
         is_later=True,
     ),
     "allow_uids": Key(
-        kinds.not_yet("leave it out, and put the socket into a folder with tight permissions"),
-        None,
-        "who may use a Unix socket; not in this version",
-        is_later=True,
+        guards.UIDS, None, "the users whose processes may use a Unix socket; root only if listed"
+    ),
+    "socket_mode": Key(
+        guards.SOCKET_MODE, None, "the permissions of a Unix socket; who may write may connect"
     ),
     "tls": Key(
         kinds.not_yet("bind to this machine, 127.0.0.1 or a Unix socket"),

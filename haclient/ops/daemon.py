@@ -40,7 +40,8 @@ from haclient.ops.reload_report import changes
 from haclient.ops.sdnotify import Notifier, watchdog_interval
 from haclient.ops.status_report import OrderReport
 from haclient.ops.steps_log import StepsLog
-from haclient.proxy.record import ExchangeRecord
+from haclient.ops.turned_away_log import TurnedAwayLog
+from haclient.proxy.record import ExchangeRecord, TurnedAway
 from haclient.proxy.sidecar import Sidecar
 
 __all__ = ["Daemon", "run_daemon"]
@@ -105,6 +106,7 @@ class Daemon:
         self._config = config
         self._log = log
         self._access = AccessLog(log)
+        self._turned_away = TurnedAwayLog(log)
         self._book = Book()
         self._notifier = Notifier.from_environment()
         self._resolver = resolver_for(config.resolver, log)
@@ -128,6 +130,7 @@ class Daemon:
                     inherited=inherited,
                     max_clients=clients_that_fit(),
                 )
+                self.sidecar.gateway.tell_turned_away = self._tell_turned_away
                 self._observe_steps()
                 admin = AdminServer(self, self._book, self._log)
                 try:
@@ -257,6 +260,9 @@ class Daemon:
         self._book.tell(record)
         if self._config.log.access:
             self._access(record)
+
+    def _tell_turned_away(self, one: TurnedAway) -> None:
+        self._turned_away(one, trio.current_time())
 
     def _tell_fault(self, exc: Exception) -> None:
         self._log.error(

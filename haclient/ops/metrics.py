@@ -33,6 +33,7 @@ from haclient.ops.status_build import (
     stale_served,
     states_of,
 )
+from haclient.proxy.record import Why
 from haclient.types import Endpoint, Verdict
 
 if TYPE_CHECKING:
@@ -230,16 +231,27 @@ class Metrics:
             "Connections of clients that were accepted.",
             labels=["listener"],
         )
+        turned_away = CounterMetricFamily(
+            "haclient_turned_away_total",
+            "Connections of clients that might not enter, by why.",
+            labels=["listener", "reason"],
+        )
         by_name: dict[str, list[int]] = {}
+        reasons: Counter[tuple[str, str]] = Counter()
         for door in doors_of(self._control.sidecar):
             counts = by_name.setdefault(door.settings.name, [0, 0])
             counts[0] |= door.is_paused
             counts[1] += door.accepted
+            for why in Why:
+                reasons[door.settings.name, why.value] += door.turned_away[why.value]
         for name, (is_paused, count) in by_name.items():
             paused.add_metric([name], is_paused)
             accepted.add_metric([name], count)
+        for labels, count in reasons.items():
+            turned_away.add_metric(labels, count)
         yield paused
         yield accepted
+        yield turned_away
 
 
 @functools.cache

@@ -1,6 +1,8 @@
 """The doors in front of the engine, one file a station of the way in.
 
     listener     binds, accepts, pauses when the machine has no more to give
+    entrance     where a connection goes, by what kind of door it is
+    admission    who may enter, as far as that is known before a request is read
     downstream   one client's connection: requests in one after another, answers out in their order
     client_side  its socket, and what a client may keep us waiting for
     service      one request: routed, asked of the engine, its answer relayed, its record told

@@ -12,6 +12,7 @@ crosses a request.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 from haclient.core.config import ListenerSettings
@@ -62,6 +63,8 @@ class Door:
         settings: in force from the next request on.
         inside: the connections that are open.
         accepted, requests: counted since the start.
+        turned_away: who might not enter, by why; counted since the start.
+        being_told: those among them who have not left yet.
         is_paused: nothing is accepted, for lack of room or descriptors.
         is_draining: each connection ends after the request that it is at.
         address: what the socket is bound to, for a person.
@@ -71,6 +74,8 @@ class Door:
         self.inside: set[Inside] = set()
         self.accepted = 0
         self.requests = 0
+        self.turned_away: Counter[str] = Counter()
+        self.being_told: set[object] = set()
         self.is_paused = False
         self.is_draining = False
         self._silent: dict[Inside, Instant] = {}

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from haclient.core.config import Mode
 from haclient.net.transport import SocketTransport
+from haclient.proxy.admission import may_enter
 from haclient.proxy.door import Door
 from haclient.proxy.downstream import serve_connection
 from haclient.proxy.gateway import Gateway
@@ -20,6 +21,8 @@ __all__ = ["enter"]
 
 async def enter(gateway: Gateway, door: Door, transport: SocketTransport) -> None:
     """Serves a connection to its end; never raises for what a client or a server does."""
+    if door.settings.allow_uids is not None and not await may_enter(gateway, door, transport):
+        return
     match door.settings.mode:
         case Mode.REVERSE:
             await serve_connection(gateway, door, transport)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
 from haclient.events import Observer
-from haclient.proxy.record import ExchangeRecord
+from haclient.proxy.record import ExchangeRecord, TurnedAway
 
 __all__ = ["Gateway"]
 
@@ -27,6 +27,7 @@ class Gateway:
         ledger: of the request content that is kept for resends.
         tell: called with each exchange that is over.
         tell_fault: called with an exception that nobody expected; it has ended one connection.
+        tell_turned_away: called with whoever might not enter.
         observe: told each step of the engine's; None, the daemon's way, makes no event at all.
     """
 
@@ -41,6 +42,11 @@ class Gateway:
         self.ledger = ledger
         self.tell = tell
         self.tell_fault = tell_fault
+        self.tell_turned_away: Callable[[TurnedAway], None] = ignore
         self.observe: Observer | None = None
         self.targets: dict[str, LiveTarget] = {}
         self.idle_grace = IDLE_GRACE
+
+
+def ignore(turned_away: TurnedAway) -> None:
+    """For whoever keeps no log."""

@@ -12,7 +12,7 @@ from haclient.errors import ProxyStatus
 from haclient.net.http1_server import RawHead
 from haclient.types import AttemptRecord, Instant
 
-__all__ = ["ExchangeRecord", "Outcome", "Sink", "refusal_record"]
+__all__ = ["ExchangeRecord", "Outcome", "Sink", "TurnedAway", "Why", "refusal_record"]
 
 
 class Outcome(enum.Enum):
@@ -68,6 +68,22 @@ class ExchangeRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     detail: str = ""
     is_tcp: bool = False
+
+
+class Why(enum.Enum):
+    """What kept a client out before it could ask anything."""
+
+    UID = "uid"
+    """Its user is not among allow_uids."""
+
+
+class TurnedAway(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who might not enter; `client` as of an exchange, `detail` for a person, one line."""
+
+    listener: str
+    client: str
+    why: Why
+    detail: str
 
 
 Sink = Callable[[ExchangeRecord], None]

@@ -28,7 +28,14 @@ PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
 """RFC 9110, sections 15.5.14 and 15.5.15; http.HTTPStatus has these from Python 3.13 on."""
 
 
-def refusal(status: int, reason: str, *, is_head: bool, request_id: str = "") -> bytes:
+def refusal(
+    status: int,
+    reason: str,
+    *,
+    is_head: bool,
+    request_id: str = "",
+    error: ProxyStatus = ProxyStatus.HTTP_REQUEST_ERROR,
+) -> bytes:
     """Returns the whole answer to what is no request that could be served; the connection ends."""
     return _write(
         status,
@@ -38,7 +45,7 @@ def refusal(status: int, reason: str, *, is_head: bool, request_id: str = "") ->
             "detail": reason,
             "request_id": request_id,
         },
-        proxy_status(error=ProxyStatus.HTTP_REQUEST_ERROR.token, details=reason),
+        proxy_status(error=error.token, details=reason),
         request_id,
         is_head=is_head,
         is_last=True,

@@ -20,12 +20,19 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from haclient.core.config import Bind, Config, InheritedBind, ListenerSettings
+from haclient.core.config import Bind, Config, InheritedBind, ListenerSettings, UnixBind
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
 from haclient.net import Dialer, Resolver
 from haclient.net.dialer import SocketDialer
-from haclient.net.listening import Inherited, address_of, listen_on, stop_listening
+from haclient.net.listening import (
+    BindError,
+    Inherited,
+    address_of,
+    change_mode,
+    listen_on,
+    stop_listening,
+)
 from haclient.proxy.door import Door
 from haclient.proxy.entrance import enter
 from haclient.proxy.gateway import Gateway
@@ -101,7 +108,12 @@ class Sidecar:
             BindError: the old one stays.
         """
         listeners = self._listeners
-        opened = self._open([one for one in config.listeners if one.bind not in listeners])
+        with contextlib.ExitStack() as undo:
+            for settings in config.listeners:
+                if settings.bind in listeners:
+                    self._change_socket(settings, listeners[settings.bind], undo)
+            opened = self._open([one for one in config.listeners if one.bind not in listeners])
+            undo.pop_all()
         self._closing = [one for one in self._closing if one.door.inside or not one.has_stopped]
         self._use_targets(config)
         self.gateway.ledger.limit = config.replay_memory
@@ -115,6 +127,19 @@ class Sidecar:
             else:
                 self._begin(settings, opened[settings.bind])
 
+    def _change_socket(
+        self, settings: ListenerSettings, listener: Listener, undo: contextlib.ExitStack
+    ) -> None:
+        """What a socket that stays is to have otherwise, as long as it is not undone.
+
+        Raises:
+            BindError: that cannot be.
+        """
+        sock, bind, mode = listener.sock, settings.bind, mode_of(settings)
+        check_socket(settings, sock)
+        if isinstance(bind, UnixBind) and mode not in (None, mode_of(listener.door.settings)):
+            undo.callback(change_mode, sock, bind.path, change_mode(sock, bind.path, mode))
+
     def _open(self, listeners: Iterable[ListenerSettings]) -> dict[Bind, socket.socket]:
         """Every socket, or none.
 
@@ -124,8 +149,10 @@ class Sidecar:
         with contextlib.ExitStack() as undo:
             opened = {}
             for settings in listeners:
-                sock = opened[settings.bind] = listen_on(settings.bind, self._inherited)
+                sock = listen_on(settings.bind, self._inherited, mode_of(settings))
+                opened[settings.bind] = sock
                 undo.callback(self._close_again, settings.bind, sock)
+                check_socket(settings, sock)
             undo.pop_all()
         return opened
 
@@ -190,3 +217,21 @@ class Sidecar:
         for inside in everybody:
             inside.cancel()
         return outstanding
+
+
+def mode_of(settings: ListenerSettings) -> int | None:
+    """Of the socket that is made for a listener; None: the umask decides."""
+    return None if settings.socket_mode is None else int(settings.socket_mode, 8)
+
+
+def check_socket(settings: ListenerSettings, sock: socket.socket) -> None:
+    """What the file cannot know of a socket that is inherited.
+
+    Raises:
+        BindError: nobody could enter.
+    """
+    if settings.allow_uids is not None and sock.family != socket.AF_UNIX:
+        raise BindError(
+            f"listener {settings.name} has allow_uids, and {settings.bind} is no Unix socket: over TCP "
+            "nobody says which user connects"
+        )

@@ -29,9 +29,17 @@ def door(
     target: str | None = "t",
     routes: tuple[Route | None, ...] = (),
     public: bool = False,
+    given: tuple[str, ...] = (),
 ) -> Door:
     place = parse_bind(bind) if bind is not None else None
-    return Door(name=name, bind=place, target=target, routes=routes, public=public)
+    return Door(
+        name=name,
+        bind=place,
+        target=target,
+        routes=routes,
+        public=public,
+        given=frozenset(given),
+    )
 
 
 def faults(
@@ -112,6 +120,42 @@ def test_a_door_that_is_open_to_all(bind: str) -> None:
 
     assert fault.path == ("listener", "a", "bind")
     assert fault.wanted == 'write bind = "127.0.0.1:81", or public = true if that is meant'
+
+
+GUARDS = ("allow_uids", "socket_mode")
+
+
+@pytest.mark.parametrize(
+    ("bind", "given"),
+    [
+        pytest.param("unix:/a", GUARDS, id="a socket of our own"),
+        pytest.param(
+            "systemd:a", ("allow_uids",), id="an inherited one, which may be a Unix socket"
+        ),
+        pytest.param(None, GUARDS, id="a bind that could not be read"),
+    ],
+)
+def test_guards_that_guard(bind: str | None, given: tuple[str, ...]) -> None:
+    assert faults(door(bind=bind, given=given)) == []
+
+
+@pytest.mark.parametrize(
+    ("bind", "key", "wanted"),
+    [
+        (
+            HERE,
+            "allow_uids",
+            'bind to a Unix socket, as "unix:/run/haclient/x.sock", or leave it out',
+        ),
+        (HERE, "socket_mode", "leave it out"),
+        ("systemd:a", "socket_mode", "write SocketMode= there"),
+    ],
+)
+def test_guards_that_would_guard_nothing(bind: str, key: str, wanted: str) -> None:
+    (fault,) = faults(door(bind=bind, given=(key,)))
+
+    assert fault.path == ("listener", "a", key)
+    assert fault.wanted == wanted
 
 
 def test_doors_on_one_address() -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 from pathlib import Path
 
 import pytest
 import trio
 
 from haclient.core.config import InheritedBind, TcpBind, UnixBind
-from haclient.net.listening import BindError, accept, address_of, listen_on, stop_listening
+from haclient.net.listening import (
+    BindError,
+    accept,
+    address_of,
+    change_mode,
+    listen_on,
+    stop_listening,
+)
 from haclient.types import Endpoint
 from tests.support.loopback import needs_ipv6
 
@@ -179,3 +187,39 @@ async def test_an_inherited_path_is_not_ours_to_remove(tmp_path: Path) -> None:
     sock = listen_on(UnixBind(path), {})
     stop_listening(sock, InheritedBind("orders"))
     assert is_there(path)
+
+
+# --- who may connect to a Unix socket -------------------------------------------------------------
+
+
+def mode_of(path: str) -> int:
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+def test_the_mode_of_a_unix_socket(mode: int, tmp_path: Path) -> None:
+    path = str(tmp_path / "door")
+    before = os.umask(0o077)
+    try:
+        with listen_on(UnixBind(path), {}, mode):
+            assert mode_of(path) == mode
+    finally:
+        os.umask(before)
+
+
+def test_another_mode_for_one_that_listens(tmp_path: Path) -> None:
+    path = str(tmp_path / "door")
+    with listen_on(UnixBind(path), {}, 0o600) as sock:
+        assert change_mode(sock, path, 0o660) == 0o600
+        assert mode_of(path) == 0o660
+
+
+def test_what_is_not_ours_keeps_its_mode(tmp_path: Path) -> None:
+    path = str(tmp_path / "door")
+    with listen_on(UnixBind(path), {}, 0o600) as sock:
+        os.rename(path, path + ".old")
+        assert change_mode(sock, path, 0o660) == 0o660  # nothing is there
+        Path(path).touch(0o640)
+        change_mode(sock, path, 0o660)
+        assert mode_of(path) == 0o640
+        assert mode_of(path + ".old") == 0o600

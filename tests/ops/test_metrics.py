@@ -39,11 +39,13 @@ PROMISED = {
     "haclient_listener_paused": "gauge",
     "haclient_accepted_connections": "counter",
     "haclient_log_lines_dropped": "counter",
+    "haclient_turned_away": "counter",
 }
 
 LABELS = {
     "listener", "target", "code", "outcome", "verdict", "side", "state", "le", "version", "python",
     "direction",
+    "reason",
 }  # fmt: skip
 """Each is bounded by the file, or by an enumeration."""
 
@@ -117,6 +119,7 @@ async def test_a_failover_in_numbers(nursery: trio.Nursery) -> None:
     assert 0 < value(families, "haclient_retry_budget_remaining_ratio", target="a") < 1
     assert value(families, "haclient_endpoints", target="a", state="ok") == 2
     assert value(families, "haclient_accepted_connections_total", listener="a") == 4
+    assert value(families, "haclient_turned_away_total", listener="a", reason="uid") == 0
     # What nobody has asked for stands there with 0, so that a rate has something to begin with.
     assert value(families, "haclient_request_duration_seconds_count", target="b") == 0
     assert value(families, "haclient_retry_budget_remaining_ratio", target="b") == 1

@@ -1,0 +1,48 @@
+"""What says who may use a door, in the file: users by number, the mode of a socket.
+
+Kinds of values as in haclient.ops.config_kinds; what guards nothing where it stands is told by
+haclient.core.config_check.
+"""
+
+from __future__ import annotations
+
+import re
+
+from haclient.ops.config_kinds import ListOf, OneValue
+
+__all__ = ["SOCKET_MODE", "UIDS"]
+
+LAST_UID = 2**32 - 2
+"""2**32 - 1 is no user: the kernel takes it for "leave as it is" (chown(2))."""
+
+
+def _uid(value: object) -> int:
+    if isinstance(value, str):
+        raise ValueError("a user is given by number: what 'id -u NAME' prints")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LAST_UID:
+        raise ValueError("a user id is wanted, as 1000")
+    return value
+
+
+UIDS = ListOf(
+    "list of user ids, at least one",
+    OneValue("user id", _uid, {"type": "integer", "minimum": 0, "maximum": LAST_UID}),
+    "a list of user ids is wanted, as [1000]; it must have at least one",
+    frozenset,
+    least=1,
+)
+
+
+_SOCKET_MODE = re.compile(r"0?[0-7]{3}")
+
+
+def _socket_mode(value: object) -> str:
+    # A number would be read as a decimal one: 660 is 0o1224.
+    if not isinstance(value, str) or not _SOCKET_MODE.fullmatch(value):
+        raise ValueError('a mode is three octal digits in a text, as "0660"')
+    return value.zfill(4)
+
+
+SOCKET_MODE = OneValue(
+    'octal mode, as "0660"', _socket_mode, {"type": "string", "pattern": r"^0?[0-7]{3}$"}
+)
