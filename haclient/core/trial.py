@@ -9,7 +9,9 @@ A trial costs a connect and no request anything (haclient.engine.trial). The nai
 request, would knock at a dead server's door a thousand times a second. Ours: who has just failed has a
 second first, and then one trial is due in each fifth of its hold (haclient.core.health), which doubles with
 each failure; so a server that accepts connections and fails requests is tried ever less often, and every
-server is tried again at last.
+server is tried again at last. No second trial of an endpoint begins while one is under way: the failure of
+the first, a moment later, would make stale news of the success of the second (haclient.core.health), and
+the server would wait for another one (measured: 1.5 s after its return).
 """
 
 from __future__ import annotations
@@ -57,10 +59,11 @@ def better(
 class Trials:
     """When each endpoint of a target may be tried out again."""
 
-    __slots__ = ("_due_at",)
+    __slots__ = ("_due_at", "_under_way")
 
     def __init__(self) -> None:
         self._due_at: dict[Endpoint, Instant] = {}
+        self._under_way: set[Endpoint] = set()
 
     def __repr__(self) -> str:
         return f"<Trials of {len(self._due_at)} endpoints>"
@@ -68,7 +71,7 @@ class Trials:
     def due(
         self, candidates: Iterable[Candidate], failures: Callable[[Endpoint], int], now: Instant
     ) -> list[Candidate]:
-        """Returns whom to try out now; each counts as tried.
+        """Returns whom to try out now; each is under way until `ended`.
 
         Args:
             candidates: who is better than the one in use.
@@ -78,15 +81,20 @@ class Trials:
         found = []
         for one in candidates:
             due_at = self._due_at.get(one.endpoint)
-            if due_at is not None and now < due_at:
+            if one.endpoint in self._under_way or (due_at is not None and now < due_at):
                 continue
             hold = hold_after(max(1, failures(one.endpoint)))
             self._due_at[one.endpoint] = now + hold * SHARE_OF_HOLD
             if due_at is not None and now < due_at + LONGEST_HOLD:
+                self._under_way.add(one.endpoint)
                 found.append(one)
             else:  # out of use since now, or not out of use for a while: it has a second first
                 self._make_room(now)
         return found
+
+    def ended(self, endpoint: Endpoint) -> None:
+        """A trial is over, well or ill."""
+        self._under_way.discard(endpoint)
 
     def _make_room(self, now: Instant) -> None:
         if len(self._due_at) > MOST_REMEMBERED:

@@ -50,6 +50,8 @@ async def _try_out(target: LiveTarget, one: Candidate) -> None:
         connection = await Reach(target, 0, None).trial(one)
     except TlsFileError:
         return  # a request that needs the file says so
+    finally:
+        target.trials.ended(one.endpoint)
     if connection is not None:
         health.report_connected(one.endpoint, trio.current_time(), generation)
         connection.exchanges = 1  # for whoever has it next it is one from the pool

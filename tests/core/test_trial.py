@@ -41,9 +41,13 @@ def none(_: Endpoint) -> int:
 
 
 def times(trials: Trials, failures: int, until: float) -> list[float]:
-    """When trials start, where somebody asks ten times a second."""
-    asked = [n / 10 for n in range(int(until * 10))]
-    return [now for now in asked if trials.due(ONE, lambda _: failures, now)]
+    """When trials start that end at once, where somebody asks ten times a second."""
+    found = []
+    for now in (n / 10 for n in range(int(until * 10))):
+        if trials.due(ONE, lambda _: failures, now):
+            found.append(now)
+            trials.ended(A1)
+    return found
 
 
 def test_who_has_just_failed_has_a_second_first() -> None:
@@ -68,13 +72,24 @@ def test_each_endpoint_has_its_own_time() -> None:
     assert trials.due(ONE, none, 0.0) == []
     both = [Candidate(A, A1), Candidate(A, A2)]
     assert trials.due(both, none, 1.0) == ONE
+    trials.ended(A1)
     assert trials.due(both, none, 2.0) == both
+
+
+def test_one_at_a_time_and_the_next_as_soon_as_it_ends() -> None:
+    trials = Trials()
+    assert trials.due(ONE, none, 0.0) == []
+    assert trials.due(ONE, none, 1.0) == ONE
+    assert trials.due(ONE, none, 2.5) == []
+    trials.ended(A1)
+    assert trials.due(ONE, none, 2.6) == ONE
 
 
 def test_what_was_due_long_ago_begins_anew() -> None:
     trials = Trials()
     trials.due(ONE, none, 0.0)
     assert trials.due(ONE, none, 60.9) == ONE
+    trials.ended(A1)
     assert trials.due(ONE, none, 200.0) == []
     assert trials.due(ONE, none, 201.0) == ONE
 

@@ -72,6 +72,7 @@ class TargetMachine(RuleBasedStateMachine):
                 self.health.report_connected(one.endpoint, self.now, generation)
             else:
                 self.health.report_failure(one.endpoint, self.now, generation)
+            self.trials.ended(one.endpoint)
 
     # What happens
 

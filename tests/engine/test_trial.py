@@ -54,3 +54,24 @@ async def test_where_the_order_is_no_preference_nobody_is_tried_out(
         assert (await w.ask("GET", target=TWO)).server == "b"
         w.network.heal(A)
         assert set(await servers_over(w, TWO, 10)) == {"b"}
+
+
+@pytest.mark.parametrize("healed_at", [n / 10 for n in range(30, 42)])
+async def test_a_blackholed_server_serves_again_soon_whenever_it_heals(
+    healed_at: float, autojump_clock: MockClock
+) -> None:
+    """Also where a trial was under way just then, that has lost its SYN and fails a moment later."""
+    async with world() as w:
+        w.network.blackhole(A)
+        assert (await w.ask("GET", target=BACKED_UP)).server == "b"
+        await servers_over_until(w, healed_at)
+        w.network.heal(A)
+        seen = await servers_over(w, BACKED_UP, 2)
+        assert seen.index("a") <= 11
+        assert set(seen[seen.index("a") :]) == {"a"}
+
+
+async def servers_over_until(w: World, instant: float) -> None:
+    while trio.current_time() < instant:
+        assert (await w.ask("GET", target=BACKED_UP)).server == "b"
+        await trio.sleep(0.1)
