@@ -30,6 +30,7 @@ HTTP_TARGET_KEYS: Mapping[str, str] = {
         ),
         NOTHING_IN_IT,
     ),
+    "affinity": "connections go to servers by order in TCP mode; remove it",
     "pool_idle_timeout": "connections of TCP mode are never pooled; remove it",
     "standby": "connections of TCP mode are never pooled; remove it",
     "tls": "TLS goes through as it is, between client and server; remove it",

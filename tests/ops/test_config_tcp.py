@@ -41,6 +41,7 @@ VALUES = {
     "response_timeout": '"9s"',
     "pool_idle_timeout": '"9s"',
     "standby": "false",
+    "affinity": '"client"',
     "tls": "{}",
     "routes": '[{ target = "db" }]',
     "header_timeout": '"9s"',

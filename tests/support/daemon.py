@@ -158,6 +158,7 @@ def daemon(
     *,
     sockets: Sequence[tuple[str, socket.socket]] = (),
     descriptors: int | None = None,
+    entering: Sequence[str] = (),
     **variables: str,
 ) -> Iterator[Daemon]:
     """Runs one from READY=1 on; what is left of it at the end of the block is killed.
@@ -167,9 +168,10 @@ def daemon(
         text: of the file, without the admin endpoint.
         sockets: listening ones that it inherits, by name.
         descriptors: how many it may have open.
+        entering: what goes before its command, to run it elsewhere under the same process id.
         variables: of its environment.
     """
-    command = [str(COMMAND), "serve", "-c", str(write_file(folder, text))]
+    command = [*entering, str(COMMAND), "serve", "-c", str(write_file(folder, text))]
     if sockets:
         numbers = ",".join(str(sock.fileno()) for _, sock in sockets)
         command = [sys.executable, "-c", HANDS_OVER, numbers, *command]
