@@ -20,6 +20,7 @@ __all__ = [
     "ContentTooLargeError",
     "DeadlineError",
     "Error",
+    "ForbiddenAddressError",
     "NameNotFoundError",
     "NameRefusedError",
     "NameServerError",
@@ -51,6 +52,7 @@ class ProxyStatus(enum.Enum):
     DNS_ERROR = ("dns_error", 502)
     DESTINATION_NOT_FOUND = ("destination_not_found", 500)
     DESTINATION_UNAVAILABLE = ("destination_unavailable", 503)
+    DESTINATION_IP_PROHIBITED = ("destination_ip_prohibited", 502)
     DESTINATION_IP_UNROUTABLE = ("destination_ip_unroutable", 502)
     CONNECTION_REFUSED = ("connection_refused", 502)
     CONNECTION_TERMINATED = ("connection_terminated", 502)
@@ -152,6 +154,12 @@ class NameTimeoutError(ResolveError):
     """No name server answered in time."""
 
     proxy_status = ProxyStatus.DNS_TIMEOUT
+
+
+class ForbiddenAddressError(ResolveError):
+    """Of the name's addresses none may be dialled: the allow list of a forward listener says so."""
+
+    proxy_status = ProxyStatus.DESTINATION_IP_PROHIBITED
 
 
 class ConnectError(Error):

@@ -13,6 +13,7 @@ import re
 
 import msgspec
 
+from haclient.core.allow import AllowList
 from haclient.core.names import ip_literal, is_loopback
 from haclient.core.spec import Target
 
@@ -160,6 +161,8 @@ class Mode(enum.Enum):
 
     REVERSE = "reverse"
     """Requests go to the targets that its routes name."""
+    FORWARD = "forward"
+    """Requests go where they say, if `allow` lets them; CONNECT is served."""
     TCP = "tcp"
     """Bytes go to its target as they come, whatever they mean."""
 
@@ -170,6 +173,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         mode: what kind of door it is.
         routes: the first that matches decides; `target` is for what none of them matches.
+        allow: whom a forward proxy may be used to reach.
         header_timeout: for a whole request head, from its first byte on.
         body_timeout: without a byte of content moving, either way, that is the client's to move.
         idle_timeout: between two requests on one connection.
@@ -189,6 +193,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = Mode.REVERSE
     target: str | None = None
     routes: tuple[Route, ...] = ()
+    allow: AllowList = AllowList()
     header_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 75.0
@@ -252,6 +257,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         drain_timeout: seconds that outstanding requests are given once the daemon is told to end.
+        defaults: what [defaults] says, for the destinations of forward proxies, which no target names; its
+            URL is nobody's.
         replay_memory: bytes of request content kept for resends, of all requests together. With as
             much again for pieces on their way, 500 stuck uploads cost less than 64 MiB.
     """
@@ -261,5 +268,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     resolver: ResolverSettings = ResolverSettings()
     admin: AdminSettings | None = None
     log: LogSettings = LogSettings()
+    defaults: Target = Target(urls="http://destination.invalid")
     drain_timeout: float = 30.0
     replay_memory: int = 32 << 20

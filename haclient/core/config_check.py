@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
+from haclient.core.allow import AllowList
 from haclient.core.config import Bind, InheritedBind, Mode, Route, TcpBind, UnixBind
 from haclient.core.keepalive import Plan, Refusal
 from haclient.core.routes import covers
@@ -60,6 +61,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         routes: with None for each that could not be read.
         mode: None if it could not be read.
         given: the attributes that have a value.
+        allow: None if it could not be read.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route | None, ...] = ()
     public: bool = False
     mode: Mode | None = Mode.REVERSE
+    allow: AllowList | None = AllowList()
     given: frozenset[str] = frozenset()
 
 
@@ -82,8 +85,11 @@ def door_faults(
         targets: the names of all targets, also of those that could not be read.
     """
     for listener in listeners:
-        yield from _goes_nowhere(listener, targets)
-        yield from _hidden_routes(listener)
+        if listener.mode is Mode.FORWARD:
+            yield from _is_no_forward_proxy(listener, targets)
+        elif listener.mode is not None:
+            yield from _goes_nowhere(listener, targets)
+            yield from _hidden_routes(listener)
         yield from _open_to_all(listener)
         yield from _misplaced_guards(listener)
     yield from _collisions(listeners, admin)
@@ -97,6 +103,9 @@ def door_faults(
 
 def _goes_nowhere(listener: Door, targets: Collection[str]) -> Iterator[Fault]:
     here: KeyPath = ("listener", listener.name)
+    if listener.allow is not None and listener.allow.rules:
+        problem = "only a forward proxy has a list of whom it may be used to reach"
+        yield Fault((*here, "allow"), problem, 'write mode = "forward", or remove it')
     if listener.target is None and not listener.routes:
         yield Fault(here, "it leads nowhere", 'write target = "NAME", or routes')
     for path, name in _named(listener):
@@ -141,6 +150,20 @@ def protocol_faults(listeners: Sequence[Door], targets: Mapping[str, Target]) ->
                     "this listener passes bytes on as they are, and that target is for HTTP requests",
                     "name a target whose urls are tcp://HOST:PORT, or leave mode out",
                 )
+
+
+def _is_no_forward_proxy(listener: Door, targets: Collection[str]) -> Iterator[Fault]:
+    here: KeyPath = ("listener", listener.name)
+    for key, is_given in (("target", listener.target is not None), ("routes", listener.routes)):
+        if is_given:
+            problem = "a forward proxy goes where each request says"
+            yield Fault((*here, key), problem, 'remove it, or write mode = "reverse"')
+    if listener.allow is not None and not listener.allow.rules:
+        what = "it refuses everything, for nothing is allowed that allow does not name"
+        yield Fault(here, what, 'write allow = ["HOST:PORT"], as ["*.internal:*"]')
+    if listener.name in targets:
+        what = f"[target.{listener.name}] has this name too, and metrics tell what goes where by it"
+        yield Fault(here, what, "rename one of the two")
 
 
 def _hidden_routes(listener: Door) -> Iterator[Fault]:

@@ -14,6 +14,8 @@ It runs for every request, so a common head takes few calls: one `translate` ove
 over all values, a set look-up for each field, and a dictionary of the six that matter (4 us for
 eight fields). Values are taken as a parser gives them, without the blanks around.
 
+What a forward proxy is asked is judged here too, but for the target (core.destination).
+
 Left out: CONNECT, for which a reverse listener has no use; Max-Forwards; and checks of any field
 that neither frames nor routes.
 """
@@ -22,15 +24,17 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from itertools import chain
 
 import msgspec
 
 from haclient.core.framing import TOKEN, VALUE_BYTES, Framing
 from haclient.core.names import ip_literal
+from haclient.errors import ProxyStatus
 from haclient.types import Fields
 
-__all__ = ["MAX_LENGTH", "Refusal", "RequestLine", "judge"]
+__all__ = ["MAX_LENGTH", "Refusal", "RequestLine", "Where", "host_of", "judge", "where_of"]
 
 MAX_LENGTH = 10**15
 """Bytes of content, a petabyte: more is a mistake, or an attempt at somebody's integers."""
@@ -76,11 +80,13 @@ _PROTOCOLS = re.compile(rb"%b(?:/%b)?(?:[\t ]*,[\t ]*%b(?:/%b)?)*" % (TOKEN, TOK
 class Refusal(msgspec.Struct, frozen=True):
     """The request is not served: the status to answer with, and one line that says why.
 
-    What follows on the connection cannot be trusted: it is closed after the answer.
+    What follows on the connection cannot be trusted: it is closed after the answer. `error` is for
+    Proxy-Status.
     """
 
     status: int
     reason: str
+    error: ProxyStatus = ProxyStatus.HTTP_REQUEST_ERROR
 
 
 class RequestLine(msgspec.Struct, frozen=True):
@@ -112,8 +118,17 @@ class RequestLine(msgspec.Struct, frozen=True):
     names: list[bytes]
 
 
+Where = Callable[[bytes, bytes, bytes | None, bool], tuple[str, str, bytes] | Refusal]
+"""Method, target, the Host field or None, and whether it is HTTP/1.0, as the target in origin-form, the
+host and the authority of a RequestLine."""
+
+
 def judge(
-    method: bytes, target: bytes, http_version: bytes, fields: Fields
+    method: bytes,
+    target: bytes,
+    http_version: bytes,
+    fields: Fields,
+    where: Where | None = None,
 ) -> RequestLine | Refusal:
     """The one decision on a request head: what it means, or why it is refused.
 
@@ -122,6 +137,7 @@ def judge(
         target: in whatever form.
         http_version: "1.1" without the "HTTP/" before it.
         fields: without blanks around their values.
+        where: what may stand as a target; None: as `where_of` has it, for a reverse listener.
     """
     if http_version not in VERSIONS:
         return Refusal(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
@@ -136,9 +152,9 @@ def judge(
     if isinstance(seen, Refusal):
         return seen
     is_http10 = http_version == b"1.0"
-    where = _where(method, target, seen.get(b"host"), is_http10)
-    if isinstance(where, Refusal):
-        return where
+    found = (where or where_of)(method, target, seen.get(b"host"), is_http10)
+    if isinstance(found, Refusal):
+        return found
     framing = _framing(seen.get(b"content-length"), seen.get(b"transfer-encoding"), is_http10)
     if isinstance(framing, Refusal):
         return framing
@@ -151,7 +167,7 @@ def judge(
     may_upgrade = method == b"GET" and not has_content and not is_http10
     return RequestLine(
         method.decode(),
-        *where,
+        *found,
         *framing,
         b"close" not in options and (not is_http10 or b"keep-alive" in options),
         is_http10,
@@ -189,7 +205,7 @@ def _seen(names: list[bytes], fields: Fields) -> dict[bytes, bytes] | Refusal:
     return seen
 
 
-def _where(
+def where_of(
     method: bytes, target: bytes, authority: bytes | None, is_http10: bool
 ) -> tuple[str, str, bytes] | Refusal:
     """Target, host and authority."""
@@ -198,7 +214,7 @@ def _where(
     if method == b"CONNECT":
         return Refusal(501, "CONNECT is not served here: this is no forward proxy")
     if authority is not None:
-        host = _host(authority)
+        host = host_of(authority)
     elif is_http10:
         authority, host = b"", ""
     else:
@@ -216,7 +232,7 @@ def _absolute(method: bytes, target: bytes) -> tuple[str, str, bytes] | Refusal:
     if found is None:
         return Refusal(400, "the request target is no path that begins with a slash, nor a URL")
     authority, path, query = found.groups(b"")
-    host = _host(authority)
+    host = host_of(authority)
     if host is None:
         return Refusal(400, "the host in the request target is not a host, with or without a port")
     if not path and not query and method == b"OPTIONS":
@@ -225,7 +241,7 @@ def _absolute(method: bytes, target: bytes) -> tuple[str, str, bytes] | Refusal:
 
 
 @functools.lru_cache(maxsize=256)
-def _host(authority: bytes) -> str | None:
+def host_of(authority: bytes) -> str | None:
     """The host as it is routed by; None where the syntax is wrong."""
     found = _AUTHORITY.fullmatch(authority) if len(authority) <= MAX_AUTHORITY else None
     if found is None:

@@ -20,8 +20,10 @@ from collections.abc import Callable
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from haclient.core.affinity import NO_AFFINITY
+from haclient.core.allow import AllowList
 from haclient.core.budget import Budget
 from haclient.core.health import Health
 from haclient.core.owners import Owners
@@ -123,13 +125,24 @@ class Engine(msgspec.Struct, eq=False):
 
 
 class LiveTarget:
-    """One target's course: budget, TLS, and what is known of its addresses."""
+    """One target's course: budget, TLS, and what is known of its addresses.
 
-    def __init__(self, spec: Target, engine: Engine, proxy: Url | None = None) -> None:
+    With `allow`, no address is known, and so none is dialled, but those that it lets through; and it
+    shares connections with those alone who have the same list.
+    """
+
+    def __init__(
+        self,
+        spec: Target,
+        engine: Engine,
+        proxy: Url | None = None,
+        allow: AllowList | None = None,
+    ) -> None:
         self.spec = spec
         self.engine = engine
         self.pool = engine.pool_for(spec)
         self.proxy = proxy
+        self.allow = allow
         self.budget = Budget(ratio=spec.retry_budget)
         self.tiers: tuple[tuple[Url, ...], ...] = (
             (spec.urls, spec.backups) if spec.backups else (spec.urls,)
@@ -145,7 +158,7 @@ class LiveTarget:
         """Whose each client is; None where all servers are alike to all of them."""
         origins = [origin for rank in self.ranks for origin in rank]
         self._keys = {
-            origin: engine.keys.setdefault((origin, spec.tls, proxy), PoolKey(origin))
+            origin: engine.keys.setdefault((origin, spec.tls, proxy, allow), PoolKey(origin))
             for origin in origins
         }
         self.first_keys = tuple(self._keys[url.origin] for url in spec.urls)
@@ -164,6 +177,22 @@ class LiveTarget:
     def asked_at(self, origin: Origin) -> Origin:
         """Whose name is looked up to reach `origin`: the proxy's, where there is one."""
         return self.proxy.origin if self.proxy is not None else origin
+
+    def admitted(self, origin: Origin, answer: Resolution) -> tuple[Resolution, str]:
+        """What of an answer may be dialled; and why the first of its addresses that may not, may not."""
+        allow = self.allow
+        if allow is None:
+            return answer, ""
+        refused: list[str] = []
+
+        def admits(endpoint: Endpoint) -> bool:
+            why = allow.judge_address(origin.host, origin.port, endpoint.address)
+            refused.extend([] if why is None else [why.reason])
+            return why is None
+
+        endpoints = tuple(filter(admits, answer.endpoints))
+        former = tuple(filter(admits, answer.former))
+        return replace(answer, endpoints=endpoints, former=former), "".join(refused[:1])
 
     def know(self, origin: Origin, answer: Resolution) -> None:
         """Takes down where `origin` is, and was a moment ago."""
@@ -202,6 +231,7 @@ class LiveTarget:
             answer = resolver.peek(at.host, at.port)
             if answer is None:
                 continue  # what works goes on
+            answer, _ = self.admitted(origin, answer)
             self.know(origin, answer)
             wanted = answer.endpoints if self._is_first_fit(answer, now) else self.known[origin]
             for endpoint in endpoints:

@@ -23,7 +23,7 @@ from haclient.core.health import counts_against
 from haclient.core.race import RaceSettings
 from haclient.core.url import Url
 from haclient.engine.live import LiveTarget
-from haclient.errors import QueueTimeoutError, ResolveError
+from haclient.errors import ForbiddenAddressError, QueueTimeoutError, ResolveError
 from haclient.net import Resolution, Transport
 from haclient.net.connection import Connection
 from haclient.net.proxy_tunnel import open_tunnel
@@ -209,6 +209,11 @@ class Reach(msgspec.Struct, eq=False):
         except ResolveError as exc:
             self.target.know_nowhere(origin)
             self.errors.append(exc)
+            return
+        answer, why = self.target.admitted(origin, answer)
+        if why and not answer.endpoints:
+            self.target.known[origin] = ()
+            self.errors.append(ForbiddenAddressError(why))
             return
         found[origin] = answer
         self.target.know(origin, answer)

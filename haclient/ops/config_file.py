@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
+from haclient.core.allow import AllowList
 from haclient.core.config import (
     AdminSettings,
     Config,
@@ -177,7 +178,7 @@ def _check(source: Source) -> Checked:
     for name, value in source.tables.items():
         if name not in TABLES:
             _unknown(source, name, value)
-    targets = _targets(source)
+    defaults, targets = _targets(source)
     doors, listeners = _listeners(source)
     admin = _single(source, "admin", ADMIN, AdminSettings) if "admin" in source.tables else None
     rest = {
@@ -195,7 +196,9 @@ def _check(source: Source) -> Checked:
         source.warn(("target", name), "no listener leads to it; name it in one, or remove it")
     config = None
     if not source.errors:
-        config = Config(targets=targets, listeners=listeners, admin=admin, **rest)
+        config = Config(
+            targets=targets, defaults=defaults, listeners=listeners, admin=admin, **rest
+        )
     errors = sorted(source.errors, key=lambda error: error.line)
     return Checked(config, targets, tuple(errors), tuple(source.warnings))
 
@@ -217,7 +220,8 @@ def _single(
     return None if isinstance(made, Missing) else made
 
 
-def _targets(source: Source) -> dict[str, Target]:
+def _targets(source: Source) -> tuple[Target, dict[str, Target]]:
+    """What goes for all of them, and each."""
     defaults = _target_values(source, ("defaults",))
     targets: dict[str, Target] = {}
     for name in source.table(("target",)):
@@ -232,7 +236,24 @@ def _targets(source: Source) -> dict[str, Target]:
             if target.is_tcp:
                 refuse_http_keys(source, path, HTTP_TARGET_KEYS)
             targets[name] = target
-    return targets
+    return _of_no_name(source, defaults), targets
+
+
+def _of_no_name(source: Source, defaults: Mapping[str, Any]) -> Target:
+    """What goes for the destinations of forward proxies."""
+    nobody = Config(targets={}).defaults
+    target = source.build(("defaults",), Target, {**defaults, "urls": nobody.urls, "backups": ()})
+    if isinstance(target, Missing):
+        return nobody
+    if any(each.get("mode") == Mode.FORWARD.value for each in _tables(source, "listener")):
+        _check_times(source, "", target)
+    return target
+
+
+def _tables(source: Source, kind: str) -> Iterator[dict[str, Any]]:
+    for name in source.names((kind,)):
+        if isinstance(table := source.tables[kind][name], dict):
+            yield table
 
 
 def _target_values(source: Source, path: KeyPath) -> dict[str, Any]:
@@ -300,6 +321,7 @@ def _door(name: str, values: Mapping[str, Any]) -> Door:
         name=name,
         bind=None if bind is MISSING else bind,
         target="" if target is MISSING else target,
+        allow=None if not is_whole(allow := values.get("allow", AllowList())) else allow,
         routes=(None,)
         if routes is MISSING
         else tuple(None if route is MISSING else route for route in routes or ()),

@@ -242,18 +242,15 @@ LISTENER: Keys = {
         kinds.BOOLEAN, False, "a bind beyond this machine, with nobody asked who he is, is meant"
     ),
     "mode": Key(
-        kinds.member_of(
-            Mode,
-            {"forward": 'write "reverse" with a target, or leave it out'},
-        ),
+        kinds.member_of(Mode),
         "reverse",
-        "what kind of door it is; reverse: HTTP to its targets, tcp: bytes to a target of tcp:// URLs",
+        "what kind of door it is; reverse: HTTP to its targets, forward: HTTP to wherever requests say, "
+        "tcp: bytes to a target of tcp:// URLs",
     ),
     "allow": Key(
-        kinds.not_yet("leave it out: a reverse listener reaches its targets only"),
-        None,
-        "whom a forward proxy may reach; not in this version",
-        is_later=True,
+        kinds.ALLOW,
+        [],
+        "whom a forward proxy may be used to reach: names, addresses and ranges, each with its port",
     ),
     "auth": Key(
         kinds.not_yet("bind to a Unix socket, whose permissions say who may use it"),

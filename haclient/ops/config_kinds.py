@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from haclient.core.affinity import WANTED, parse_affinity
+from haclient.core.allow import AllowList, Rule, parse_rule
 from haclient.core.config import LOG_FORMATS, LOG_LEVELS, parse_bind
 from haclient.core.names import ip_literal, parse_nameserver, to_ascii
 from haclient.core.url import parse_target_url
@@ -341,6 +342,22 @@ def _name(value: object) -> str:
 HOST = OneValue("host name, or `*.` and one", _host, {"type": "string", "minLength": 1})
 
 NAME = OneValue("host name", _name, {"type": "string", "minLength": 1, "pattern": r"^[^*]"})
+
+
+def _rule(value: object) -> Rule:
+    return parse_rule(_text(value))
+
+
+ALLOW = ListOf(
+    "list of `HOST:PORT`",
+    OneValue(
+        "`HOST:PORT`",
+        _rule,
+        {"type": "string", "pattern": r"^[^:\[]+:[0-9*-]+$|^\[[^]]+\]:[0-9*-]+$"},
+    ),
+    'a list of texts is wanted, as ["*.internal:443", "10.0.0.0/8:*"]',
+    AllowList,
+)
 
 
 def _path(value: object) -> str:

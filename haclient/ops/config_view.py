@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from haclient.core.allow import AllowList
 from haclient.core.config import Config
 from haclient.core.url import Url
 from haclient.ops.config_keys import (
@@ -60,6 +61,8 @@ def _shown(value: object, inner: Keys) -> object:
             return masked(str(value))
         case enum.Enum():
             return value.value
+        case AllowList():
+            return [rule.text for rule in value.rules]
         case frozenset():
             return sorted(value)
         case list() | tuple():

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from haclient._version import __version__
+from haclient.core.config import Mode
 from haclient.core.health import EndpointHealth
 from haclient.ops.book import Book, Histogram, Tally
 from haclient.ops.control import Control
@@ -62,8 +63,11 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """All that is ours, of one moment."""
         sidecar, book = self._control.sidecar, self._book
-        doors = {door.settings.name for door in doors_of(sidecar)}
-        book.forget_others(doors, {"", *sidecar.gateway.targets})
+        doors = [door.settings for door in doors_of(sidecar)]
+        # A forward listener's destinations are counted under its own name.
+        forward = [door.name for door in doors if door.mode is Mode.FORWARD]
+        targets = {"", *sidecar.gateway.targets, *forward}
+        book.forget_others({door.name for door in doors}, targets)
         yield from self._process()
         yield from self._requests()
         yield from self._targets()

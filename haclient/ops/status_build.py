@@ -31,6 +31,7 @@ from haclient.ops.status_report import (
     TargetReport,
 )
 from haclient.proxy.client_side import ClientSide
+from haclient.proxy.connect import Connect
 from haclient.proxy.door import Door, Inside
 from haclient.proxy.service import Service
 from haclient.proxy.sidecar import Sidecar
@@ -123,7 +124,7 @@ def _target_of(inside: Inside) -> str:
     """Of what is outstanding; empty where nothing is."""
     if isinstance(inside, TcpSide):
         return inside.target
-    if isinstance(inside, ClientSide) and isinstance(inside.served, Service):
+    if isinstance(inside, ClientSide) and isinstance(inside.served, Service | Connect):
         return inside.served.target
     return ""
 

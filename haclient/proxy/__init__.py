@@ -5,11 +5,15 @@
     admission    who may enter, as far as that is known before a request is read
     downstream   one client's connection: requests in one after another, answers out in their order
     client_side  its socket, and what a client may keep us waiting for
+    forward      a forward proxy's way in: whom the request says, if that is allowed
+    destinations whom a forward listener was asked for lately
+    connect      a tunnel, asked for by CONNECT
+    refuse       what is no request, or none that is allowed: answered, and the connection ended
     service      one request: routed, asked of the engine, its answer relayed, its record told
     inflow       the request's content, as the client sends it
     relay        the answer's way to the client
     reply        answers of haclient's own
-    tunnel       bytes both ways after 101
+    tunnel       bytes both ways after 101 and CONNECT
     vigil        one look at every client's connection, four times a second: who left, who stalls
     door         a listener in use: its settings, its routes, who is inside
     gateway      what all connections of a process share

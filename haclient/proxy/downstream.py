@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import trio
 
-from haclient.core.fields import request_id_of
+from haclient.core.config import Mode
 from haclient.core.request_head import Refusal, judge
-from haclient.net.http1_server import BadRequest, RawHead
+from haclient.net.http1_server import BadRequest
 from haclient.net.transport import SocketTransport
 from haclient.proxy.client_side import ClientSide
+from haclient.proxy.connect import Connect
 from haclient.proxy.door import Door
+from haclient.proxy.forward import begin_forwarded
 from haclient.proxy.gateway import Gateway
-from haclient.proxy.record import refusal_record
-from haclient.proxy.reply import content_size, refusal
-from haclient.proxy.service import Service, new_request_id
+from haclient.proxy.refuse import refuse
+from haclient.proxy.service import Service
 
 __all__ = ["serve_connection"]
 
@@ -47,15 +48,19 @@ async def _serve_one(gateway: Gateway, side: ClientSide) -> bool:
         raw = await side.next_head()
     except BadRequest as bad:
         refused = Refusal(bad.status, bad.reason)
-        return await _refuse(gateway, side, refused, None, is_head=bad.is_head)
+        return await refuse(gateway, side, refused, None, is_head=bad.is_head)
     if raw is None:
         return False
     side.door.requests += 1
-    line = judge(raw.method, raw.target, raw.http_version, raw.fields)
-    if isinstance(line, Refusal):
-        return await _refuse(gateway, side, line, raw, is_head=raw.method == b"HEAD")
-    side.http.begin_content(line.length)
-    side.served = service = Service(gateway, side, raw, line)
+    service: Service | Connect | Refusal
+    if side.door.settings.mode is Mode.FORWARD:
+        service = begin_forwarded(gateway, side, raw)
+    else:
+        line = judge(raw.method, raw.target, raw.http_version, raw.fields)
+        service = line if isinstance(line, Refusal) else Service(gateway, side, raw, line)
+    if isinstance(service, Refusal):
+        return await refuse(gateway, side, service, raw, is_head=raw.method == b"HEAD")
+    side.served = service
     try:
         may_go_on = await service.run()
     finally:
@@ -63,26 +68,3 @@ async def _serve_one(gateway: Gateway, side: ClientSide) -> bool:
     if not may_go_on:
         await side.linger()
     return may_go_on
-
-
-async def _refuse(
-    gateway: Gateway, side: ClientSide, refused: Refusal, raw: RawHead | None, *, is_head: bool
-) -> bool:
-    """Answers what is no request that could be served, and ends the connection."""
-    request_id = (request_id_of(raw.fields) if raw is not None else "") or new_request_id()
-    data = refusal(refused.status, refused.reason, is_head=is_head, request_id=request_id)
-    gateway.tell(
-        refusal_record(
-            side.door.settings.name,
-            side.client,
-            refused,
-            raw,
-            request_id=request_id,
-            began_at=side.began_at,
-            ended_at=trio.current_time(),
-            response_bytes=content_size(data),
-        )
-    )
-    await side.send(data)
-    await side.linger()
-    return False

@@ -24,7 +24,7 @@ async def enter(gateway: Gateway, door: Door, transport: SocketTransport) -> Non
     if door.settings.allow_uids is not None and not await may_enter(gateway, door, transport):
         return
     match door.settings.mode:
-        case Mode.REVERSE:
+        case Mode.REVERSE | Mode.FORWARD:
             await serve_connection(gateway, door, transport)
         case Mode.TCP:
             await serve_tcp(gateway, door, transport)

@@ -5,11 +5,14 @@ A gateway is RFC 9110's word (section 3.7) for a proxy that answers in a server'
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from haclient.core.config import Config, ListenerSettings
+from haclient.core.spec import Target
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
 from haclient.events import Observer
+from haclient.proxy.destinations import Destinations
 from haclient.proxy.record import ExchangeRecord, TurnedAway
 
 __all__ = ["Gateway"]
@@ -24,6 +27,7 @@ class Gateway:
 
     Attributes:
         targets: by name; a reload replaces the dictionary, never what is in it.
+        defaults: for destinations of forward listeners, which no target names.
         ledger: of the request content that is kept for resends.
         tell: called with each exchange that is over.
         tell_fault: called with an exception that nobody expected; it has ended one connection.
@@ -45,7 +49,25 @@ class Gateway:
         self.tell_turned_away: Callable[[TurnedAway], None] = ignore
         self.observe: Observer | None = None
         self.targets: dict[str, LiveTarget] = {}
+        self.defaults: Target = Config(targets={}).defaults
         self.idle_grace = IDLE_GRACE
+        self._destinations: dict[str, Destinations] = {}
+
+    def destinations_of(self, settings: ListenerSettings) -> Destinations:
+        """Those of a forward listener; new ones where a reload has changed what they go by."""
+        found = self._destinations.get(settings.name)
+        if found is not None and found.allow is settings.allow and found.defaults is self.defaults:
+            return found
+        if found is None or (found.allow, found.defaults) != (settings.allow, self.defaults):
+            found = Destinations(self.engine, self.defaults, settings.allow)
+            self._destinations[settings.name] = found
+        found.allow, found.defaults = settings.allow, self.defaults
+        return found
+
+    def forget_other_destinations(self, listeners: Collection[str]) -> None:
+        """Drops those of listeners that are no more."""
+        kept = {name: each for name, each in self._destinations.items() if name in listeners}
+        self._destinations = kept
 
 
 def ignore(turned_away: TurnedAway) -> None:

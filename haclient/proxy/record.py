@@ -8,7 +8,6 @@ from collections.abc import Callable
 import msgspec
 
 from haclient.core.request_head import Refusal
-from haclient.errors import ProxyStatus
 from haclient.net.http1_server import RawHead
 from haclient.types import AttemptRecord, Instant
 
@@ -116,6 +115,6 @@ def refusal_record(
         ended_at=ended_at,
         head_at=ended_at,
         response_bytes=response_bytes,
-        error=ProxyStatus.HTTP_REQUEST_ERROR.token,
+        error=refused.error.token,
         detail=refused.reason,
     )

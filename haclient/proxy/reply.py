@@ -24,6 +24,9 @@ RETRY_AFTER = 1
 STATUS_OF_REASON = {BUDGET_SPENT: 503, WINDOW_OVER: 504}
 """What a caller would do next differs from what the last server's failure alone would tell him."""
 
+FORBIDDEN = 403
+"""With destination_ip_prohibited RFC 9209 recommends 502, by which a client would try again."""
+
 PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
 """RFC 9110, sections 15.5.14 and 15.5.15; http.HTTPStatus has these from Python 3.13 on."""
 
@@ -98,6 +101,8 @@ def status_for(error: Error) -> int:
     502 no server could be connected or the answer broke off, 503 no room or no budget, 504 time ran
     out.
     """
+    if error.proxy_status is ProxyStatus.DESTINATION_IP_PROHIBITED:
+        return FORBIDDEN
     return STATUS_OF_REASON.get(error.why_not_again, error.proxy_status.status)
 
 

@@ -26,11 +26,12 @@ from haclient.proxy.client_side import ClientSide
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.inflow import Inflow
 from haclient.proxy.record import ExchangeRecord, Outcome
+from haclient.proxy.refuse import new_request_id
 from haclient.proxy.relay import Relay
 from haclient.proxy.reply import content_size, problem, status_for
 from haclient.types import AttemptRecord, Fields, Instant, Verdict
 
-__all__ = ["Service", "new_request_id"]
+__all__ = ["Service"]
 
 VIA = {False: b"1.1 haclient", True: b"1.0 haclient"}
 """By whether the request came in HTTP/1.0 (RFC 9110, section 7.6.3: the version received)."""
@@ -57,6 +58,7 @@ class Service:
         "_inflow",
         "_is_cut",
         "_line",
+        "_live",
         "_outcome",
         "_raw",
         "_request_id",
@@ -68,8 +70,18 @@ class Service:
         "target",
     )
 
-    def __init__(self, gateway: Gateway, side: ClientSide, raw: RawHead, line: RequestLine) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        side: ClientSide,
+        raw: RawHead,
+        line: RequestLine,
+        live: LiveTarget | None = None,
+    ) -> None:
+        """`live` is a forward proxy's, for whom the request itself says where it goes."""
+        side.http.begin_content(line.length)
         self._gateway = gateway
+        self._live = live
         self._side = side
         self._raw = raw
         self._line = line
@@ -99,6 +111,9 @@ class Service:
     async def run(self) -> bool:
         """Serves the request; whether the connection may carry another."""
         try:
+            if (live := self._live) is not None:
+                self.target = self._side.door.settings.name
+                return await self._ask(live)
             name = self._side.door.routes.match(self._line.host, self._line.target)
             if name is None or (live := self._gateway.targets.get(name)) is None:
                 return await self._say_not_found()
@@ -317,11 +332,6 @@ class Service:
                 detail=self._gone if is_gone else self._detail,
             )
         )
-
-
-def new_request_id() -> str:
-    """For a request that bears none."""
-    return f"{random.getrandbits(128):032x}"
 
 
 def _value(fields: Fields, name: bytes) -> str:

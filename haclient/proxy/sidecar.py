@@ -178,6 +178,8 @@ class Sidecar:
 
     def _use_targets(self, config: Config) -> None:
         engine, before = self.gateway.engine, self.gateway.targets
+        self.gateway.defaults = config.defaults
+        self.gateway.forget_other_destinations([one.name for one in config.listeners])
         self.gateway.targets = {}
         for name, spec in config.targets.items():
             old = before.get(name)

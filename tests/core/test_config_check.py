@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haclient.core.allow import AllowList, parse_rule
 from haclient.core.config import Mode, Route, parse_bind
 from haclient.core.config_check import (
     LONGEST_ROUND_TRIP,
@@ -21,6 +22,8 @@ from haclient.core.keepalive import Plan, Refusal
 from haclient.core.spec import Target
 
 HERE = "127.0.0.1:8080"
+
+SOME = AllowList((parse_rule("*.internal:*"),))
 
 
 def door(
@@ -42,6 +45,11 @@ def door(
     )
 
 
+def forward(**given: object) -> Door:
+    values = {"allow": SOME, **given}
+    return Door(name="a", bind=parse_bind(HERE), mode=Mode.FORWARD, **values)  # type: ignore[arg-type]
+
+
 def faults(
     *doors: Door, admin: str | None = None, targets: tuple[str, ...] = ("t",)
 ) -> list[Fault]:
@@ -61,6 +69,9 @@ def faults(
         pytest.param([door(bind="systemd:a"), door("b", "unix:/a")], id="other kinds of doors"),
         pytest.param([door(bind=None), door("b", bind=None)], id="binds that could not be read"),
         pytest.param([door(target="")], id="a target that could not be read"),
+        pytest.param([forward()], id="a forward proxy"),
+        pytest.param([forward(allow=None)], id="an allow list that could not be read"),
+        pytest.param([Door(name="a", bind=None, mode=None)], id="a mode that could not be read"),
         pytest.param([door(target=None, routes=(None, Route("t")))], id="a route that could not"),
     ],
 )
@@ -242,3 +253,27 @@ def test_doors_and_servers_of_one_protocol(
 
 def test_a_target_that_could_not_be_read_is_of_any_protocol() -> None:
     assert list(protocol_faults([door(routes=(Route("u"),))], {})) == []
+
+
+@pytest.mark.parametrize(
+    ("listener", "targets", "path", "words"),
+    [
+        (forward(target="t"), (), ("target",), "a forward proxy goes where each request says"),
+        (forward(routes=(Route("t"),)), (), ("routes",), "goes where each request says"),
+        (forward(allow=AllowList()), (), (), "it refuses everything"),
+        (forward(), ("a",), (), "[target.a] has this name too"),
+        (
+            Door(name="a", bind=None, target="t", allow=SOME),
+            ("t",),
+            ("allow",),
+            "only a forward proxy has a list",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_forward_proxy(
+    listener: Door, targets: tuple[str, ...], path: tuple[str, ...], words: str
+) -> None:
+    (fault,) = faults(listener, targets=targets)
+
+    assert fault.path == ("listener", "a", *path)
+    assert words in fault.problem

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haclient.core.allow import AllowList, parse_rule
 from haclient.core.config import (
     AdminSettings,
     Config,
     InheritedBind,
     ListenerSettings,
     LogSettings,
+    Mode,
     ResolverSettings,
     Route,
     TcpBind,
@@ -79,6 +81,11 @@ target = "orders"
 bind = "systemd:orders"
 target = "orders"
 
+[listener.proxy]
+mode = "forward"
+bind = "127.0.0.1:3128"
+allow = ["*.internal:*", "10.0.0.0/8:443"]
+
 [resolver]
 nameservers = ["10.0.0.53", "127.0.0.1:5353"]
 min_ttl = "2s"
@@ -127,6 +134,7 @@ def test_every_key_is_read() -> None:
             ),
             "other": Target(urls=["http://other.internal"], window=3.9, max_attempts=5),
         },
+        defaults=Target(urls="http://destination.invalid", window=3.9, max_attempts=5),
         listeners=(
             ListenerSettings(
                 name="orders",
@@ -145,6 +153,12 @@ def test_every_key_is_read() -> None:
             ),
             ListenerSettings(name="socket", bind=UnixBind("/run/a.sock"), target="orders"),
             ListenerSettings(name="inherited", bind=InheritedBind("orders"), target="orders"),
+            ListenerSettings(
+                name="proxy",
+                mode=Mode.FORWARD,
+                bind=TcpBind("127.0.0.1", 3128),
+                allow=AllowList((parse_rule("*.internal:*"), parse_rule("10.0.0.0/8:443"))),
+            ),
         ),
         resolver=ResolverSettings(
             nameservers=("10.0.0.53", "127.0.0.1:5353"),
@@ -181,6 +195,7 @@ def test_a_relative_path_starts_from_the_files_folder(tmp_path: Path) -> None:
 URLS = 'urls = ["http://a.test"]\n'
 T = "[target.t]\n" + URLS
 LISTENER = T + '[listener.l]\nbind = "127.0.0.1:80"\ntarget = "t"\n'
+FORWARD = '[listener.l]\nmode = "forward"\nbind = "127.0.0.1:3128"\n' + "allow = ['*.internal:*']\n"
 
 MISTAKES = {
     "an unknown key": (T + "max_attemps = 1", ["f:3: [target.t] max_attemps = 1: unknown key; did you mean max_attempts?"]),
@@ -217,8 +232,14 @@ MISTAKES = {
     "an affinity that is no text": (T + "affinity = 1", ['affinity = 1: it is "none", "client"']),
     "standby": (T + "standby = true", ["standby = true: this version does not do that yet; write false"]),
     "health": (T + "health = { path = '/', interval = '5s' }", ["f:3: [target.t] health =", "does not do that yet; leave it out"]),
-    "a forward proxy": (LISTENER + "mode = 'forward'", ['f:6: [listener.l] mode = "forward": this version does not do that yet']),
-    "an allow list": (LISTENER + "allow = ['*:443']", ["[listener.l] allow", "does not do that yet"]),
+    "a forward proxy with a target": (LISTENER + "mode = 'forward'\nallow = ['a:1']", ['f:5: [listener.l] target = "t": a forward proxy goes where each request says; remove it']),
+    "a forward proxy with routes": (FORWARD + "routes = [{ target = 'x' }]", ["f:5: [listener.l] routes = [", "a forward proxy goes where each request says"]),
+    "a forward proxy that refuses everything": (FORWARD.replace("['*.internal:*']", "[]"), ["f:1: [listener.l]: it refuses everything", 'write allow = ["HOST:PORT"]']),
+    "a forward proxy called as a target": (FORWARD.replace("listener.l", "listener.t") + T, ["f:1: [listener.t]: [target.t] has this name too", "rename one"]),
+    "an allow list of a reverse proxy": (LISTENER + "allow = ['*:443']", ['f:6: [listener.l] allow = ["*:443"]: only a forward proxy has a list', 'write mode = "forward"']),
+    "an allow list that is none": (FORWARD.replace("['*.internal:*']", "'*:443'"), ["f:4: [listener.l] allow = \"*:443\": a list of texts is wanted"]),
+    "an allowed host without a port": (FORWARD.replace(":*", ""), ['f:4: [listener.l] allow[0] = "*.internal": write "HOST:PORT"']),
+    "a window of a forward proxy's": ("[defaults]\nfailover_window = '1s'\n" + FORWARD, ['f:2: [defaults] failover_window = "1s":']),
     "users": (LISTENER + "auth = { users_file = 'x' }", ["[listener.l] auth", "does not do that yet"]),
     "users of a TCP door": (LISTENER + "allow_uids = [0]", ["f:6: [listener.l] allow_uids = [0]: over TCP nobody says which user connects; bind to a Unix socket"]),
     "a user by name": (LISTENER + "allow_uids = ['www-data']", ['f:6: [listener.l] allow_uids[0] = "www-data": a user is given by number: what \'id -u NAME\' prints']),

@@ -43,7 +43,7 @@ TABLES: dict[str, tuple[Keys, type[msgspec.Struct], set[str]]] = {
     "resolver": (RESOLVER, ResolverSettings, set()),
     "admin": (ADMIN, AdminSettings, set()),
     "log": (LOG, LogSettings, set()),
-    "daemon": (DAEMON, Config, {"targets", "listeners", "resolver", "admin", "log"}),
+    "daemon": (DAEMON, Config, {"targets", "defaults", "listeners", "resolver", "admin", "log"}),
 }
 """The keys, what they become, and its fields that are no keys. The names are the manual's anchors."""
 

@@ -126,6 +126,9 @@ BEYOND = {
     *("a name server that is none", "no URLs", "a key without a certificate"),
     *("a CA that is not there", "a certificate that is not there"),
     *("a door to nowhere", "a target that nobody defined", "a route to nowhere", "a hidden route"),
+    *("a forward proxy with a target", "a forward proxy with routes"),
+    *("a forward proxy that refuses everything", "a forward proxy called as a target"),
+    *("an allow list of a reverse proxy", "a window of a forward proxy's"),
     *("two doors on one address", "a door for all", "an admin endpoint for all", "no TTL"),
     *(
         "a window that cannot be kept",

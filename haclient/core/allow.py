@@ -1,0 +1,296 @@
+"""Whom a forward proxy may be used to reach: the rules of `allow`, and the two questions put to them.
+
+The naive answer compares the host in the request with a list of names. The name then leads to 127.0.0.1,
+or to the address from which a cloud hands out its machines' credentials (169.254.169.254), and whoever may
+use the proxy is inside. Or the list forbids 127.0.0.1, and 0x7f.1 gets there, or [::ffff:127.0.0.1]. So:
+
+1. Nothing is allowed that no rule allows.
+2. What is not an address in its one canonical spelling is a name (core.destination), and no name that
+   ends in a number is ever looked up (core.names).
+3. A request is judged twice: by what it asks for, before any name is looked up; and each address that the
+   name has, before it is dialled. What was judged is what is dialled, without a second look-up.
+4. Addresses that mean another thing than "a server out there" (loopback, link-local, metadata, multicast,
+   and forms of IPv6 with an IPv4 address inside) are allowed only by a rule that names them: an address
+   or range within their block, or the very name asked for. "*", "*.internal" and 0.0.0.0/0 do not.
+
+An IPv4-mapped address is its IPv4 address, for that is whom the kernel connects to.
+
+Left out: rules that forbid (the first version of each such list forgets one), rules by user or path, and
+the Public Suffix List.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import msgspec
+
+from haclient.core.names import ip_literal, to_ascii
+
+__all__ = ["AllowList", "Forbidden", "Rule", "parse_rule"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+MAX_PORT = 65535
+
+MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+MOST_SHOWN = 8
+"""Rules that a refusal names; a head has room for 400 characters of them (core.proxy_status)."""
+
+_WANTED = (
+    'write "HOST:PORT", as "*.internal:443", "10.0.0.0/8:443", "[fd00::/8]:*" or "host:8000-8100"'
+)
+_LENGTH = re.compile(r"[^/%]+(?:/[0-9]{1,3})?")
+_RULE = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+):(\*|[0-9]{1,5}(?:-[0-9]{1,5})?)")
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Addresses that are no server's among others.
+
+    Attributes:
+        kind: what they are, with its article.
+        by_name: whether a rule with the very name that was asked for lets them in.
+        inside: the lowest bit of the IPv4 address that they hold; None where they hold none.
+    """
+
+    network: Network
+    kind: str
+    by_name: bool = True
+    inside: int | None = None
+
+
+def _block(network: str, kind: str, *, by_name: bool = True, inside: int | None = None) -> Block:
+    return Block(ipaddress.ip_network(network), kind, by_name, inside)
+
+
+METADATA = "a cloud's metadata address"
+
+BLOCKS = tuple(
+    sorted(
+        (
+            # RFC 6890's registry, where connecting has another meaning than "that server".
+            _block("0.0.0.0/8", "an unspecified address", by_name=False),
+            _block("127.0.0.0/8", "a loopback address"),
+            _block("169.254.0.0/16", "a link-local address"),
+            _block("224.0.0.0/4", "a multicast address", by_name=False),
+            _block("240.0.0.0/4", "a reserved address", by_name=False),
+            _block("255.255.255.255/32", "the broadcast address", by_name=False),
+            # What clouds hand credentials out from: AWS, Azure, Google, OpenStack; AWS's containers
+            # and pods; Azure's host; Oracle; Alibaba.
+            _block("169.254.169.254/32", METADATA),
+            _block("169.254.170.2/32", METADATA),
+            _block("169.254.170.23/32", METADATA),
+            _block("168.63.129.16/32", METADATA),
+            _block("192.0.0.192/32", METADATA),
+            _block("100.100.100.200/32", METADATA),
+            _block("fd00:ec2::254/128", METADATA),
+            _block("fd00:ec2::23/128", METADATA),
+            _block("fd20:ce::254/128", METADATA),
+            _block("::/128", "an unspecified address", by_name=False),
+            _block("::1/128", "a loopback address"),
+            _block("fe80::/10", "a link-local address"),
+            _block("ff00::/8", "a multicast address", by_name=False),
+            # An IPv4 address inside: to which it leads depends on a gateway that we do not know.
+            _block("::/96", "an IPv4-compatible address", inside=0),
+            _block("::ffff:0:0:0/96", "an IPv4-translated address", inside=0),
+            _block("64:ff9b::/96", "a NAT64 address", inside=0),
+            _block("64:ff9b:1::/48", "a NAT64 address"),
+            _block("2002::/16", "a 6to4 address", inside=80),
+            _block("2001::/32", "a Teredo address"),
+        ),
+        key=lambda block: block.network.prefixlen,
+        reverse=True,
+    )
+)
+"""The smallest first: the first that has an address says what it is."""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One entry of the list.
+
+    Attributes:
+        text: as it was written.
+        host: a name, "*.name" or "*"; empty where it is a rule for addresses.
+        network: whose addresses; None where it is a rule for names.
+        first_port, last_port: the ports from one to the other.
+    """
+
+    text: str
+    host: str
+    network: Network | None
+    first_port: int
+    last_port: int
+
+    def takes_port(self, port: int) -> bool:
+        """Whether it is for this port."""
+        return self.first_port <= port <= self.last_port
+
+    def takes_name(self, name: str) -> bool:
+        """Whether it is for this name, which is without a last dot; "*" takes addresses too."""
+        if self.host.startswith("*."):
+            return name.endswith(self.host[1:]) and len(name) > len(self.host) - 1
+        return self.host in ("*", name)
+
+    def takes_address(self, address: Address) -> bool:
+        """Whether it is for this address."""
+        return self.network is not None and address in self.network
+
+
+class Forbidden(msgspec.Struct, frozen=True):
+    """It may not be reached; why, in one line, with the rule that it would have needed or did not fit."""
+
+    reason: str
+
+
+class AllowList(msgspec.Struct, frozen=True):
+    """All rules of one listener. Equal lists allow the same."""
+
+    rules: tuple[Rule, ...] = ()
+
+    def __str__(self) -> str:
+        """As in the file, shortened."""
+        more = [f"and {len(self.rules) - MOST_SHOWN} more"] if len(self.rules) > MOST_SHOWN else []
+        shown = [f'"{rule.text}"' for rule in self.rules[:MOST_SHOWN]] + more
+        return f"allow = [{', '.join(shown)}]"
+
+    def judge(self, host: str, port: int) -> Forbidden | None:
+        """By what was asked for; None: not forbidden so far.
+
+        A name may be none of the list's and its addresses still be: they are judged when they are known.
+
+        Args:
+            host: as core.destination gives it.
+            port: 1 to 65535.
+        """
+        if ip_literal(host) is not None:
+            return self.judge_address(host, port, host)
+        name = host.removesuffix(".")
+        fitting = [rule for rule in self.rules if rule.takes_name(name) or rule.network is not None]
+        if any(rule.takes_port(port) for rule in fitting):
+            return None
+        return self._unlisted(host, port, [rule for rule in fitting if rule.network is None])
+
+    def judge_address(self, host: str, port: int, address: str) -> Forbidden | None:
+        """By an address that `host` has; None: it may be dialled.
+
+        Args:
+            host: as core.destination gives it; the address itself where no name was asked for.
+            port: 1 to 65535.
+            address: an IP literal, as it would be dialled.
+        """
+        parsed = _parsed(address)
+        name = host.removesuffix(".")
+        fitting = [
+            rule for rule in self.rules if rule.takes_name(name) or rule.takes_address(parsed)
+        ]
+        taking = [rule for rule in fitting if rule.takes_port(port)]
+        special = _special(parsed)
+        if special is None:
+            return None if taking else self._unlisted(host, port, fitting, address)
+        block, within = special
+        naming = [rule for rule in fitting if _names(rule, name, block, within)]
+        if any(rule in taking for rule in naming):
+            return None
+        if naming:
+            return self._unlisted(host, port, naming, address)
+        where = address if host == address else f"{address} (of {host})"
+        given = f"allowed by {_quoted(taking)} alone" if taking else f"not in {self}"
+        remedy = f'a rule has to name it, as "{_bracketed(str(parsed))}:{port}"'
+        return Forbidden(f"{where} is {block.kind}, {given}; {remedy}")
+
+    def _unlisted(self, host: str, port: int, fitting: list[Rule], address: str = "") -> Forbidden:
+        where = f"{_bracketed(host)}:{port}"
+        if address and address != host:
+            where += f" at {address}"
+        if fitting:
+            return Forbidden(f"{where} is not allowed: {_quoted(fitting)} is for other ports")
+        return Forbidden(f"{where} is not in {self}")
+
+
+def parse_rule(text: str) -> Rule:
+    """Reads "*.internal:*", "host.example:443", "10.0.0.0/8:443", "[fd00::/8]:8000-8100".
+
+    Raises:
+        ValueError: it is none of these; the message says what would do.
+    """
+    found = _RULE.fullmatch(text)
+    if found is None:
+        raise ValueError(_WANTED)
+    host, ports = found.groups()
+    first, last = _ports(ports)
+    if host.startswith("["):
+        return Rule(text, "", _network(host[1:-1], 6), first, last)
+    if "/" in host or ip_literal(host) is not None:
+        return Rule(text, "", _network(host, 4), first, last)
+    return Rule(text, _pattern(host), None, first, last)
+
+
+def _ports(text: str) -> tuple[int, int]:
+    if text == "*":
+        return 1, MAX_PORT
+    first, _, last = text.partition("-")
+    ports = int(first), int(last or first)
+    if not 1 <= ports[0] <= ports[1] <= MAX_PORT:
+        raise ValueError(f"{text} is no port, nor a range of them: 1 to 65535, the lower one first")
+    return ports
+
+
+def _network(text: str, version: int) -> Network:
+    kind = "an IPv6 address or range" if version == 6 else "an IPv4 address or range"
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        network = None
+    if network is None or network.version != version or not _LENGTH.fullmatch(text):
+        raise ValueError(f"{text} is not {kind}; {_WANTED}")
+    if ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
+        raise ValueError(f"{text} has bits beyond its length; write {network}")
+    if _lies_in(network, MAPPED):
+        raise ValueError(f"{text} is IPv4 in another dress; write the IPv4 address or range")
+    return network
+
+
+def _lies_in(inner: Network, outer: Network) -> bool:
+    return inner.network_address in outer and inner.prefixlen >= outer.prefixlen
+
+
+def _pattern(host: str) -> str:
+    if host == "*":
+        return host
+    asterisk = "*." if host.startswith("*.") else ""
+    return asterisk + to_ascii(host[len(asterisk) :]).removesuffix(".")
+
+
+def _parsed(address: str) -> Address:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def _special(address: Address) -> tuple[Block, Network] | None:
+    """What it is, and within which range a rule has to be that names it; None: a server among others."""
+    block = next((one for one in BLOCKS if address in one.network), None)
+    if block is None:
+        return None
+    if block.inside is not None:
+        held = ipaddress.IPv4Address(int(address) >> block.inside & 0xFFFFFFFF)
+        if _special(held) is not None:
+            # Two disguises, one over the other: its range is not enough.
+            return block, ipaddress.ip_network(address)
+    return block, block.network
+
+
+def _names(rule: Rule, name: str, block: Block, within: Network) -> bool:
+    if rule.network is None:
+        return block.by_name and rule.host == name
+    return _lies_in(rule.network, within)
+
+
+def _quoted(rules: list[Rule]) -> str:
+    return ", ".join(f'"{rule.text}"' for rule in rules[:MOST_SHOWN])
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
