@@ -154,7 +154,7 @@ class Order(enum.Enum):
     LISTED = "listed"
     """URLs in their order, addresses in the answer's."""
     SHUFFLED = "shuffled"
-    """A fresh permutation for each new connection, to spread the load."""
+    """Drawn for each request, to spread the load."""
 
 
 class Phase(enum.Enum):

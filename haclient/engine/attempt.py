@@ -30,6 +30,7 @@ from haclient.engine.outcome import (
     Failed,
     Outcome,
     Request,
+    Sticky,
     Suspicion,
     Wavering,
 )
@@ -157,7 +158,7 @@ class Attempt:
         target = self.target
         engine = target.engine
         max_idle = None if self.request.facts.is_idempotent else MAX_IDLE_NOT_RESENDABLE
-        connection = None
+        connection = place = None
         sticky = self.request.sticky
         if sticky is not None and sticky.key is None:
             sticky = None
@@ -168,20 +169,19 @@ class Attempt:
             if engine.health.has_entries:
                 # Connections to a server in trouble stay in the pool until it is proved dead.
                 avoid = avoid | target.in_trouble(self.started_at)
-            for key in target.first_keys:
-                connection = self.target.pool.try_lease(key, avoid, max_idle)
-                if connection is not None:
-                    break
-        if connection is None:
-            self.reach = reach = Reach(target, self.number, self._observe)
-            if sticky is not None:
-                way = StickyReach(reach, sticky, self.tried, max_idle)
-                connection = await way.connection(may_return=self.may_return)
+            place = target.draw(avoid) if target.places else None
+            if place is not None:
+                connection = target.pool.try_lease_at(*place, max_idle)
             else:
-                connection = await reach.connection(
-                    self.tried, max_idle=max_idle, may_return=self.may_return
-                )
-            self.tried.update(reach.refused())
+                for key in target.first_keys:
+                    connection = target.pool.try_lease(key, avoid, max_idle)
+                    if connection is not None:
+                        break
+        if connection is None:
+            drawn = place[1] if place is not None else None
+            self.reach = Reach(target, self.number, self._observe, drawn=drawn)
+            connection = await self._reach_out(self.reach, sticky, max_idle)
+            self.tried.update(self.reach.refused())
             if connection is None:
                 return False
         if sticky is not None:
@@ -198,6 +198,16 @@ class Attempt:
         if self._observe is not None:
             self._observe(recording.connected(self.number, connection, reused=self.reused))
         return True
+
+    async def _reach_out(
+        self, reach: Reach, sticky: Sticky | None, max_idle: float | None
+    ) -> Connection | None:
+        """There is no idle connection that would do."""
+        may_return = self.may_return
+        if sticky is None:
+            return await reach.connection(self.tried, max_idle=max_idle, may_return=may_return)
+        way = StickyReach(reach, sticky, self.tried, max_idle)
+        return await way.connection(may_return=may_return)
 
     async def _send(self) -> None:
         connection, request = self._leased, self.request

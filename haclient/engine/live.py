@@ -17,6 +17,7 @@ import random
 import ssl
 import weakref
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 import msgspec
 import trio
@@ -151,6 +152,9 @@ class LiveTarget:
         self.is_ranked = bool(spec.backups) or spec.order is Order.LISTED
         """Whether one address is better than another, whoever is quicker."""
         self.trials = Trials()
+        self.places: list[tuple[PoolKey, Endpoint]] = []
+        """Of `order = "shuffled"` the addresses that requests are spread over; empty with any other."""
+        self._places_of: dict[Origin, list[tuple[PoolKey, Endpoint]]] = {}
         self._context: ssl.SSLContext | None = None
         self.ranks = tuple(tuple(url.origin for url in tier) for tier in self.tiers)
         """The origins of each tier."""
@@ -203,6 +207,26 @@ class LiveTarget:
             first = levels[0] if answer.later else levels[0] + answer.former
             last = (answer.former,) if answer.later else ()
             self.owners.learn(origin, (first, *answer.later, *last))
+
+        if self.spec.order is Order.SHUFFLED:
+            self._spread(origin, answer.endpoints)
+
+    def _spread(self, origin: Origin, endpoints: tuple[Endpoint, ...]) -> None:
+        """A service's servers are drawn by their own weights, with each connection."""
+        if origin in self.ranks[0] and not origin.is_service:
+            self._places_of[origin] = [(self._keys[origin], endpoint) for endpoint in endpoints]
+            # In the order of the URLs, whichever name was answered first: a draw is to mean the same.
+            urls = dict.fromkeys(self.ranks[0])
+            self.places = [place for url in urls for place in self._places_of.get(url, ())]
+
+    def draw(self, avoid: AbstractSet[Endpoint]) -> tuple[PoolKey, Endpoint] | None:
+        """Whose turn it is: each address of the URLs as likely as any other.
+
+        Whoever was used last would else be used next: what is idle is lent to save connects, and to draw
+        for new connections alone would leave all requests of a quiet hour with one server.
+        """
+        fit = [place for place in self.places if place[1] not in avoid]
+        return fit[int(self.engine.chance() * len(fit))] if fit else None
 
     def know_nowhere(self, origin: Origin) -> None:
         """Takes down that its name gave no address."""

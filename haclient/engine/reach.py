@@ -66,6 +66,8 @@ class Reach(msgspec.Struct, eq=False):
     of its list, another one each time."""
     queued_for: float = 0.0
     """Seconds, in all, in front of addresses at their limit."""
+    drawn: Endpoint | None = None
+    """Whose turn it is, where requests are spread: the first to be asked."""
     is_sticky: bool = False
     """Whether the candidates stand in one client's own order (haclient.engine.sticky)."""
 
@@ -189,12 +191,15 @@ class Reach(msgspec.Struct, eq=False):
 
     def _arranged(self, pairs: list[tuple[Origin, Endpoint]]) -> list[Candidate]:
         engine, now = self.target.engine, trio.current_time()
-        return arrange(
+        arranged = arrange(
             pairs,
             order=self._order(origin for origin, _ in pairs),
             is_held_down=lambda endpoint: engine.health.is_held_down(endpoint, now),
             chance=engine.chance,
         )
+        if self.drawn is not None:
+            arranged.sort(key=lambda one: one.endpoint != self.drawn)
+        return arranged
 
     def _order(self, origins: Iterable[Origin]) -> Order:
         """The target's; a service's own is drawn already, by weight, and a client's is its own."""

@@ -115,7 +115,7 @@ TARGET: Keys = {
         kinds.member_of(Order),
         "fastest",
         "fastest: race them all; listed: URLs in this order, addresses in the answer's; "
-        "shuffled: a fresh order for each connection",
+        "shuffled: each request goes to one of them, drawn by chance",
     ),
     "failover_window": Key(
         duration(above_zero=True),

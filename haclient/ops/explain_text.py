@@ -24,7 +24,7 @@ SOON = 14
 ORDERS = {
     Order.FASTEST: "all at once, the first to be usable serves",
     Order.LISTED: "one after the other, as listed",
-    Order.SHUFFLED: "one after the other, in a fresh order for each connection",
+    Order.SHUFFLED: "one after the other, in a fresh order for each request",
 }
 
 

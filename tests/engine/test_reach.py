@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -208,10 +209,27 @@ class TestUrls:
     async def test_shuffled_draws_anew_for_each_connection(self, autojump_clock: MockClock) -> None:
         target = Target(urls=TWO.urls, order="shuffled", pool_idle_timeout=0.0)
         async with world() as w:
-            drawn = iter([0.0, 0.9, 0.0])
+            # Once the names are known, whose turn it is is drawn, and then the order of the others.
+            drawn = iter([0.0, *(0.2, 0.0), *(0.7, 0.9)])
             w.engine.chance = lambda: next(drawn)
             servers = [(await w.ask("GET", target=target)).server for _ in range(3)]
             assert servers == ["b", "a", "b"]
+
+    async def test_shuffled_spreads_requests_not_only_connections(
+        self, autojump_clock: MockClock
+    ) -> None:
+        """One program that asks now and then: whoever was used last is not used again for that."""
+        target = Target(urls=["http://ab.test/", "http://c.test/"], order="shuffled")
+        async with world() as w:
+            w.engine.chance = random.Random(7).random
+            asked = [(await w.ask("GET", target=target)).server for _ in range(300)]
+            # Five standard deviations of a binomial share.
+            assert all(abs(asked.count(server) - 100) <= 41 for server in "abc")
+            assert len(w.network.connections) == 3
+            w.network.kill(A)
+            asked = [(await w.ask("GET", target=target)).server for _ in range(100)]
+            assert {*asked} == {"b", "c"}
+            assert all(abs(asked.count(server) - 50) <= 25 for server in "bc")
 
 
 class TestTiers:
