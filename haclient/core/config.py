@@ -21,6 +21,7 @@ __all__ = [
     "LOG_FORMATS",
     "LOG_LEVELS",
     "AdminSettings",
+    "AuthSettings",
     "Bind",
     "Config",
     "InheritedBind",
@@ -167,6 +168,18 @@ class Mode(enum.Enum):
     """Bytes go to its target as they come, whatever they mean."""
 
 
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Basic authentication (RFC 7617): whoever is no user of the file is not served.
+
+    Attributes:
+        users_file: what `haclient passwd` writes.
+        realm: what a browser shows beside its question.
+    """
+
+    users_file: str
+    realm: str = "haclient"
+
+
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One local door.
 
@@ -184,6 +197,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
         via: whether Via is added (RFC 9110, section 7.6.3).
         forwarded: whether Forwarded is added (RFC 7239).
         public: whether a bind beyond loopback, with nobody asked who he is, is meant.
+        auth: whose name and password are asked for; None asks nobody.
         allow_uids: of the processes that may connect to a Unix socket; None asks nobody.
         socket_mode: of a Unix socket, in octal; None: as the process's umask has it.
     """
@@ -203,6 +217,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     via: bool = True
     forwarded: bool = False
     public: bool = False
+    auth: AuthSettings | None = None
     allow_uids: frozenset[int] | None = None
     socket_mode: str | None = None
 

@@ -182,9 +182,18 @@ def _hidden_routes(listener: Door) -> Iterator[Fault]:
 
 def _open_to_all(listener: Door) -> Iterator[Fault]:
     bind = listener.bind
-    if isinstance(bind, TcpBind) and not bind.is_local and not listener.public:
+    if not isinstance(bind, TcpBind) or bind.is_local or listener.public:
+        return
+    here = ("listener", listener.name, "bind")
+    if "auth" in listener.given:
         yield Fault(
-            ("listener", listener.name, "bind"),
+            here,
+            "passwords would cross the network as they are",
+            f'write bind = "127.0.0.1:{bind.port}", or public = true if something else encrypts',
+        )
+    else:
+        yield Fault(
+            here,
             "others on the network can use it, and nobody is asked who he is",
             f'write bind = "127.0.0.1:{bind.port}", or public = true if that is meant',
         )

@@ -81,12 +81,13 @@ class Refusal(msgspec.Struct, frozen=True):
     """The request is not served: the status to answer with, and one line that says why.
 
     What follows on the connection cannot be trusted: it is closed after the answer. `error` is for
-    Proxy-Status.
+    Proxy-Status, `challenge` a whole field that says which credentials would do.
     """
 
     status: int
     reason: str
     error: ProxyStatus = ProxyStatus.HTTP_REQUEST_ERROR
+    challenge: bytes = b""
 
 
 class RequestLine(msgspec.Struct, frozen=True):

@@ -41,6 +41,7 @@ from haclient.core.keepalive import Refusal, WatchPhase
 from haclient.core.spec import Target, TlsSettings
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_error import ConfigError, nearest
+from haclient.ops.config_guards import guard_faults
 from haclient.ops.config_keys import ADMIN, DAEMON, LISTENER, LOG, RESOLVER, TARGET, Key, Keys
 from haclient.ops.config_read import MISSING, Missing, Source, is_whole
 from haclient.ops.config_tcp import HTTP_LISTENER_KEYS, HTTP_TARGET_KEYS, refuse_http_keys
@@ -309,6 +310,8 @@ def _listeners(source: Source) -> tuple[list[Door], tuple[ListenerSettings, ...]
         listener = source.build(path, ListenerSettings, {"name": name, **values})
         if not isinstance(listener, Missing):
             listeners.append(listener)
+            for keys, what in guard_faults(listener):
+                source.error((*path, *keys), what)
             if listener.mode is Mode.TCP:
                 refuse_http_keys(source, path, HTTP_LISTENER_KEYS)
     return doors, tuple(listeners)

@@ -7,10 +7,13 @@ haclient.core.config_check.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
+from haclient.core.config import ListenerSettings, Mode
+from haclient.core.config_check import KeyPath
 from haclient.ops.config_kinds import ListOf, OneValue
 
-__all__ = ["SOCKET_MODE", "UIDS"]
+__all__ = ["REALM", "SOCKET_MODE", "UIDS", "guard_faults"]
 
 LAST_UID = 2**32 - 2
 """2**32 - 1 is no user: the kernel takes it for "leave as it is" (chown(2))."""
@@ -46,3 +49,26 @@ def _socket_mode(value: object) -> str:
 SOCKET_MODE = OneValue(
     'octal mode, as "0660"', _socket_mode, {"type": "string", "pattern": r"^0?[0-7]{3}$"}
 )
+
+
+_REALM = re.compile(r"[ -~]{1,100}")
+
+
+def _realm(value: object) -> str:
+    if not isinstance(value, str) or not _REALM.fullmatch(value) or set(value) & {'"', "\\"}:
+        raise ValueError("a realm is up to 100 ASCII characters, without quotes and backslashes")
+    return value
+
+
+REALM = OneValue("text", _realm, {"type": "string", "pattern": r"^[ !#-\[\]-~]{1,100}$"})
+
+
+def guard_faults(listener: ListenerSettings) -> Iterator[tuple[KeyPath, str]]:
+    """The key below the listener's and what is wrong, for each file of its that cannot be used."""
+    if listener.auth is not None and listener.mode is not Mode.TCP:
+        from haclient.net.users_file import read_users  # scrypt: most files name no users
+
+        try:
+            read_users(listener.auth.users_file)
+        except ValueError as exc:
+            yield ("auth", "users_file"), str(exc)

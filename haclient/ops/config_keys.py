@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from haclient.core.config import Mode, Route
+from haclient.core.config import AuthSettings, Mode, Route
 from haclient.core.spec import TLS_VERSIONS, HostHeader, IdempotencyKey, TlsSettings
 from haclient.ops import config_guards as guards
 from haclient.ops import config_kinds as kinds
@@ -25,6 +25,7 @@ from haclient.types import Order
 
 __all__ = [
     "ADMIN",
+    "AUTH",
     "DAEMON",
     "LISTENER",
     "LOG",
@@ -205,6 +206,13 @@ ROUTE: Keys = {
     "target": Key(kinds.TEXT, None, "the NAME of a [target.NAME]", example='"NAME"'),
 }
 
+AUTH: Keys = {
+    "users_file": Key(
+        kinds.FILE, None, "names and hashes: what 'haclient passwd' writes", example='"users"'
+    ),
+    "realm": Key(guards.REALM, "haclient", "what a browser shows beside its question"),
+}
+
 LISTENER: Keys = {
     "bind": Key(
         kinds.BIND,
@@ -253,10 +261,7 @@ LISTENER: Keys = {
         "whom a forward proxy may be used to reach: names, addresses and ranges, each with its port",
     ),
     "auth": Key(
-        kinds.not_yet("bind to a Unix socket, whose permissions say who may use it"),
-        None,
-        "users and passwords; not in this version",
-        is_later=True,
+        TableOf("table", AUTH, AuthSettings), None, "whoever is no user of a file is not served"
     ),
     "allow_uids": Key(
         guards.UIDS, None, "the users whose processes may use a Unix socket; root only if listed"

@@ -38,6 +38,7 @@ HTTP_TARGET_KEYS: Mapping[str, str] = {
 
 HTTP_LISTENER_KEYS: Mapping[str, str] = {
     "routes": 'there is no host or path to go by; write target = "NAME"',
+    "auth": "there is no HTTP to ask for a password in; write allow_uids, or tls with client_ca_file",
     "idle_timeout": "a quiet connection is kept for as long as its client wants it; remove it",
     **dict.fromkeys(
         ("header_timeout", "body_timeout", "max_head", "max_content", "via", "forwarded"),

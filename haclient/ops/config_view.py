@@ -9,7 +9,6 @@ secret, what is in it is not read.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 
 import msgspec
 
@@ -22,17 +21,13 @@ from haclient.ops.config_keys import (
     LISTENER,
     LOG,
     RESOLVER,
-    ROUTE,
     TARGET,
-    TLS,
     Keys,
 )
+from haclient.ops.config_kinds import Kind, ListOf, TableOf
 from haclient.ops.log_text import masked
 
 __all__ = ["config_view"]
-
-INNER: Mapping[str, Keys] = {"tls": TLS, "routes": ROUTE}
-"""Tables within tables."""
 
 
 def config_view(config: Config) -> dict[str, object]:
@@ -49,10 +44,21 @@ def config_view(config: Config) -> dict[str, object]:
 
 def _table(values: msgspec.Struct, keys: Keys) -> dict[str, object]:
     return {
-        name: _shown(getattr(values, key.attribute or name), INNER.get(name, {}))
+        name: _shown(getattr(values, key.attribute or name), _inner(key.kind))
         for name, key in keys.items()
         if not key.is_later
     }
+
+
+def _inner(kind: Kind) -> Keys:
+    """Of a table within the table."""
+    match kind:
+        case TableOf():
+            return kind.keys
+        case ListOf():
+            return _inner(kind.item)
+        case _:
+            return {}
 
 
 def _shown(value: object, inner: Keys) -> object:

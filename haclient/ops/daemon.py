@@ -42,7 +42,7 @@ from haclient.ops.status_report import OrderReport
 from haclient.ops.steps_log import StepsLog
 from haclient.ops.turned_away_log import TurnedAwayLog
 from haclient.proxy.record import ExchangeRecord, TurnedAway
-from haclient.proxy.sidecar import Sidecar
+from haclient.proxy.sidecar import GuardError, Sidecar
 
 __all__ = ["Daemon", "run_daemon"]
 
@@ -136,7 +136,7 @@ class Daemon:
                 try:
                     self.sidecar.start()
                     admin.start(self._config.admin, nursery, inherited)
-                except BindError as exc:
+                except (BindError, GuardError) as exc:
                     raise CommandError(str(exc), ExitCode.CONFIGURATION) from None
                 nursery.start_soon(self._heed, signals)
                 nursery.start_soon(self._feed_watchdog)
@@ -201,7 +201,7 @@ class Daemon:
             config = load(self.config_file)
             self._check_admin(config)
             self.sidecar.apply(config)
-        except (CommandError, BindError) as exc:
+        except (CommandError, BindError, GuardError) as exc:
             return self._refused(str(exc).splitlines())
         old, self._config = self._config, config
         self.generation += 1

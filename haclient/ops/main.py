@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ready": ("haclient.ops.orders", "whether the running daemon takes requests"),
     "drain": ("haclient.ops.orders", "tells the running daemon to finish and end"),
     "reload": ("haclient.ops.orders", "tells the running daemon to read its file again"),
+    "passwd": ("haclient.ops.passwd", "writes a user's password into a door's users file"),
     "doctor": (
         "haclient.ops.doctor",
         "what this machine gives, and how fast it notices a dead server",

@@ -13,11 +13,14 @@ crosses a request.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from haclient.core.config import ListenerSettings
 from haclient.core.routes import Routes
 from haclient.types import Instant
+
+if TYPE_CHECKING:
+    from haclient.proxy.credentials import Guard
 
 __all__ = ["Door", "Inside"]
 
@@ -64,6 +67,7 @@ class Door:
         inside: the connections that are open.
         accepted, requests: counted since the start.
         turned_away: who might not enter, by why; counted since the start.
+        guard: who asks each request for a user, if somebody does.
         being_told: those among them who have not left yet.
         is_paused: nothing is accepted, for lack of room or descriptors.
         is_draining: each connection ends after the request that it is at.
@@ -78,6 +82,7 @@ class Door:
         self.being_told: set[object] = set()
         self.is_paused = False
         self.is_draining = False
+        self.guard: Guard | None = None
         self._silent: dict[Inside, Instant] = {}
         self._idle: dict[Inside, Instant] = {}
         self.address = str(settings.bind)

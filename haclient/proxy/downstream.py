@@ -15,6 +15,7 @@ from haclient.net.http1_server import BadRequest
 from haclient.net.transport import SocketTransport
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.connect import Connect
+from haclient.proxy.credentials import known_or_refused
 from haclient.proxy.door import Door
 from haclient.proxy.forward import begin_forwarded
 from haclient.proxy.gateway import Gateway
@@ -52,6 +53,11 @@ async def _serve_one(gateway: Gateway, side: ClientSide) -> bool:
     if raw is None:
         return False
     side.door.requests += 1
+    if side.door.guard is not None:
+        known = await known_or_refused(gateway, side, raw)
+        if isinstance(known, Refusal):
+            return await refuse(gateway, side, known, raw, is_head=raw.method == b"HEAD")
+        raw = known
     service: Service | Connect | Refusal
     if side.door.settings.mode is Mode.FORWARD:
         service = begin_forwarded(gateway, side, raw)

@@ -70,10 +70,12 @@ class ExchangeRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Why(enum.Enum):
-    """What kept a client out before it could ask anything."""
+    """What kept a client out before anything was asked of a server."""
 
     UID = "uid"
     """Its user is not among allow_uids."""
+    CREDENTIALS = "credentials"
+    """A name or a password that is wrong; its request alone is turned away."""
 
 
 class TurnedAway(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ async def refuse(
         is_head=is_head,
         request_id=request_id,
         error=refused.error,
+        challenge=refused.challenge,
     )
     gateway.tell(
         refusal_record(

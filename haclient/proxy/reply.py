@@ -38,6 +38,7 @@ def refusal(
     is_head: bool,
     request_id: str = "",
     error: ProxyStatus = ProxyStatus.HTTP_REQUEST_ERROR,
+    challenge: bytes = b"",
 ) -> bytes:
     """Returns the whole answer to what is no request that could be served; the connection ends."""
     return _write(
@@ -52,6 +53,7 @@ def refusal(
         request_id,
         is_head=is_head,
         is_last=True,
+        challenge=challenge,
     )
 
 
@@ -135,6 +137,7 @@ def _write(
     *,
     is_head: bool,
     is_last: bool,
+    challenge: bytes = b"",
 ) -> bytes:
     body = msgspec.json.encode(content) + b"\n"
     lines = [
@@ -143,6 +146,8 @@ def _write(
         b"Content-Length: %d" % len(body),
         b"Proxy-Status: " + status_field,
     ]
+    if challenge:
+        lines.append(challenge)
     if request_id:
         lines.append(b"X-Request-Id: " + request_id.encode("ascii"))
     if status == http.HTTPStatus.SERVICE_UNAVAILABLE:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from haclient.core.config import Bind, Config, InheritedBind, ListenerSettings, UnixBind
+from haclient.core.users import Users
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
 from haclient.net import Dialer, Resolver
@@ -33,6 +34,8 @@ from haclient.net.listening import (
     listen_on,
     stop_listening,
 )
+from haclient.net.users_file import read_users
+from haclient.proxy.credentials import Guard, Turns
 from haclient.proxy.door import Door
 from haclient.proxy.entrance import enter
 from haclient.proxy.gateway import Gateway
@@ -40,7 +43,7 @@ from haclient.proxy.listener import Listener
 from haclient.proxy.record import Sink
 from haclient.proxy.vigil import keep_vigil
 
-__all__ = ["Sidecar"]
+__all__ = ["GuardError", "Sidecar"]
 
 SETTLED_EVERY = 0.02
 """Seconds between two looks at whether a drain is over."""
@@ -78,6 +81,7 @@ class Sidecar:
         self._inherited = inherited if inherited is not None else {}
         self._listeners: dict[Bind, Listener] = {}
         self._closing: list[Listener] = []
+        self._turns = Turns()
         engine = Engine(nursery, resolver, dialer or SocketDialer())
         self.gateway = Gateway(engine, ReplayLedger(config.replay_memory), tell, tell_fault)
 
@@ -90,14 +94,15 @@ class Sidecar:
         """Opens every door.
 
         Raises:
-            BindError: none is open then.
+            BindError, GuardError: none is open then.
         """
+        users = users_of(self.config)
         opened = self._open(self.config.listeners)
         self.gateway.engine.start()
         self._nursery.start_soon(keep_vigil, lambda: self.doors)
         self._use_targets(self.config)
         for settings in self.config.listeners:
-            self._begin(settings, opened[settings.bind])
+            self._begin(settings, opened[settings.bind], users)
 
     # --- reload ------------------------------------------------------------------------------
 
@@ -105,9 +110,9 @@ class Sidecar:
         """Puts a new configuration in force, for every request from now on.
 
         Raises:
-            BindError: the old one stays.
+            BindError, GuardError: the old one stays.
         """
-        listeners = self._listeners
+        listeners, users = self._listeners, users_of(config)
         with contextlib.ExitStack() as undo:
             for settings in config.listeners:
                 if settings.bind in listeners:
@@ -123,9 +128,11 @@ class Sidecar:
             self._retire(listeners.pop(bind))
         for settings in config.listeners:
             if settings.bind in listeners:
-                listeners[settings.bind].door.apply(settings)
+                door = listeners[settings.bind].door
+                door.apply(settings)
+                self._guard(door, users)
             else:
-                self._begin(settings, opened[settings.bind])
+                self._begin(settings, opened[settings.bind], users)
 
     def _change_socket(
         self, settings: ListenerSettings, listener: Listener, undo: contextlib.ExitStack
@@ -163,8 +170,20 @@ class Sidecar:
         else:
             stop_listening(sock, bind)
 
-    def _begin(self, settings: ListenerSettings, sock: socket.socket) -> None:
+    def _guard(self, door: Door, users: dict[str, Users]) -> None:
+        found = users.get(door.settings.name)
+        if found is None:
+            door.guard = None
+        elif door.guard is None:
+            door.guard = Guard(found, self._turns)
+        else:
+            door.guard.use(found)
+
+    def _begin(
+        self, settings: ListenerSettings, sock: socket.socket, users: dict[str, Users]
+    ) -> None:
         door = Door(settings)
+        self._guard(door, users)
         door.address = address_of(sock)
         serve = functools.partial(enter, self.gateway)
         listener = Listener(door, sock, serve, self._room, lambda: self.doors)
@@ -219,6 +238,26 @@ class Sidecar:
         for inside in everybody:
             inside.cancel()
         return outstanding
+
+
+class GuardError(Exception):
+    """What says who may enter a door cannot be had; one line says which, and why."""
+
+
+def users_of(config: Config) -> dict[str, Users]:
+    """Of each listener that asks for them, read now.
+
+    Raises:
+        GuardError: a file cannot be used.
+    """
+    found = {}
+    for one in config.listeners:
+        if one.auth is not None:
+            try:
+                found[one.name] = read_users(one.auth.users_file)
+            except ValueError as exc:
+                raise GuardError(f"listener {one.name}: {exc}") from None
+    return found
 
 
 def mode_of(settings: ListenerSettings) -> int | None:

@@ -133,6 +133,14 @@ def test_a_door_that_is_open_to_all(bind: str) -> None:
     assert fault.wanted == 'write bind = "127.0.0.1:81", or public = true if that is meant'
 
 
+def test_passwords_in_the_clear() -> None:
+    (fault,) = faults(door(bind="0.0.0.0:81", given=("auth",)))
+
+    assert fault.path == ("listener", "a", "bind")
+    assert fault.problem == "passwords would cross the network as they are"
+    assert faults(door(bind="0.0.0.0:81", public=True, given=("auth",))) == []
+
+
 GUARDS = ("allow_uids", "socket_mode")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import needs_command
-from tests.support.sidecar import Sidecar, sidecar
+from tests.support.command import haclient, needs_command
+from tests.support.sidecar import Sidecar, free_port, sidecar
 from tests.support.stage import Stage
 
 pytestmark = needs_command
@@ -83,3 +83,96 @@ def test_a_unix_socket_by_its_mode(stage: Stage, room: Path) -> None:
         assert code == 7, said
         code, said = knock(door, "own", 0)
         assert (code, said.splitlines()[-1]) == (0, "200"), said
+
+
+# --- users and passwords --------------------------------------------------------------------------
+
+SECRET = "open:sesame ü"
+
+
+@pytest.fixture
+def users(room: Path) -> Path:
+    path = room / "users"
+    ran = haclient(["passwd", path, "ann"], stdin=SECRET.encode() + b"\n")
+    assert ran.returncode == 0, ran.stderr
+    return path
+
+
+def test_a_user_with_curl(stage: Stage, users: Path, room: Path) -> None:
+    with sidecar(
+        stage.places["URL"],
+        folder=room,
+        listener={"auth": {"users_file": "users"}},
+        log={"level": "debug", "access": True},
+        expected=["debug ", "info ", "turned away"],
+    ) as door:
+        for words, status in (
+            (["-u", f"ann:{SECRET}"], "200"),
+            (["--anyauth", "-u", f"ann:{SECRET}", "-d", "x" * 100_000], "200"),
+            (["-u", f"ann:{SECRET}", "--unix-socket", str(door.unix_socket)], "200"),
+            (["-u", "ann:hunter2"], "401"),
+            (["-u", f"hunter2:{SECRET}"], "401"),
+            ([], "401"),
+        ):
+            code, said = curl(*words, f"{door.url}/orders")
+            assert (code, said.splitlines()[-1]) == (0, status), said
+            assert "hunter2" not in said
+        heads = b"".join(head for head, _ in stage.sent()[0]).lower()
+        assert heads.count(b"/orders http/1.1") == 3
+        assert b"authorization" not in heads
+        shown = haclient(["status", "--json", "--admin", f"unix:{door.admin_socket}"]).stdout
+        config = curl("--unix-socket", str(door.admin_socket), "http://localhost/config")[1]
+        metrics = curl("--unix-socket", str(door.admin_socket), "http://localhost/metrics")[1]
+        told = door.stderr + config + metrics + shown.decode()
+        for secret in ("hunter2", "sesame", "scrypt", "Basic ", "YW5u"):
+            assert secret not in told
+        assert 'haclient_turned_away_total{listener="main",reason="credentials"} 2.0' in metrics
+
+
+def test_a_users_file_that_all_can_read(stage: Stage, users: Path) -> None:
+    users.chmod(0o644)
+    path = users.parent / "haclient.toml"
+    path.write_text(
+        f'[target.main]\nurls = ["{stage.places["URL"]}"]\n[listener.main]\nbind = "127.0.0.1:1"\n'
+        'target = "main"\nauth = { users_file = "users" }\n'
+    )
+    for command in ("check", "serve"):
+        ran = haclient([command, "-c", path])
+        assert ran.returncode == 78
+        assert b':6: [listener.main] auth.users_file = "users": ' in ran.stderr
+        assert b"has mode 0644: everybody can read it; chmod 600 it" in ran.stderr
+
+
+def test_a_forward_proxy_asks_as_a_proxy(stage: Stage, users: Path, room: Path) -> None:
+    """The client's own Authorization is for the server, and reaches it."""
+    port = free_port()
+    forward = {
+        "bind": f"127.0.0.1:{port}",
+        "mode": "forward",
+        "allow": ["127.0.0.1:*"],
+        "auth": {"users_file": "users"},
+    }
+    with sidecar(
+        stage.places["URL"],
+        folder=room,
+        others={"listener.forward": forward},
+        expected=["turned away"],
+    ) as _:
+        proxy, url, tls = f"http://127.0.0.1:{port}", stage.places["URL"], stage.places["TLS"]
+        known = ["--proxy-user", f"ann:{SECRET}"]
+        for words, status in (
+            ([*known, "-u", "me:mine", url], "200"),
+            ([*known, "-k", tls], "200"),
+            (["--proxy-user", "ann:hunter2", url], "407"),
+            (["-u", f"ann:{SECRET}", url], "407"),
+            ([url], "407"),
+        ):
+            code, said = curl("-x", proxy, *words)
+            assert (code, said.splitlines()[-1]) == (0, status), said
+        code, said = curl("-x", proxy, "-k", "-v", tls)
+        assert code == 56
+        assert "< HTTP/1.1 407 " in said
+        assert '< Proxy-Authenticate: Basic realm="haclient", charset="UTF-8"' in said
+        heads = [head for door in stage.sent() for head, _ in door]
+        assert [b"Authorization: Basic bWU6bWluZQ==" in head for head in heads] == [True, False]
+        assert not any(b"proxy-authorization" in head.lower() for head in heads)

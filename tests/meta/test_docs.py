@@ -30,6 +30,7 @@ from haclient.ops import (
     explain,
     options,
     orders,
+    passwd,
     serve,
     status,
     write_out,
@@ -53,6 +54,7 @@ PARSERS = {
     "drain": orders.build_drain_parser,
     "reload": orders.build_reload_parser,
     "check": check.build_parser,
+    "passwd": passwd.build_parser,
     "doctor": doctor.build_parser,
     "demo": demo.build_parser,
 }

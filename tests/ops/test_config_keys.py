@@ -11,6 +11,7 @@ import pytest
 
 from haclient.core.config import (
     AdminSettings,
+    AuthSettings,
     Config,
     ListenerSettings,
     LogSettings,
@@ -22,6 +23,7 @@ from haclient.ops.config_error import shown
 from haclient.ops.config_file import check_bytes
 from haclient.ops.config_keys import (
     ADMIN,
+    AUTH,
     DAEMON,
     LISTENER,
     LOG,
@@ -39,6 +41,7 @@ TABLES: dict[str, tuple[Keys, type[msgspec.Struct], set[str]]] = {
     "target": (TARGET, Target, set()),
     "target.tls": (TLS, TlsSettings, set()),
     "listener": (LISTENER, ListenerSettings, {"name"}),
+    "listener.auth": (AUTH, AuthSettings, set()),
     "listener.routes": (ROUTE, Route, set()),
     "resolver": (RESOLVER, ResolverSettings, set()),
     "admin": (ADMIN, AdminSettings, set()),

@@ -129,6 +129,8 @@ BEYOND = {
     *("a forward proxy with a target", "a forward proxy with routes"),
     *("a forward proxy that refuses everything", "a forward proxy called as a target"),
     *("an allow list of a reverse proxy", "a window of a forward proxy's"),
+    *("users of a TCP door", "a mode of a TCP door", "users that are not there"),
+    "passwords for another protocol",
     *("two doors on one address", "a door for all", "an admin endpoint for all", "no TTL"),
     *(
         "a window that cannot be kept",

@@ -51,6 +51,7 @@ VALUES = {
     "max_content": '"8KiB"',
     "via": "false",
     "forwarded": "true",
+    "auth": '{ users_file = "users" }',
 }
 
 

@@ -1,0 +1,66 @@
+"""A users file on the disk: read only where nobody else can read or change it.
+
+A hash can be guessed at, on other machines and in peace, by whoever can read it; whoever can write the
+file is any user he likes. So a file that every user of the machine can read, or that anybody but its owner
+can write, is refused, as ssh does with keys. Its group may read it: a file of root's is so
+given to a service (mode 0640).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from haclient.core.users import MAX_BYTES, Users
+
+__all__ = ["read_users", "read_users_text"]
+
+OF_OTHERS, WRITABLE = 0o007, 0o022
+
+
+def read_users(path: str) -> Users:
+    """The users of the file at `path`.
+
+    Raises:
+        ValueError: one line that says what is wrong, where, and what would do.
+    """
+    users = Users.parse(read_users_text(path))
+    if not users.by_name:
+        raise ValueError(
+            f"{path} has no user, so nobody could enter; add one with 'haclient passwd'"
+        )
+    return users
+
+
+def read_users_text(path: str) -> str:
+    """The text of the file at `path`, if it is one to be trusted.
+
+    Raises:
+        ValueError: as `read_users`.
+    """
+    try:
+        # A pipe would keep us waiting for somebody to write.
+        with open(path, "rb", opener=lambda at, flags: os.open(at, flags | os.O_NONBLOCK)) as file:
+            if why := _why_refused(path, os.fstat(file.fileno())):
+                raise ValueError(why)
+            return file.read(MAX_BYTES + 1).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no UTF-8; write it with 'haclient passwd'") from None
+    except OSError as exc:
+        raise ValueError(
+            f"{path} cannot be read: {exc.strerror}; make it with 'haclient passwd'"
+        ) from None
+
+
+def _why_refused(path: str, found: os.stat_result) -> str:
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISREG(found.st_mode):
+        return f"{path} is no regular file"
+    if found.st_uid not in (0, os.geteuid()):
+        return f"{path} belongs to user {found.st_uid}, who could write himself in; chown it"
+    if mode & OF_OTHERS or mode & WRITABLE:
+        who = "everybody can read it" if mode & OF_OTHERS else "its group can change it"
+        return f"{path} has mode {mode:04o}: {who}; chmod 600 it, or 640 for a service's group"
+    if found.st_size > MAX_BYTES:
+        return f"{path} has more than {MAX_BYTES >> 20} MiB"
+    return ""

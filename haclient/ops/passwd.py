@@ -1,0 +1,128 @@
+"""`haclient passwd FILE USER`: writes a user's hashed password into a users file.
+
+A password on the command line can be read by every user of the machine (ps), and stays in the shell's
+history. So it is asked for on the terminal, twice and without echo; elsewhere one line of stdin is it. The
+file is written anew beside the old one and put in its place at once: a daemon that reloads sees the one or
+the other, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from haclient.ops.command_line import CommandError, CommandParser
+
+if TYPE_CHECKING:
+    from haclient.core.users import User
+
+__all__ = ["build_parser", "run"]
+
+NOT_WRITTEN, CONFIGURATION = 23, 78
+"""Of `exit_codes`, whose import this need not pay for."""
+
+LONGEST_LINE = 1 << 16
+
+
+def build_parser() -> CommandParser:
+    """Returns the parser of `haclient passwd`."""
+    parser = CommandParser(
+        "haclient passwd",
+        usage="%(prog)s [--stdin | --delete] FILE USER",
+        description="Writes a user of a listener's 'auth' into its users file, the password hashed by scrypt.",
+        epilog="The password is asked for twice; where stdin is no terminal, one line of it is the "
+        "password. 'haclient reload' puts the file in force.",
+    )
+    add = parser.add_argument
+    add("--stdin", action="store_true", help="read the password from stdin, also at a terminal")
+    add("--delete", action="store_true", help="remove the user")
+    add("-h", "--help", action="help", help="print this")
+    add("file", metavar="FILE", help="made if it is not there, with mode 0600")
+    add("user", metavar="USER", help="without a colon")
+    return parser
+
+
+def run(argv: list[str]) -> int:
+    """Writes the file; 0 when it is in place."""
+    parser = build_parser()
+    options = parser.parse_args(parser.canonical(argv))
+    # scrypt comes with OpenSSL, which --help has no use for.
+    from haclient.core.users import checked_name, with_user
+
+    path: str = options.file
+    before = _text_of(path, is_needed=options.delete)
+    try:
+        name = checked_name(options.user)
+        user = None if options.delete else _asked(name, is_piped=options.stdin)
+    except ValueError as exc:
+        raise CommandError(str(exc)) from None
+    after, had = with_user(before, name, user)
+    if options.delete and not had:
+        raise CommandError(f"{path} has no user {name!r}; nothing was changed")
+    _put_in_place(path, after)
+    sys.stdout.write(f"{name}: {'removed' if user is None else 'changed' if had else 'added'}\n")
+    return 0
+
+
+def _text_of(path: str, *, is_needed: bool) -> str:
+    from haclient.core.users import Users
+    from haclient.net.users_file import read_users_text
+
+    if not is_needed and not os.path.lexists(path):
+        return ""
+    try:
+        text = read_users_text(path)
+        Users.parse(text)
+    except ValueError as exc:
+        raise CommandError(str(exc), CONFIGURATION) from None
+    return text
+
+
+def _asked(name: str, *, is_piped: bool) -> User:
+    """The user, with the password that is typed, or stands on a line of stdin."""
+    from haclient.core.users import SALT_BYTES, new_user
+
+    return new_user(name, _password(is_piped=is_piped), os.urandom(SALT_BYTES))
+
+
+def _password(*, is_piped: bool) -> str:
+    """Never echoed, never an argument."""
+    if is_piped or not sys.stdin.isatty():
+        line = sys.stdin.buffer.readline(LONGEST_LINE)
+        return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")  # refused, if it is no UTF-8
+    import getpass
+
+    first = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != first:
+        raise CommandError("the two are not the same; nothing was changed")
+    return first
+
+
+def _put_in_place(path: str, text: str) -> None:
+    """With the owner and the mode of the file that it replaces; 0600 where there was none."""
+    path = os.path.realpath(path)  # a link stays one
+    new = f"{path}.{os.getpid()}.new"
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(new, flags, 0o600), "wb") as file:
+            _become(file.fileno(), path)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise CommandError(f"{path} cannot be written: {exc.strerror}", NOT_WRITTEN) from None
+
+
+def _become(descriptor: int, path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        found = os.stat(path)
+        if (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
+            os.fchown(descriptor, found.st_uid, found.st_gid)
+        os.fchmod(descriptor, found.st_mode & 0o640)

@@ -1,0 +1,207 @@
+"""Whether a request's name and password are a user's (RFC 7617), asked before anything else of it is.
+
+To check a password costs 50 ms of a processor, on purpose. The naive door pays that for each request, and
+whoever guesses makes it pay as fast as he can send. Here what was found right once is remembered, by a
+digest with a key that only this process has, so that a request costs a look into a dictionary (3 us); what
+was found wrong is too, for a program with a wrong password tries it again and again. All else is checked
+in a thread, one at a time in the whole process: guessing takes one processor at most, however
+many guess. Clients wait for their turn by address, one check each in turn, so that a crowd of guessers at
+one address costs a client at another no more than one check; of one address, only so many wait.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import os
+from collections import deque
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from haclient.core.config import Mode
+from haclient.core.request_head import Refusal
+from haclient.core.users import User, Users, basic_credentials
+from haclient.errors import ProxyStatus
+from haclient.net.http1_server import RawHead
+from haclient.proxy.client_side import ClientSide
+from haclient.proxy.gateway import Gateway
+from haclient.proxy.record import TurnedAway, Why
+
+__all__ = ["Guard", "Turns", "Word", "known_or_refused"]
+
+Kept = TypeVar("Kept")
+
+KEPT_RIGHT, KEPT_WRONG = 4096, 1024
+"""Digests of 32 bytes; the oldest goes first."""
+
+WAITING = 32
+"""Checks of one address that wait: 1.6 s."""
+
+UNAVAILABLE = 503
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """How a door asks (RFC 9110, sections 11.6 and 11.7), and which field has the answer, in small letters."""
+
+    status: int
+    challenge: str
+    field: bytes
+
+
+AS_SERVER = Asking(401, "WWW-Authenticate", b"authorization")
+
+AS_PROXY = Asking(407, "Proxy-Authenticate", b"proxy-authorization")
+"""What a forward proxy's client says to the server is none of its business."""
+
+
+class Word(enum.Enum):
+    """What a guard says."""
+
+    RIGHT = "right"
+    WRONG = "wrong credentials"
+    BUSY = "too many passwords wait to be checked"
+
+
+class Turns:
+    """One at a time; whoever waits does so by address, and addresses take turns."""
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._waiting: dict[str, deque[trio.Event]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Turns, {sum(map(len, self._waiting.values()))} waiting>"
+
+    async def begin(self, address: str) -> bool:
+        """Waits for a turn; False where too many of that address wait already."""
+        if not self._is_taken:
+            self._is_taken = True
+            return True
+        line = self._waiting.setdefault(address, deque())
+        if len(line) >= WAITING:
+            return False
+        turn = trio.Event()
+        line.append(turn)
+        try:
+            await turn.wait()
+        except trio.Cancelled:
+            line.remove(turn)
+            if not line:
+                del self._waiting[address]
+            raise
+        return True
+
+    def end(self) -> None:
+        """The next one's."""
+        for address in self._waiting:
+            line = self._waiting.pop(address)
+            line.popleft().set()
+            if line:
+                self._waiting[address] = line  # behind all others
+            return
+        self._is_taken = False
+
+
+class Guard:
+    """The users of one door, and whom of them it has seen.
+
+    Attributes:
+        users: in force; what was found by others is forgotten.
+    """
+
+    def __init__(self, users: Users, turns: Turns) -> None:
+        self._turns = turns
+        self._key = os.urandom(32)
+        self.users = users
+        self._right: dict[bytes, User] = {}
+        self._wrong: dict[bytes, None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Guard of {self.users!r}>"
+
+    def use(self, users: Users) -> None:
+        """Puts other users in force; whose line is the same as before need not be checked again."""
+        self.users = users
+        self._right = {
+            digest: user
+            for digest, user in self._right.items()
+            if users.by_name.get(user.name) == user
+        }
+        self._wrong = {}
+
+    async def judge(self, value: bytes, address: str) -> Word:
+        """What it has to say to an Authorization field's value; at once, where it has said so before."""
+        digest = hashlib.blake2b(value, key=self._key, digest_size=32).digest()
+        if digest in self._right:
+            return Word.RIGHT
+        credentials = basic_credentials(value)
+        if credentials is None or digest in self._wrong:
+            return Word.WRONG
+        if not await self._turns.begin(address):
+            return Word.BUSY
+        try:
+            # Whoever was before us may have asked the same.
+            if digest not in self._right and digest not in self._wrong:
+                await self._check(digest, *credentials)
+        finally:
+            self._turns.end()
+        return Word.RIGHT if digest in self._right else Word.WRONG
+
+    async def _check(self, digest: bytes, name: str, password: str) -> None:
+        users, user = None, None
+        while users is not self.users:  # a reload in between
+            users = self.users
+            user = await trio.to_thread.run_sync(users.verify, name, password)
+        if user is not None:
+            _keep(self._right, digest, user, KEPT_RIGHT)
+        else:
+            _keep(self._wrong, digest, None, KEPT_WRONG)
+
+
+def _keep(into: dict[bytes, Kept], digest: bytes, what: Kept, most: int) -> None:
+    while len(into) >= most:
+        del into[next(iter(into))]
+    into[digest] = what
+
+
+async def known_or_refused(gateway: Gateway, side: ClientSide, raw: RawHead) -> RawHead | Refusal:
+    """The head without the credentials that are this door's, or the refusal of who has none."""
+    door = side.door
+    settings, guard = door.settings.auth, door.guard
+    if settings is None or guard is None:
+        return raw
+    asking = AS_PROXY if door.settings.mode is Mode.FORWARD else AS_SERVER
+    field = f'{asking.challenge}: Basic realm="{settings.realm}", charset="UTF-8"'.encode()
+    values = [value for name, value in raw.fields if name.lower() == asking.field]
+    if not values:
+        return _refusal(asking.status, "this door asks for a user and password", field)
+    word = Word.WRONG if len(values) > 1 else await guard.judge(values[0], side.identity)
+    # A limit that passed meanwhile was not the client's.
+    side.take_back_expiry()
+    if word is Word.RIGHT:
+        others = tuple(each for each in raw.fields if each[0].lower() != asking.field)
+        return RawHead(raw.method, raw.target, raw.http_version, others)
+    if word is Word.BUSY:
+        return _refusal(UNAVAILABLE, word.value, b"")
+    _tell_wrong(gateway, side)
+    return _refusal(asking.status, word.value, field)
+
+
+def _refusal(status: int, reason: str, challenge: bytes) -> Refusal:
+    return Refusal(status, reason, ProxyStatus.HTTP_REQUEST_DENIED, challenge)
+
+
+def _tell_wrong(gateway: Gateway, side: ClientSide) -> None:
+    """Without the name: people type passwords there."""
+    door = side.door
+    door.turned_away[Why.CREDENTIALS.value] += 1
+    gateway.tell_turned_away(
+        TurnedAway(
+            listener=door.settings.name,
+            client=side.client,
+            why=Why.CREDENTIALS,
+            detail=Word.WRONG.value,
+        )
+    )

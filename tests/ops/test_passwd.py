@@ -1,0 +1,141 @@
+"""`haclient passwd`: as a process, at a pipe and at a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from haclient.net.users_file import read_users
+from tests.support.command import COMMAND, environment, haclient, needs_command
+
+pytestmark = needs_command
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "users"
+
+
+def passwd(*words: object, said: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return haclient(["passwd", *map(str, words)], stdin=said)
+
+
+def test_a_user_from_a_pipe(path: Path) -> None:
+    ran = passwd(path, "ann", said=b"open sesame\nwhat else is said\n")
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"ann: added\n", b"")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_users(str(path)).verify("ann", "open sesame")
+    assert b"sesame" not in path.read_bytes()
+
+
+def test_another_password_and_one_user_less(path: Path) -> None:
+    passwd(path, "ann", said=b"one\n")
+    passwd(path, "bob", said=b"two\n")
+    path.write_text("# people\n" + path.read_text())
+    path.chmod(0o640)
+    before = path.stat()
+
+    assert passwd(path, "ann", said=b"three\n").stdout == b"ann: changed\n"
+    users = read_users(str(path))
+    assert users.verify("ann", "three")
+    assert not users.verify("ann", "one")
+    assert path.read_text().startswith("# people\n")
+    assert (path.stat().st_mode, path.stat().st_uid) == (before.st_mode, before.st_uid)
+    assert path.stat().st_ino != before.st_ino, "a new file in the place of the old one"
+
+    assert passwd("--delete", path, "bob").stdout == b"bob: removed\n"
+    assert list(read_users(str(path)).by_name) == ["ann"]
+    assert os.listdir(path.parent) == ["users"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_the_owner_stays(path: Path) -> None:
+    passwd(path, "ann", said=b"one\n")
+    os.chown(path, 0, 54321)
+    passwd(path, "bob", said=b"two\n")
+    assert path.stat().st_gid == 54321
+
+
+def test_a_link_stays_a_link(path: Path) -> None:
+    passwd(path, "ann", said=b"one\n")
+    link = path.parent / "link"
+    link.symlink_to(path)
+    passwd(link, "bob", said=b"two\n")
+    assert link.is_symlink()
+    assert list(read_users(str(path)).by_name) == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "code", "message"),
+    [
+        (["users", "a:b"], b"x\n", 2, b"a user's name is without colons"),
+        (["users", "ann"], b"\n", 2, b"a password has 1 to 1024 bytes"),
+        (["users", "ann"], b"", 2, b"a password has 1 to 1024 bytes"),
+        (["users", "ann"], b"\xff\n", 2, b"a password is UTF-8"),
+        (["users"], b"x\n", 2, b"USER"),
+        (["users", "ann", "secret"], b"x\n", 2, b"unrecognized arguments"),
+        (["nowhere/users", "ann"], b"x\n", 23, b"nowhere/users cannot be written: No such file"),
+        (["--delete", "users", "ann"], b"", 78, b"users cannot be read: No such file"),
+        (["open", "ann"], b"x\n", 78, b"open has mode 0644: everybody can read it"),
+        (["broken", "ann"], b"x\n", 78, b"line 1: there is no colon"),
+        (["--delete", "full", "eve"], b"", 2, b"has no user 'eve'; nothing was changed"),
+    ],
+)
+def test_what_is_refused(
+    words: list[str], said: bytes, code: int, message: bytes, tmp_path: Path
+) -> None:
+    passwd(tmp_path / "full", "ann", said=b"x\n")
+    for name, text, mode in (("open", "", 0o644), ("broken", "ann", 0o600)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(mode)
+    before = {each.name: each.read_text() for each in tmp_path.iterdir()}
+    at = 1 if words[0].startswith("--") else 0
+    words[at] = str(tmp_path / words[at])
+    ran = passwd(*words, said=said)
+
+    assert (ran.returncode, ran.stdout) == (code, b"")
+    assert message in ran.stderr
+    assert ran.stderr.count(b"\n") == 1
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("again", "code", "is_there"), [(b"open sesame\n", 0, True), (b"open\n", 2, False)]
+)
+def test_at_a_terminal(path: Path, again: bytes, code: int, is_there: bool) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [COMMAND, "passwd", path, "ann"],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment(),
+            start_new_session=True,
+        )
+        shown = _dialogue(ours, [(b"Password: ", b"open sesame\n"), (b"Again: ", again)])
+        assert process.wait(20) == code
+        shown += os.read(ours, 4096)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert b"sesame" not in shown, "no echo"
+    assert path.exists() == is_there
+    if is_there:
+        assert read_users(str(path)).verify("ann", "open sesame")
+
+
+def _dialogue(terminal: int, lines: list[tuple[bytes, bytes]]) -> bytes:
+    shown = b""
+    for asked, said in lines:
+        while asked not in shown:
+            assert select.select([terminal], [], [], 20)[0], shown
+            shown += os.read(terminal, 4096)
+        os.write(terminal, said)
+    return shown
