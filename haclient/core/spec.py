@@ -196,6 +196,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("urls must name at least one URL")
         if len({url.origin.is_tcp for url in (*self.urls, *self.backups)}) > 1:
             raise ValueError("urls and backups must all be tcp:// or none of them")
+        if self.is_tcp and self.affinity.name:
+            raise ValueError(
+                'affinity must be "none" or "client" where the urls are tcp://: there are no cookies and fields'
+            )
         for name in ("window", "response_timeout", "connect_timeout", "queue_timeout"):
             if not 0 < _number(self, name) < float("inf"):
                 raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")

@@ -313,7 +313,14 @@ class Course:
         self._winner = winner = self._attempts[number - 1]
         self.close()
         if self._request.sticky is not None:
-            note_answer(self._target, self._request.sticky, winner)
+            assert winner.connection is not None
+            assert winner.head is not None
+            note_answer(
+                self._target,
+                self._request.sticky,
+                winner.connection.endpoint,
+                winner.head.fields,
+            )
         return winner
 
     def _error(self, reason: str) -> Exception:

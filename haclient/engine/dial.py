@@ -28,7 +28,9 @@ from haclient import events
 from haclient.engine import recording
 from haclient.engine.failure import error_for
 from haclient.engine.live import LiveTarget
+from haclient.engine.outcome import Sticky
 from haclient.engine.reach import Reach
+from haclient.engine.sticky import StickyReach, note_answer, try_out_home
 from haclient.engine.trial import try_out_better
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
@@ -53,7 +55,12 @@ class Dial:
     reused = False
     """Of every record: there is no HTTP here, and no second use."""
 
-    def __init__(self, target: LiveTarget, observe: events.Observer | None = None) -> None:
+    def __init__(
+        self,
+        target: LiveTarget,
+        observe: events.Observer | None = None,
+        sticky: Sticky | None = None,
+    ) -> None:
         origins = [url.origin for tier in target.tiers for url in tier]
         if not all(origin.is_tcp for origin in origins):
             raise ValueError(f"only tcp:// targets are dialled, and this one is {origins}")
@@ -66,6 +73,7 @@ class Dial:
         self.sent_at: Instant | None = None
         self.first_byte_at: Instant | None = None
         self._observe = observe
+        self._sticky = sticky
         self._records: tuple[AttemptRecord, ...] = ()
         self._tried: set[Endpoint] = set()
         self._generation = 0
@@ -89,7 +97,7 @@ class Dial:
         """
         reach = self._begin(reason)
         try:
-            connection = await reach.connection(self._tried)
+            connection = await self._reach_out(reach)
         except Exception as exc:
             # At its limit of connections for too long, mostly.
             self.phase = reach.phase
@@ -104,6 +112,12 @@ class Dial:
             raise error_for(self._records, "", reach, None, self._records[-1])
         self._note_connected(connection)
         return connection
+
+    async def _reach_out(self, reach: Reach) -> Connection | None:
+        if self._sticky is None:
+            return await reach.connection(self._tried)
+        way = StickyReach(reach, self._sticky, self._tried, None)
+        return await way.connection(may_return=True)
 
     def _begin(self, reason: str) -> Reach:
         if not self._is_over:
@@ -125,7 +139,10 @@ class Dial:
         self.phase = Phase.WAITING
         self._tried.add(connection.endpoint)
         self._generation = target.engine.health.generation(connection.endpoint)
-        if target.is_ranked and connection.key is not target.first_keys[0]:
+        if self._sticky is not None:
+            if self._sticky.is_displaced:
+                try_out_home(target, self._sticky, connection)
+        elif target.is_ranked and connection.key is not target.first_keys[0]:
             try_out_better(target, connection)
         if self._observe is not None:
             self._observe(recording.connected(self.number, connection, reused=False))
@@ -148,6 +165,8 @@ class Dial:
             self.phase = Phase.RECEIVING
             health = self.target.engine.health
             health.report_success(self.connection.endpoint, now, self._generation)
+            if self._sticky is not None:
+                note_answer(self.target, self._sticky, self.connection.endpoint)
 
     def end(self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None) -> None:
         """The attempt is over and its connection closed, at once. Harmless where it was over already.

@@ -13,7 +13,6 @@ it is held down, is tried out in the background, for the clients to come (haclie
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -25,10 +24,7 @@ from haclient.engine.outcome import Sticky
 from haclient.engine.reach import Reach
 from haclient.engine.trial import try_out
 from haclient.net.connection import Connection
-from haclient.types import Endpoint
-
-if TYPE_CHECKING:
-    from haclient.engine.attempt import Attempt
+from haclient.types import Endpoint, Fields
 
 __all__ = ["StickyReach", "lease_own", "note_answer", "try_out_home"]
 
@@ -53,11 +49,11 @@ def try_out_home(target: LiveTarget, sticky: Sticky, used: Connection) -> None:
         try_out(target, [home])
 
 
-def note_answer(target: LiveTarget, sticky: Sticky, answered: Attempt) -> None:
-    """Remembers where a client moved, and whose the session is that an answer begins."""
-    assert answered.connection is not None
-    assert answered.head is not None
-    owners, endpoint = _owners(target), answered.connection.endpoint
+def note_answer(
+    target: LiveTarget, sticky: Sticky, endpoint: Endpoint, fields: Fields = ()
+) -> None:
+    """Remembers where a client moved, and whose the session is that an answer with these fields begins."""
+    owners = _owners(target)
     if sticky.key is not None:
         owner = owners.owner(sticky.key)
         is_displaced = sticky.is_displaced
@@ -65,7 +61,7 @@ def note_answer(target: LiveTarget, sticky: Sticky, answered: Attempt) -> None:
             # It may have been overtaken while it was suspect: then the verdict is a moment old.
             is_displaced = is_displaced or _has_verdict(target, owner.endpoint)
         owners.answered(sticky.key, endpoint, is_displaced=is_displaced)
-    session = session_of(target.spec.affinity, answered.head.fields)
+    session = session_of(target.spec.affinity, fields)
     if session is not None:
         owners.settle(session, endpoint)
 

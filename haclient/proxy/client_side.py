@@ -24,7 +24,7 @@ from haclient.net.transport import HangUp, SocketTransport
 from haclient.proxy.door import Door
 from haclient.types import Instant
 
-__all__ = ["ClientSide", "Served"]
+__all__ = ["ClientSide", "Served", "identity_of"]
 
 LEAVES_NOTICED_AFTER = 0.25
 """Seconds. A request that is answered sooner costs no look at its client; a second is promised."""
@@ -49,6 +49,12 @@ class Served(Protocol):
     def note_client_gone(self, why: str, *, is_cut: bool = False) -> None:
         """The connection is about to be ended for this reason; `is_cut`: by us, in a drain."""
         ...
+
+
+def identity_of(transport: SocketTransport) -> str:
+    """Who is behind a connection: the address without the port; on a Unix socket the user."""
+    endpoint = transport.endpoint
+    return f"uid:{transport.peer_uid()}" if endpoint.is_unix else endpoint.address
 
 
 class ClientSide:
@@ -110,11 +116,8 @@ class ClientSide:
 
     @property
     def identity(self) -> str:
-        """Whose connection this is, for an affinity: the address without the port; on a Unix socket the user."""
-        endpoint = self.transport.endpoint
-        if not endpoint.is_unix:
-            return endpoint.address
-        return f"uid:{self.transport.peer_uid()}"
+        """Whose connection it is."""
+        return identity_of(self.transport)
 
     # --- the next head -----------------------------------------------------------------------
 

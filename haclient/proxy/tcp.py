@@ -19,10 +19,13 @@ import random
 
 import trio
 
+from haclient.core.affinity import key_of
 from haclient.engine.dial import Dial
 from haclient.engine.live import LiveTarget
+from haclient.engine.outcome import Sticky
 from haclient.errors import Error, ProxyStatus
 from haclient.net.transport import HangUp, SocketTransport
+from haclient.proxy.client_side import identity_of
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import ExchangeRecord, Outcome
@@ -112,7 +115,10 @@ class TcpSide:
             self._turn_away(ProxyStatus.DESTINATION_NOT_FOUND, f"there is no target {self.target}")
             self._tell(())
             return
-        dial = self._dial = Dial(live, self._gateway.observe)
+        sticky = None
+        if live.owners is not None:
+            sticky = Sticky(key_of(live.spec.affinity, (), identity_of(self.transport)))
+        dial = self._dial = Dial(live, self._gateway.observe, sticky)
         try:
             await self._relay(live, dial)
         except Error as error:

@@ -154,6 +154,11 @@ def test_a_target_is_a_value() -> None:
             {"order": "random"}, "'random' is not a valid Order", id="an order that is none"
         ),
         pytest.param(
+            {"urls": ["tcp://a.test:1"], "affinity": "cookie:sid"},
+            'affinity must be "none" or "client" where the urls are tcp://: there are no cookies and fields',
+            id="a cookie where there is no HTTP",
+        ),
+        pytest.param(
             {"affinity": "moon"},
             'it is "none", "client", "cookie:NAME" or "header:NAME"',
             id="an affinity that is none",

@@ -8,9 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from haclient.core.affinity import in_order_of_weight, key_of
 from haclient.core.config import Config, Mode
 from haclient.core.spec import Target
 from haclient.proxy.record import Outcome
+from haclient.types import Endpoint
 from tests.proxy.house import A, B, House, house
 from tests.proxy.playbook import Party, play
 
@@ -379,3 +381,34 @@ class TestEnds:
             assert isinstance(fault, ZeroDivisionError)
             h.faults.clear()
             assert "TcpSide" not in str(h.door.inside)
+
+
+class TestAffinity:
+    async def test_a_client_has_its_own_server_and_stays_where_it_moved(
+        self, autojump_clock: MockClock
+    ) -> None:
+        target = Target(urls=["tcp://a.test:80", "tcp://b.test:80"], affinity="client")
+        key = key_of(target.affinity, (), "127.0.0.1")
+        assert key is not None
+        own, other = in_order_of_weight(key, [A, B])
+        async with tcp(target) as h:
+
+            async def served_by(endpoint: Endpoint) -> None:
+                client, server = h.client(), h.server(endpoint)
+                await client.says("ping").run()
+                await server.hears("ping").run()
+                await server.says("pong").run()
+                await client.hears("pong").run()
+                client.leave()
+                server.leave()
+                await trio.sleep(1)
+
+            await served_by(own)
+            await served_by(own)
+            h.network.kill(own)
+            await served_by(other)
+            h.network.heal(own)
+            await trio.sleep(61)
+            await served_by(other)
+            h.network.kill(other)
+            await served_by(own)
