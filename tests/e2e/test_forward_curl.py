@@ -6,16 +6,11 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import trustme
 
-from tests.support.certificates import write_ca
 from tests.support.command import needs_command
-from tests.support.forward_proxy import ForwardProxy, forward_proxy, name_server, run
-from tests.support.web_server import WebServer, web_server
+from tests.support.forward_place import Place, open_place
 
 CURL = shutil.which("curl")
 
@@ -24,50 +19,19 @@ pytestmark = [
     pytest.mark.skipif(CURL is None, reason="curl is not installed"),
 ]
 
-NAMES = {
-    "files.test": ["127.0.0.1"],
-    "secure.test": ["127.0.0.1"],
-    "twice.test": ["127.0.0.9", "127.0.0.1"],
-    "inside.test": ["127.0.0.1"],
-    "metadata.test": ["169.254.169.254"],
-}
-
-ALLOW = ["files.test:*", "secure.test:*", "twice.test:*", "*.test:*", "127.0.0.2:1-79"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a test has."""
-
-    proxy: ForwardProxy
-    web: WebServer
-    secure: WebServer
-    ca: str
-    folder: Path
-
-    def curl(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Runs curl with both proxy variables."""
-        proxies = {"http_proxy": self.proxy.url, "https_proxy": self.proxy.url}
-        command = ["curl", "-q", "-sS", "-m", "20", "--cacert", self.ca, *words]
-        return run(command, cwd=self.folder, **{**proxies, **variables})
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("forward")
-    ca = trustme.CA()
-    (folder / "file").write_text("content\n")
-    with (
-        name_server(NAMES) as names,
-        web_server(folder) as web,
-        web_server(folder, ca=ca, name="secure.test") as secure,
-        forward_proxy(folder, ALLOW, names) as proxy,
-    ):
-        yield Place(proxy, web, secure, write_ca(ca, folder / "ca.pem"), folder)
+    with open_place(tmp_path_factory.mktemp("forward")) as opened:
+        yield opened
+
+
+def curl(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
+    return place.run(["curl", "-q", "-sS", "-m", "20", "--cacert", place.ca, *words])
 
 
 def test_http_proxy(place: Place) -> None:
-    ran = place.curl(f"http://files.test:{place.web.port}/file")
+    ran = curl(place, f"http://files.test:{place.web.port}/file")
 
     assert (ran.stdout, ran.stderr) == ("content\n", "")
     asked = place.web.asked[-1]
@@ -79,14 +43,14 @@ def test_http_proxy(place: Place) -> None:
 
 
 def test_https_proxy(place: Place) -> None:
-    ran = place.curl(f"https://secure.test:{place.secure.port}/file")
+    ran = curl(place, f"https://secure.test:{place.secure.port}/file")
 
     assert (ran.stdout, ran.stderr) == ("content\n", "")
     assert "via" not in place.secure.asked[-1].fields
 
 
 def test_a_tunnel_for_plain_http(place: Place) -> None:
-    ran = place.curl("--proxytunnel", f"http://files.test:{place.web.port}/file")
+    ran = curl(place, "--proxytunnel", f"http://files.test:{place.web.port}/file")
 
     assert (ran.stdout, ran.stderr) == ("content\n", "")
     assert "via" not in place.web.asked[-1].fields
@@ -94,13 +58,13 @@ def test_a_tunnel_for_plain_http(place: Place) -> None:
 
 def test_several_requests_on_one_connection(place: Place) -> None:
     url = f"http://files.test:{place.web.port}/file"
-    ran = place.curl("-w", "%{num_connects}\n", *[url] * 3)
+    ran = curl(place, "-w", "%{num_connects}\n", *[url] * 3)
 
     assert ran.stdout == "content\n1\ncontent\n0\ncontent\n0\n"
 
 
 def test_the_address_of_two_that_answers(place: Place) -> None:
-    assert place.curl(f"http://twice.test:{place.web.port}/file").stdout == "content\n"
+    assert curl(place, f"http://twice.test:{place.web.port}/file").stdout == "content\n"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +81,7 @@ def test_the_address_of_two_that_answers(place: Place) -> None:
 )
 def test_what_is_forbidden(place: Place, url: str, words: str) -> None:
     asked = len(place.web.asked)
-    ran = place.curl("-w", "\n%{http_code}", url.format(port=place.web.port))
+    ran = curl(place, "-w", "\n%{http_code}", url.format(port=place.web.port))
 
     content, _, status = ran.stdout.rpartition("\n")
     assert status == "403"
@@ -126,7 +90,7 @@ def test_what_is_forbidden(place: Place, url: str, words: str) -> None:
 
 
 def test_a_forbidden_tunnel_says_so(place: Place) -> None:
-    ran = place.curl("-v", "https://other.example/")
+    ran = curl(place, "-v", "https://other.example/")
 
     assert ran.returncode == 56
     assert "CONNECT tunnel failed, response 403" in ran.stderr
@@ -136,6 +100,6 @@ def test_a_forbidden_tunnel_says_so(place: Place) -> None:
 
 def test_what_curl_itself_would_make_of_an_address(place: Place) -> None:
     # It takes 127.1 for 127.0.0.1 before it asks: the canonical form is judged.
-    ran = place.curl("-w", "\n%{http_code}", f"http://127.1:{place.web.port}/file")
+    ran = curl(place, "-w", "\n%{http_code}", f"http://127.1:{place.web.port}/file")
 
     assert ran.stdout.endswith(("\n400", "\n403"))
