@@ -21,6 +21,7 @@ import select
 import socket
 import struct
 import termios
+from collections.abc import Callable
 
 import trio
 
@@ -80,7 +81,28 @@ class OneAtATime:
 
 
 class SocketTransport(trio.abc.HalfCloseableStream):
-    """See haclient.net.Transport for the contract."""
+    """See haclient.net.Transport for the contract.
+
+    Attributes:
+        parked: wakes whoever waits for this socket without a task of its own (haclient.net.parking).
+    """
+
+    __slots__ = (
+        "_broken",
+        "_has_sent_eof",
+        "_is_closed",
+        "_is_interrupted",
+        "_is_probing",
+        "_more_is_likely",
+        "_poll",
+        "_send_guard",
+        "_sock",
+        "bytes_received",
+        "bytes_sent",
+        "endpoint",
+        "local",
+        "parked",
+    )
 
     def __init__(self, sock: socket.socket, endpoint: Endpoint) -> None:
         self._sock = sock
@@ -94,9 +116,13 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         self._is_probing = False
         self._more_is_likely = False
         self._broken: OSError | None = None
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        self._poll: select.poll | None = None
+        self.parked: Callable[[], None] | None = None
         self._send_guard = OneAtATime()
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once it is closed."""
+        return self._sock.fileno()
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
@@ -221,6 +247,24 @@ class SocketTransport(trio.abc.HalfCloseableStream):
                 raise InterruptedReceive
             await self._wait_readable()
 
+    def receive_now(self) -> bytes | None:
+        """What is there already, without a checkpoint; None where nothing is, empty at the end.
+
+        Raises:
+            trio.ClosedResourceError, trio.BrokenResourceError: as `receive_some`, which tells the same again.
+        """
+        if self._is_closed:
+            raise trio.ClosedResourceError("this connection was closed already")
+        try:
+            data = self._sock.recv(DEFAULT_RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as exc:
+            self._broken = exc
+            raise trio.BrokenResourceError(describe(exc)) from exc
+        self.bytes_received += len(data)
+        return data
+
     async def _wait_readable(self) -> None:
         try:
             await trio.lowlevel.wait_readable(self._sock)
@@ -234,7 +278,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         """Wakes the receiver with InterruptedReceive."""
         if not self._is_closed:
             self._is_interrupted = True
-            trio.lowlevel.notify_closing(self._sock)
+            self._wake()
 
     def forget_interrupt(self) -> None:
         """Takes an `interrupt` back that no `receive_some` has raised yet."""
@@ -246,8 +290,14 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             return
         self._is_closed = True
         self._is_interrupted = False
-        trio.lowlevel.notify_closing(self._sock)
+        self._wake()
         self._sock.close()
+
+    def _wake(self) -> None:
+        """Whoever waits for the descriptor looks anew."""
+        trio.lowlevel.notify_closing(self._sock)
+        if self.parked is not None:
+            self.parked()
 
     async def aclose(self) -> None:
         """As trio.abc.AsyncResource."""
@@ -259,7 +309,13 @@ class SocketTransport(trio.abc.HalfCloseableStream):
 
         Readable while idle means EOF, a reset or bytes that nobody asked for: all unfit.
         """
-        return not self._is_closed and not self._poll.poll(0)
+        if self._is_closed:
+            return False
+        if self._poll is None:
+            # Asked for on each lease from a pool; a tunnel's is never asked.
+            self._poll = select.poll()
+            self._poll.register(self._sock, select.POLLIN)
+        return not self._poll.poll(0)
 
     def unacknowledged(self) -> int:
         """Bytes handed to the kernel that the peer has not acknowledged (on a Unix socket: not read).

@@ -22,6 +22,7 @@ from haclient.net import InterruptedReceive
 from haclient.net.http1_server import BadRequest, RawHead, ServerHttp1
 from haclient.net.transport import HangUp, SocketTransport
 from haclient.proxy.door import Door
+from haclient.proxy.tunnel import Tunnel
 from haclient.types import Instant
 
 __all__ = ["ClientSide", "Served", "identity_of"]
@@ -67,6 +68,7 @@ class ClientSide:
         served: the request under way, if one is.
         has_expired: a limit has passed; whoever was woken looks here.
         is_passing_on: what the client said is to reach its server, also where the client has left.
+        tunnel: while there is one.
     """
 
     __slots__ = (
@@ -86,6 +88,7 @@ class ClientSide:
         "scope",
         "served",
         "transport",
+        "tunnel",
     )
 
     def __init__(self, door: Door, transport: SocketTransport, idle_grace: float) -> None:
@@ -98,6 +101,7 @@ class ClientSide:
         self.served: Served | None = None
         self.has_expired = False
         self.is_passing_on = False
+        self.tunnel: Tunnel | None = None
         self._idle_grace = idle_grace
         self._has_sent: trio.Event | None = None
         self._deadline: Instant = math.inf
@@ -240,6 +244,8 @@ class ClientSide:
     def look(self, now: Instant) -> None:
         """Ends what has lasted too long, and the work for a client that has left."""
         served = self.served
+        if self.tunnel is not None:
+            self.tunnel.look(now)
         if now >= self._deadline:
             self._expire()
         elif self._clients_turns:

@@ -104,7 +104,8 @@ class Connect:
         else:
             await self._say_established()
             watch, note_answer = self._live.engine.watch, self._dial.note_answer
-            await self._relay(Tunnel(self._side, connection, watch, note_answer))
+            parking = self._gateway.parking
+            await self._relay(Tunnel(self._side, connection, watch, note_answer, parking=parking))
         finally:
             self._dial.end(Verdict.CANCELLED)
             self._tell()

@@ -12,6 +12,7 @@ from haclient.core.spec import Target
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
 from haclient.events import Observer
+from haclient.net.parking import Parking
 from haclient.proxy.destinations import Destinations
 from haclient.proxy.record import ExchangeRecord, TurnedAway
 
@@ -29,6 +30,7 @@ class Gateway:
         targets: by name; a reload replaces the dictionary, never what is in it.
         defaults: for destinations of forward listeners, which no target names.
         ledger: of the request content that is kept for resends.
+        parking: where tunnels rest.
         tell: called with each exchange that is over.
         tell_fault: called with an exception that nobody expected; it has ended one connection.
         tell_turned_away: called with whoever might not enter.
@@ -44,6 +46,7 @@ class Gateway:
     ) -> None:
         self.engine = engine
         self.ledger = ledger
+        self.parking = Parking(engine.nursery)
         self.tell = tell
         self.tell_fault = tell_fault
         self.tell_turned_away: Callable[[TurnedAway], None] = ignore

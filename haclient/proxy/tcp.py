@@ -60,11 +60,11 @@ class TcpSide:
     Attributes:
         target: the name of the one that its door leads to.
         is_passing_on: the client has a server.
+        tunnel: to it.
     """
 
     __slots__ = (
         "_detail",
-        "_dial",
         "_door",
         "_error",
         "_gateway",
@@ -76,17 +76,18 @@ class TcpSide:
         "scope",
         "target",
         "transport",
+        "tunnel",
     )
 
     def __init__(self, gateway: Gateway, door: Door, transport: SocketTransport) -> None:
         self.transport = transport
         self.is_passing_on = False
+        self.tunnel: Tunnel | None = None
         self.scope = trio.CancelScope()
         self.target = door.settings.target or ""
         self.began_at: Instant = trio.current_time()
         self._gateway = gateway
         self._door = door
-        self._dial: Dial | None = None
         self._tunnels = 0, 0
         self._unsent = b""
         self._outcome = Outcome.CLIENT_GONE
@@ -118,7 +119,7 @@ class TcpSide:
         sticky = None
         if live.owners is not None:
             sticky = Sticky(key_of(live.spec.affinity, (), identity_of(self.transport)))
-        dial = self._dial = Dial(live, self._gateway.observe, sticky)
+        dial = Dial(live, self._gateway.observe, sticky)
         try:
             await self._relay(live, dial)
         except Error as error:
@@ -140,7 +141,14 @@ class TcpSide:
             may_turn_away = -math.inf
             if dial.number < live.spec.max_attempts:
                 may_turn_away = trio.current_time() + live.spec.connect_timeout
-            tunnel = Tunnel(self, connection, watch, dial.note_answer, may_turn_away)
+            tunnel = Tunnel(
+                self,
+                connection,
+                watch,
+                dial.note_answer,
+                may_turn_away,
+                self._gateway.parking,
+            )
             try:
                 self._outcome = Outcome.TUNNELLED
                 await tunnel.run()
@@ -208,17 +216,20 @@ class TcpSide:
         return True
 
     def look(self, now: Instant) -> None:
-        """A client that is gone needs no server; one that has one is the tunnel's to notice."""
-        if not self.is_passing_on and self.transport.hang_up() is HangUp.RESET:
-            self._detail = "the client left before it had a server"
+        """Ends the work for a client that has reset its connection, where nobody else would notice."""
+        if self.tunnel is not None:
+            self.tunnel.look(now)
+        if (self.tunnel is None or self.tunnel.is_held_up) and self._is_reset():
+            self._detail = "" if self.tunnel else "the client left before it had a server"
             self.scope.cancel()
+
+    def _is_reset(self) -> bool:
+        return self.transport.hang_up() is HangUp.RESET
 
     def cancel(self) -> None:
         """The drain has lasted long enough."""
         self._outcome, self._detail = Outcome.CUT, "haclient was told to end"
         self.transport.reset()
-        if self._dial is not None and self._dial.connection is not None:
-            self._dial.connection.reset()
         self.scope.cancel()
 
     def make_way(self) -> bool:

@@ -28,6 +28,7 @@ import trio.testing
 from haclient.core.config import Config, ListenerSettings, TcpBind
 from haclient.core.spec import Target
 from haclient.engine.live import Engine
+from haclient.net.parking import Parking
 from haclient.net.transport import SocketTransport
 from haclient.proxy.door import Door
 from haclient.proxy.entrance import enter
@@ -43,6 +44,7 @@ from tests.sim.effects import Fault
 from tests.sim.journal import Journal
 from tests.sim.network import SimNetwork
 from tests.sim.origin import SimOrigin
+from tests.sim.parking import SimParking
 from tests.sim.stream import SimStream, connected_pair
 
 __all__ = ["BACKED_UP", "BOTH", "IDS", "ONE", "A", "B", "C", "House", "house"]
@@ -85,6 +87,7 @@ class House:
     c: SimOrigin
     records: list[ExchangeRecord]
     faults: list[Exception]
+    parking: SimParking
     parties: list[Party] = dataclasses.field(default_factory=list)
     doors_ends: list[SimStream] = dataclasses.field(default_factory=list)
     """The sidecar's end of each client's connection."""
@@ -231,6 +234,8 @@ async def house(
         sidecar = Sidecar(
             config, nursery, resolver, tell=tell, tell_fault=unexpected.append, dialer=network
         )
+        parking = SimParking()
+        sidecar.gateway.parking = cast("Parking", parking)
         sidecar.start()
         door = Door(listener(**settings))
         nursery.start_soon(keep_vigil, lambda: [door])
@@ -247,6 +252,7 @@ async def house(
             c,
             records,
             unexpected,
+            parking,
         )
         # A conversation that waits for ever would be jumped along with its vigil for ever.
         with trio.fail_after(LONGEST):

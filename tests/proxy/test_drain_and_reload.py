@@ -130,8 +130,8 @@ async def test_a_tunnel_lasts_until_it_is_cut(autojump_clock: MockClock) -> None
             a.says("pong"),
             client.hears("pong"),
             client.does("the drain is over", lambda: cut(h)).at(40.0),
-            client.hears_end(),
-            a.hears_end(),
+            client.hears_reset(),
+            a.hears_reset(),
         )
         assert h.records[0].outcome.value == "cut"
 

@@ -15,6 +15,7 @@ from haclient.proxy.record import Outcome
 from haclient.types import Endpoint
 from tests.proxy.house import A, B, House, house
 from tests.proxy.playbook import Party, play
+from tests.sim.stream import SimStream
 
 ONE = Target(urls=["tcp://a.test:80"])
 BOTH = Target(urls=["tcp://ab.test:80"])
@@ -31,6 +32,14 @@ async def connected(h: House) -> tuple[Party, Party]:
     client, a = h.client(), h.server(A)
     await play(client.says("ping"), a.hears("ping"), a.says("pong"), client.hears("pong"))
     return client, a
+
+
+async def receive_all(stream: SimStream) -> int:
+    """How many bytes come until the end."""
+    received = 0
+    while data := await stream.receive_some():
+        received += len(data)
+    return received
 
 
 class TestBytes:
@@ -326,6 +335,87 @@ class TestOwed:
             await play(client.says("ping"), a.hears("ping"), a.says("pong"), client.hears("pong"))
 
 
+class TestRest:
+    """One task where two would wait: what comes then is passed on as ever."""
+
+    async def test_small_pieces_need_no_second_task(self, autojump_clock: MockClock) -> None:
+        async with tcp() as h:
+            client, a = await connected(h)
+            parked, tasks = h.parking.parked, len(h.engine.nursery.child_tasks)
+            for _ in range(3):
+                await play(
+                    client.says("ping"), a.hears("ping"), a.says("pong"), client.hears("pong")
+                )
+            assert h.parking.parked == parked + 6
+            assert len(h.engine.nursery.child_tasks) == tasks
+
+    async def test_after_a_large_piece_it_rests_again(self, autojump_clock: MockClock) -> None:
+        async with tcp() as h:
+            client, a = await connected(h)
+            parked = h.parking.parked
+            await play(a.says(b"x" * 65536), client.hears(b"x" * 65536))
+            await play(client.hears_nothing().at(0.9), a.hears_nothing())
+            assert h.parking.parked == parked
+            await play(client.hears_nothing().at(2.0))
+            assert h.parking.parked == parked + 1
+            await play(client.says("ping"), a.hears("ping"), a.says("pong"), client.hears("pong"))
+
+    @pytest.mark.parametrize("speaker", ["client", "server", "both"])
+    @pytest.mark.parametrize("size", [1, 65536])
+    async def test_what_is_said_in_the_moment_of_going_to_rest(
+        self, autojump_clock: MockClock, speaker: str, size: int
+    ) -> None:
+        async with tcp() as h:
+            client, a = await connected(h)
+            await play(a.says(b"x" * 65536), client.hears(b"x" * 65536))
+            [inside] = h.door.inside
+            await trio.sleep(1.1)
+            # Before any of the two that go to rest runs.
+            inside.look(trio.current_time())
+            if speaker != "server":
+                client.stream.send_now(b"c" * size)
+            if speaker != "client":
+                a.stream.send_now(b"s" * size)
+            steps = []
+            if speaker != "server":
+                steps.append(a.hears(b"c" * size))
+            if speaker != "client":
+                steps.append(client.hears(b"s" * size))
+            await play(*steps)
+            # And it goes on, both ways, and to its end.
+            await play(
+                client.says("ping"),
+                a.hears("ping"),
+                a.says("pong"),
+                client.hears("pong"),
+                a.half_closes().at(5.0),
+                client.hears_end(),
+                client.says("last").at(9.0),
+                a.hears("last"),
+                client.closes().at(20.0),
+                a.hears_end(),
+            )
+            assert h.told() == [TUNNELLED]
+
+    async def test_who_does_not_read_keeps_it_awake(self, autojump_clock: MockClock) -> None:
+        async with tcp() as h:
+            client, a = await connected(h)
+            await h.settle()
+            sent = 0
+            while (some := a.stream.send_now(b"y" * 65536)) > 0:
+                sent += some
+                await h.settle()
+            parked = h.parking.parked
+            await trio.sleep(30.0)
+            assert h.parking.parked == parked
+            client.stream.send_now(b"stop")
+            assert await a.stream.receive_some() == b"stop"
+            while sent:
+                sent -= len(await client.stream.receive_some())
+            await trio.sleep(3.0)
+            assert h.parking.parked == parked + 1
+
+
 class TestEnds:
     async def test_a_servers_reset_reaches_the_client(self, autojump_clock: MockClock) -> None:
         async with tcp() as h:
@@ -341,6 +431,20 @@ class TestEnds:
             await play(client.resets().at(5.0), a.hears_reset())
             assert h.told() == [TUNNELLED]
             assert h.records[0].error == ""
+
+    async def test_a_clients_reset_is_noticed_also_where_nobody_reads(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with tcp() as h:
+            client, a = await connected(h)
+            await h.settle()
+            while client.stream.send_now(b"x" * 65536):
+                await h.settle()
+            client.stream.reset()
+            await trio.sleep(0.6)
+            assert h.told() == [TUNNELLED]
+            with pytest.raises(trio.BrokenResourceError):
+                await receive_all(a.stream)
 
     async def test_a_drain_waits_and_then_cuts(self, autojump_clock: MockClock) -> None:
         async with tcp() as h:

@@ -237,11 +237,38 @@ class SimStream(trio.abc.HalfCloseableStream):
                     raise InterruptedReceive
                 await self._news.wait()
 
+    def receive_now(self) -> bytes | None:
+        """As haclient's transport: what is there, None where nothing is, empty at the end."""
+        now = self._sync()
+        if self._end.is_closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        data = self._end.read(DEFAULT_RECEIVE_BYTES, now)
+        if data is None and (error := self._end.take_error()):
+            self._broken = error
+        if not data and self._broken:
+            raise trio.BrokenResourceError(self._broken)
+        if data is not None:
+            self.bytes_received += len(data)
+            self._sync()
+        return data
+
     def interrupt(self) -> None:
         """Wakes the receiver with InterruptedReceive."""
         if not self._end.is_closed:
             self._is_interrupted = True
             self._news.tell()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether an interrupt is there for the receiver."""
+        return self._is_interrupted
+
+    async def until_news(self, scope: trio.CancelScope) -> None:
+        """Cancels `scope` once there is something to receive, an end, or an interrupt."""
+        await trio.lowlevel.checkpoint()
+        while self.is_quiet() and not self._is_interrupted:
+            await self._news.wait()
+        scope.cancel()
 
     def forget_interrupt(self) -> None:
         """Between two exchanges: news of the last one must not reach the next."""
