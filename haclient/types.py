@@ -204,20 +204,32 @@ class EvidenceKind(enum.Enum):
     RESET = "connection reset"
     UNREACHABLE = "reported unreachable"
     TIMED_OUT = "kernel timed the connection out"
+    HEALTH_REQUESTS = "health requests unanswered"
+    """The application is silent, and its host lives: reason for suspicion, never for death."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
     """Why a server is held suspect or dead.
 
     `count` of what `kind` names; `silent_for` seconds since the last segment came in, or since the
-    request began to go out, where that was later.
+    request began to go out, where that was later; of health requests to `path`, since the first of them
+    began.
     """
 
     kind: EvidenceKind
     count: int
     silent_for: float
+    path: str = ""
+
+    @property
+    def is_of_health(self) -> bool:
+        """Whether health requests showed it: of its host, and the path there, it says nothing bad."""
+        return self.kind is EvidenceKind.HEALTH_REQUESTS
 
     def __str__(self) -> str:
+        if self.is_of_health:
+            requests = "health request" if self.count == 1 else "health requests"
+            return f"application silent: {self.count} {requests} to {self.path} unanswered for {self.silent_for:.1f} s"
         if self.count:
             return f"{self.count} {self.kind.value}, silent for {self.silent_for:.2f} s"
         return self.kind.value

@@ -10,13 +10,15 @@ on a server that was only slow, and makes a storm of an outage. What matters ins
    closed: nobody carries the first copy any more, so a second one is no load. Suspect: perhaps
    alive, so only a safe request gets a second try beside it, for two runs of a PUT, one of them
    late, can undo what the client did in between. Answered with 503, or silent past the back-stop:
-   a living server carries both copies, so the budget must allow it.
+   a living server carries both copies, so the budget must allow it. Doubtful, for its application
+   gives no answer to health requests: as suspect, but that its host lives, so that nothing presses.
 3. *How long already?* The window opens with the last sign of life of the first server in trouble
    and bounds everything after it. A server that is not suspect is waited for, window or not.
 
 One machine serves one exchange. Attempts are known by their number.
 
     outstanding → suspect ⇄ outstanding       suspected / cleared
+    outstanding → doubtful ⇄ outstanding      doubted / cleared
     outstanding or suspect → ended            failed / answered
 """
 
@@ -141,6 +143,7 @@ class Retry:
 
     __slots__ = (
         "_budget",
+        "_doubtful",
         "_facts",
         "_failover_statuses",
         "_held",
@@ -169,6 +172,7 @@ class Retry:
         self._started = 0
         self._outstanding: set[int] = set()
         self._suspects: set[int] = set()
+        self._doubtful: set[int] = set()
         self._held: int | None = None
         self._trouble_since = math.inf
 
@@ -188,6 +192,11 @@ class Retry:
         """Whether every outstanding attempt is suspect: the window's end then ends the exchange."""
         return self._outstanding <= self._suspects
 
+    @property
+    def _are_all_in_doubt(self) -> bool:
+        """Whether there is nobody outstanding of whom an answer is to be expected."""
+        return self._outstanding <= self._suspects | self._doubtful
+
     def started(self) -> int:
         """An attempt begins; returns its number, from 1 on."""
         self._started += 1
@@ -206,7 +215,29 @@ class Retry:
         """The attempt's server gave no sign of life where a living one would have."""
         self._suspects.add(attempt)
         self._in_trouble_since(now - evidence.silent_for)
-        may_share = self._facts.is_safe and is_replayable and is_elsewhere and self.is_hopeless
+        return self._beside(attempt, evidence, now, may_share=is_replayable and is_elsewhere)
+
+    def doubted(
+        self,
+        attempt: int,
+        evidence: Evidence,
+        now: Instant,
+        *,
+        is_replayable: bool,
+        is_elsewhere: bool,
+    ) -> Decision:
+        """The attempt's server lives, and its application may hang.
+
+        That opens no window, and never ends the attempt: it may be at work.
+        """
+        self._doubtful.add(attempt)
+        return self._beside(attempt, evidence, now, may_share=is_replayable and is_elsewhere)
+
+    def _beside(
+        self, attempt: int, evidence: Evidence, now: Instant, *, may_share: bool
+    ) -> Decision:
+        """A second try beside the first, where it does no harm."""
+        may_share = may_share and self._facts.is_safe and self._are_all_in_doubt
         if may_share and self._may_start(now) and self._budget.withdraw(now):
             return Again(f"attempt {attempt} is suspect: {evidence}")
         return Wait(self.window_ends_at)
@@ -214,6 +245,7 @@ class Retry:
     def cleared(self, attempt: int) -> Decision:
         """The suspect is alive after all; nothing is lost."""
         self._suspects.discard(attempt)
+        self._doubtful.discard(attempt)
         self._trouble_since = math.inf
         return Wait(self.window_ends_at)
 
@@ -250,7 +282,7 @@ class Retry:
             self._in_trouble_since(now - silent_for)
         elif failure.timed_out_after is not None:
             self._in_trouble_since(now - failure.timed_out_after)
-        if not self.is_hopeless:
+        if not self._are_all_in_doubt:
             return Wait(self.window_ends_at)
         why_not = self._why_not_again(failure, now)
         if not why_not:
@@ -276,7 +308,8 @@ class Retry:
         """
         self._forget_others()
         self._trouble_since = math.inf
-        self._in_trouble_since(now - evidence.silent_for)
+        if not evidence.is_of_health:
+            self._in_trouble_since(now - evidence.silent_for)
         if is_elsewhere and self._may_start(now) and self._budget.withdraw(now):
             return Again(f"attempt {attempt} is suspect: {evidence}")
         return Wait(self.window_ends_at)
@@ -293,6 +326,7 @@ class Retry:
         """
         self._outstanding.clear()
         self._suspects.clear()
+        self._doubtful.clear()
         self._held = None
 
     def window_ended(self) -> Decision:
@@ -355,3 +389,4 @@ class Retry:
     def _end(self, attempt: int) -> None:
         self._outstanding.discard(attempt)
         self._suspects.discard(attempt)
+        self._doubtful.discard(attempt)

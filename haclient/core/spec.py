@@ -8,6 +8,7 @@ in the module that needs it instead.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from haclient.types import Order
 
 __all__ = [
     "RESPONSE_TIMEOUT",
+    "HealthRequests",
     "HostHeader",
     "IdempotencyKey",
     "Order",
@@ -33,6 +35,10 @@ that set nothing else has most likely given up (common client defaults are 5 to 
 
 TLS_VERSIONS = ("1.2", "1.3")
 """What came before is broken (RFC 8996)."""
+
+
+_PATH = re.compile(r'/[!"$-~]*')
+"""With a query, and without a fragment, which is never sent."""
 
 
 class IdempotencyKey(enum.Enum):
@@ -79,6 +85,41 @@ class TlsSettings(msgspec.Struct, frozen=True):
             raise ValueError("key_file is of no use without cert_file")
 
 
+class HealthRequests(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests of the daemon's own that tell a hung process from a working one (haclient.core.health_check).
+
+    Attributes:
+        path: asked with GET, behind the path of a target's URL.
+        interval: seconds between the beginnings of two of them; others send one each 2 s (HAProxy), 5 s
+            (nginx Plus) and 10 s (Kubernetes).
+        timeout: seconds from a connection to the answer. A server that has the processor to itself answers
+            in milliseconds; 2 s are a long pause of a collector, and half the window.
+        failures: in a row, until the endpoint is thought ill of. One may be lost to a pause.
+        successes: in a row, until it is thought well of again.
+    """
+
+    path: str
+    interval: float = 5.0
+    timeout: float = 2.0
+    failures: int = 2
+    successes: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be.
+
+        Raises:
+            ValueError: the message names it.
+        """
+        if not _PATH.fullmatch(self.path):
+            raise ValueError(f'path must begin with "/", as "/health", not {self.path!r}')
+        for name in ("interval", "timeout"):
+            if not 0 < _number(self, name) < float("inf"):
+                raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")
+        for name in ("failures", "successes"):
+            if not _number(self, name) >= 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
 def _number(target: object, name: str) -> float:
     value: object = getattr(target, name)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -121,6 +162,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         queue_timeout: how long a request waits for a place where every address is at its limit.
         max_connections: for each address.
         pool_idle_timeout: how long an unused connection is kept.
+        health: requests of the daemon's own that tell a hung server; None sends none.
     """
 
     urls: tuple[Url, ...]
@@ -142,6 +184,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     queue_timeout: float = 10.0
     max_connections: int = 256
     pool_idle_timeout: float = 15.0
+    health: HealthRequests | None = None
     tls: TlsSettings = msgspec.field(default_factory=TlsSettings)
 
     if TYPE_CHECKING:
@@ -168,6 +211,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             queue_timeout: float = ...,
             max_connections: int = ...,
             pool_idle_timeout: float = ...,
+            health: HealthRequests | None = ...,
             tls: TlsSettings = ...,
         ) -> None: ...
 

@@ -166,7 +166,7 @@ class Attempt:
             connection = lease_own(target, sticky, self.tried, max_idle)
         else:
             avoid = self.tried
-            if engine.health.has_entries:
+            if engine.health.has_entries or target.unfit:
                 # Connections to a server in trouble stay in the pool until it is proved dead.
                 avoid = avoid | target.in_trouble(self.started_at)
             place = target.draw(avoid) if target.places else None
@@ -263,6 +263,8 @@ class Attempt:
         assert self.entry is not None
         self.entry.is_answered = True
         self.phase = Phase.RECEIVING
+        if self.target.checks is not None:
+            self.target.checks.heard(self._leased.endpoint)
         if self._observe is not None:
             self._observe(recording.response_started(now, self.number, self._leased, head))
 
@@ -335,12 +337,10 @@ class Attempt:
             return self._fail(Verdict.DEAD, evidence=entry.dead)
         if too_late := self._what_is_too_late(entry):
             return self._fail(Verdict.SLOW, too_late)
-        if entry.suspicion is not None:
+        endpoint, suspicion = self._leased.endpoint, entry.suspicion
+        if suspicion is not None and self.target.heeds(suspicion, endpoint, self._generation):
             self._is_suspect = True
-            self.target.engine.health.report_suspect(
-                self._leased.endpoint, trio.current_time(), self._generation
-            )
-            return Suspicion(entry.suspicion)
+            return Suspicion(suspicion)
         if self._is_suspect:
             self._is_suspect = False
             return ClearedUp()
@@ -443,7 +443,10 @@ class Attempt:
             connection.close()
             # Whom another one overtook while it was suspect is not watched to its end: what else
             # is idle there would cost the next requests the same second.
-            is_lost = verdict is Verdict.DEAD or (verdict is Verdict.SUPERSEDED and evidence)
+            # Not so for health requests unanswered: its host lives, and it may be at work.
+            is_lost = verdict is Verdict.DEAD or (
+                verdict is Verdict.SUPERSEDED and evidence is not None and not evidence.is_of_health
+            )
             if is_lost:
                 self.target.pool.retire_endpoint(connection.key, connection.endpoint, connection)
             self.target.pool.release(connection, False)

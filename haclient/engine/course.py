@@ -261,7 +261,7 @@ class Course:
                     is_elsewhere=may_ask_on and self._target.has_untried(self._tried),
                 )
             case Suspicion(evidence):
-                return retry.suspected(
+                return (retry.doubted if evidence.is_of_health else retry.suspected)(
                     number,
                     evidence,
                     now,

@@ -16,8 +16,9 @@ import math
 import random
 import ssl
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -27,6 +28,7 @@ from haclient.core.affinity import NO_AFFINITY
 from haclient.core.allow import AllowList
 from haclient.core.budget import Budget
 from haclient.core.health import Health
+from haclient.core.health_check import Opinion
 from haclient.core.owners import Owners
 from haclient.core.spec import Target
 from haclient.core.trial import Trials
@@ -36,7 +38,10 @@ from haclient.net.connection import Connection
 from haclient.net.pool import Pool
 from haclient.net.tls import make_context
 from haclient.net.watch import Watch
-from haclient.types import Endpoint, Instant, Order, Origin
+from haclient.types import Endpoint, Evidence, Instant, Order, Origin
+
+if TYPE_CHECKING:
+    from haclient.engine.checks import Checks
 
 __all__ = ["Engine", "LiveTarget", "PoolKey"]
 
@@ -152,6 +157,10 @@ class LiveTarget:
         self.is_ranked = bool(spec.backups) or spec.order is Order.LISTED
         """Whether one address is better than another, whoever is quicker."""
         self.trials = Trials()
+        self.checks: Checks | None = None
+        """Who sends its health requests, where it has any."""
+        self.unfit: dict[Endpoint, Opinion] = {}
+        """Whom they speak against: asked last. Empty where all is well, or nobody looks."""
         self.places: list[tuple[PoolKey, Endpoint]] = []
         """Of `order = "shuffled"` the addresses that requests are spread over; empty with any other."""
         self._places_of: dict[Origin, list[tuple[PoolKey, Endpoint]]] = {}
@@ -240,6 +249,16 @@ class LiveTarget:
         if is_alike and self.owners is not None and before.owners is not None:
             self.owners.take_over(before.owners)
 
+    def addresses(self) -> Iterator[tuple[Origin, tuple[Endpoint, ...]]]:
+        """Where each origin is, as names said, or as there are connections: then nobody may have asked."""
+        for origin, key in self._keys.items():
+            yield origin, (*self.known.get(origin, ()), *self.pool.endpoints(key))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to any of its servers."""
+        return any(self.pool.endpoints(key) for key in self._keys.values())
+
     def keep_names(self, resolver: RemembersNames, now: Instant) -> bool:
         """Has its names kept fresh, if it has connections; returns whether it has.
 
@@ -265,9 +284,8 @@ class LiveTarget:
 
     def _is_first_fit(self, answer: Resolution, now: Instant) -> bool:
         """Whether somebody of a service's first priority may be asked, and there are further ones."""
-        health = self.engine.health
         return bool(answer.later) and not all(
-            health.is_held_down(endpoint, now) for endpoint in answer.endpoints
+            self.is_held_down(endpoint, now) for endpoint in answer.endpoints
         )
 
     def tls_context(self) -> ssl.SSLContext:
@@ -280,14 +298,28 @@ class LiveTarget:
             self._context = make_context(self.spec.tls)
         return self._context
 
+    def is_held_down(self, endpoint: Endpoint, now: Instant) -> bool:
+        """Whether it is to be asked last: it failed, is suspect, or health requests speak against it."""
+        return endpoint in self.unfit or self.engine.health.is_held_down(endpoint, now)
+
+    def has_verdict(self, endpoint: Endpoint, now: Instant) -> bool:
+        """As `is_held_down`, but for a suspicion of the detector's: that is no verdict yet."""
+        return endpoint in self.unfit or self.engine.health.has_verdict(endpoint, now)
+
+    def heeds(self, suspicion: Evidence, endpoint: Endpoint, generation: int) -> bool:
+        """Takes a suspicion down; whether it means us: another target may send health requests there."""
+        if suspicion.is_of_health:
+            return endpoint in self.unfit
+        self.engine.health.report_suspect(endpoint, trio.current_time(), generation)
+        return True
+
     def in_trouble(self, now: Instant) -> set[Endpoint]:
-        """Addresses that failed, or are suspect, at this moment."""
-        health = self.engine.health
+        """Addresses that are to be asked last at this moment."""
         return {
             endpoint
             for endpoints in self.known.values()
             for endpoint in endpoints
-            if health.is_held_down(endpoint, now)
+            if self.is_held_down(endpoint, now)
         }
 
     def has_untried(self, tried: set[Endpoint]) -> bool:

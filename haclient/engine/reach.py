@@ -190,12 +190,12 @@ class Reach(msgspec.Struct, eq=False):
         return found
 
     def _arranged(self, pairs: list[tuple[Origin, Endpoint]]) -> list[Candidate]:
-        engine, now = self.target.engine, trio.current_time()
+        target, now = self.target, trio.current_time()
         arranged = arrange(
             pairs,
             order=self._order(origin for origin, _ in pairs),
-            is_held_down=lambda endpoint: engine.health.is_held_down(endpoint, now),
-            chance=engine.chance,
+            is_held_down=lambda endpoint: target.is_held_down(endpoint, now),
+            chance=target.engine.chance,
         )
         if self.drawn is not None:
             arranged.sort(key=lambda one: one.endpoint != self.drawn)
@@ -265,10 +265,10 @@ class Reach(msgspec.Struct, eq=False):
         return None
 
     def _is_held_down(self, one: Candidate) -> bool:
-        health, now = self.target.engine.health, trio.current_time()
+        target, now = self.target, trio.current_time()
         if self.is_sticky:
-            return health.has_verdict(one.endpoint, now)
-        return health.is_held_down(one.endpoint, now)
+            return target.has_verdict(one.endpoint, now)
+        return target.is_held_down(one.endpoint, now)
 
     async def _race_as_often_as_needed(self, runners: list[Candidate]) -> Connection | None:
         """One race; more of them, with one racer at a time, while this process is out of descriptors.
@@ -303,7 +303,7 @@ class Reach(msgspec.Struct, eq=False):
                 runners,
                 self._settings(self._order(one.origin for one in runners), width),
                 dialer=target.engine.dialer,
-                establish=self._establish,
+                establish=self.establish,
                 needs_handshake=lambda origin: origin.is_secure,
                 observe=self.observe,
                 attempt=self.attempt,
@@ -418,7 +418,7 @@ class Reach(msgspec.Struct, eq=False):
             connect_timeout=spec.connect_timeout,
         )
 
-    async def _establish(self, transport: Transport, origin: Origin) -> trio.abc.Stream:
+    async def establish(self, transport: Transport, origin: Origin) -> trio.abc.Stream:
         """What makes a connected transport usable for https: TLS, perhaps through a tunnel."""
         if self.target.proxy is not None:
             await open_tunnel(transport, origin, self.target.proxy)

@@ -164,5 +164,5 @@ def _key(sticky: Sticky) -> bytes:
 
 
 def _has_verdict(target: LiveTarget, endpoint: Endpoint) -> bool:
-    health = target.engine.health
-    return health.has_entries and health.has_verdict(endpoint, trio.current_time())
+    is_any = target.unfit or target.engine.health.has_entries
+    return bool(is_any) and target.has_verdict(endpoint, trio.current_time())

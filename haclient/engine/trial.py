@@ -38,8 +38,10 @@ def try_out_better(target: LiveTarget, used: Connection) -> None:
 
 def try_out(target: LiveTarget, candidates: Iterable[Candidate]) -> None:
     """Starts a trial of each of these, where one is due."""
-    engine = target.engine
-    for one in target.trials.due(candidates, engine.health.failures, trio.current_time()):
+    engine, unfit = target.engine, target.unfit
+    # Whom health requests speak against would be connected, and not used.
+    fit = (one for one in candidates if one.endpoint not in unfit) if unfit else candidates
+    for one in target.trials.due(fit, engine.health.failures, trio.current_time()):
         engine.nursery.start_soon(_try_out, target, one)
 
 

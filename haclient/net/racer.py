@@ -40,7 +40,16 @@ from haclient.errors import CertificateError, ProxyError, TlsError
 from haclient.net import Dialer, Transport
 from haclient.types import ConnectFailure, ConnectionAttempt, Endpoint, Instant, Origin
 
-__all__ = ["Candidate", "Establish", "Opened", "race"]
+__all__ = [
+    "HANDSHAKE_ERRORS",
+    "Candidate",
+    "Establish",
+    "Opened",
+    "connect_failure",
+    "handshake_failure",
+    "race",
+    "words",
+]
 
 Establish = Callable[[Transport, Origin], Awaitable[trio.abc.Stream]]
 """Makes a connected transport usable: a TLS handshake, CONNECT through a proxy, or both.
@@ -285,7 +294,7 @@ class _Driver(msgspec.Struct, eq=False):
         with racer.scope:
             try:
                 racer.stream = await self.establish(racer.transport, origin)
-            except _HANDSHAKE_ERRORS as error:
+            except HANDSHAKE_ERRORS as error:
                 if racer.result is None:
                     self._end(racer, handshake_failure(error, origin), words(error))
                 self.carry_out(self.machine.handshake_failed(index, trio.current_time()))
@@ -293,7 +302,7 @@ class _Driver(msgspec.Struct, eq=False):
             self.carry_out(self.machine.handshake_done(index, trio.current_time()))
 
 
-_HANDSHAKE_ERRORS = (
+HANDSHAKE_ERRORS = (
     OSError,
     TlsError,
     ProxyError,

@@ -23,7 +23,7 @@ from haclient import events
 from haclient.core.detector import Clear, DeclareDead, Detector, Probe, Suspect, TcpInfo
 from haclient.core.keepalive import FIRST_LOOK, LOOK_EVERY, SILENCE_BEFORE_PROBE
 from haclient.net import Transport
-from haclient.types import Evidence, Instant
+from haclient.types import Endpoint, Evidence, Instant
 
 __all__ = ["Outstanding", "Watch"]
 
@@ -220,6 +220,24 @@ class Outstanding:
                 self.is_head_late = True
                 transport.interrupt()
 
+    def doubt(self, now: Instant, evidence: Evidence, since: Instant) -> None:
+        """The server's application may hang, and has done nothing since `since`."""
+        if self.suspicion is None and self.dead is None and self._is_still(since):
+            self._act(Suspect(evidence), now)
+
+    def clear_doubt(self, now: Instant) -> None:
+        """The application gave a sign of life."""
+        if self.suspicion is not None and self.suspicion.is_of_health:
+            self._act(Clear(), now)
+
+    def _is_still(self, since: Instant) -> bool:
+        """Whether nothing of an answer has come since then, or since the request began to go out."""
+        if self.transport.bytes_received != self.received or not self.transport.is_quiet():
+            return False
+        if self.started_at >= since:
+            return not self.is_answered and self.answer_since is None
+        return self.moved_at <= since
+
     def forgive(self, now: Instant) -> None:
         """It was somebody else's turn: silence, and the time of a head, count from now on."""
         self.moved_at, self.overdue_count = now, -1
@@ -249,6 +267,18 @@ class Watch:
         """The request was answered or given up: no probe leaves for it any more."""
         self._outstanding.pop(entry, None)
         entry.transport.stop_probing()
+
+    def doubt(self, endpoint: Endpoint, now: Instant, evidence: Evidence, since: Instant) -> None:
+        """Health requests there were not answered since `since`: news for whoever waits there."""
+        for entry in self._outstanding:
+            if entry.transport.endpoint == endpoint:
+                entry.doubt(now, evidence, since)
+
+    def clear_doubt(self, endpoint: Endpoint, now: Instant) -> None:
+        """The application there answers."""
+        for entry in self._outstanding:
+            if entry.transport.endpoint == endpoint:
+                entry.clear_doubt(now)
 
     async def run(self, also: Callable[[Instant], Instant] | None = None) -> NoReturn:
         """Looks whenever a look is due, until cancelled.

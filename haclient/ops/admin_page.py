@@ -71,7 +71,7 @@ function table(place, heads, rows, empty) {
   place.append(body);
 }
 const NUMBER = "number";
-const COLOURS = { "ok": "good", "suspect": "warn", "failed": "bad", "held down": "bad" };
+const COLOURS = { "ok": "good", "suspect": "warn", "unavailable": "warn", "failed": "bad", "held down": "bad" };
 function showTarget(target) {
   const card = make("div", undefined, "target");
   card.append(make("h3", target.name));
@@ -86,7 +86,8 @@ function showTarget(target) {
     ["idle", NUMBER], ["leased", NUMBER]],
     target.endpoints.map(each => [[each.address], [each.origin],
       [each.tier ? "backup" : "url"],
-      [each.state + (each.held_for === null ? "" : `, asked again in ${span(each.held_for)}`),
+      [each.state + (each.held_for === null ? "" : `, asked again in ${span(each.held_for)}`)
+        + (each.health ? `, health request ${each.health}` : ""),
        COLOURS[each.state]], [each.failures], [each.idle], [each.leased]]),
     "no address is known yet: nobody has asked");
   return card;

@@ -17,12 +17,13 @@ import msgspec
 import trio
 
 from haclient.core.health import EndpointHealth
+from haclient.core.health_check import Result
 from haclient.core.names import ip_literal
 from haclient.engine.live import LiveTarget
 from haclient.ops.book import Book
 from haclient.ops.control import Control
 from haclient.ops.log import Log
-from haclient.ops.status_build import Connections, states_of
+from haclient.ops.status_build import Connections, health_told, states_of
 from haclient.types import Endpoint, Instant, Origin
 
 __all__ = ["Changes", "HealthChange", "NameChange", "watch_changes"]
@@ -70,6 +71,8 @@ class Changes:
         self._states: dict[Endpoint, str] = {}
         self._known: dict[tuple[str, Origin], tuple[Endpoint, ...]] = {}
         self._troubled: set[Endpoint] = set()
+        self._misled: set[str] = set()
+        """Targets whose health requests are answered with 4xx."""
         self._out: set[str] = set()
         """Targets without an address that is not in trouble."""
         self._has_looked = False
@@ -89,6 +92,7 @@ class Changes:
         self._compare_health(by_target, found, now)
         self._look_for_outages(by_target)
         self._compare_names(gateway.targets)
+        self._look_for_wrong_paths(gateway.targets)
         self._has_looked = True
 
     # --- addresses ---------------------------------------------------------------------------
@@ -104,27 +108,32 @@ class Changes:
             {one: state for states in by_target.values() for one, state in states.items()},
         )
         self._troubled &= self._states.keys()
+        lives = self._control.sidecar.gateway.targets
         for endpoint, state in self._states.items():
             was = before.get(endpoint, "untried")
             # A first success is what everybody expects.
             if state == was or not self._has_looked or (was, state) == ("untried", "ok"):
                 continue
             each = found.get(endpoint)
+            names = tuple(name for name, states in by_target.items() if endpoint in states)
             change = HealthChange(
                 str(endpoint),
-                tuple(name for name, states in by_target.items() if endpoint in states),
+                names,
                 state,
                 was,
                 0 if each is None else each.failures,
                 round(each.until - now, 3) if each is not None and state == "held down" else None,
-                self._book.known.why(endpoint) if state in IN_TROUBLE else "",
+                self._book.known.why(endpoint)
+                if state in IN_TROUBLE
+                else _said_by_health_requests([lives[name] for name in names], endpoint),
             )
             self._book.feed.publish("health", change)
             self._log_health(endpoint, change)
 
     def _log_health(self, endpoint: Endpoint, change: HealthChange) -> None:
         targets = ",".join(change.targets)
-        if change.state in IN_TROUBLE and endpoint not in self._troubled:
+        is_bad = change.state in IN_TROUBLE or (change.state != "ok" and bool(change.why))
+        if is_bad and endpoint not in self._troubled:
             self._troubled.add(endpoint)
             self._log.warning(
                 f"an address is {change.state}",
@@ -156,6 +165,28 @@ class Changes:
                 self._log.info("a target has an address again", target=name)
         self._out = out
 
+    # --- health requests ---------------------------------------------------------------------
+
+    def _look_for_wrong_paths(self, targets: dict[str, LiveTarget]) -> None:
+        """4xx speaks against the path, not the servers: it is told once, as long as it lasts."""
+        misled = {}
+        for name, live in targets.items():
+            checked = () if live.checks is None else live.checks.by_endpoint.values()
+            for one in checked:
+                if one.told is not None and one.told.result is Result.REJECTED:
+                    misled[name] = (live, one)
+        for name in sorted(misled.keys() - self._misled):
+            live, one = misled[name]
+            assert live.spec.health is not None
+            self._log.warning(
+                "health requests tell nothing: correct the path of the target's health",
+                target=name,
+                path=live.spec.health.path,
+                address=one.endpoint,
+                why=one.told and one.told.detail,
+            )
+        self._misled = set(misled)
+
     # --- names -------------------------------------------------------------------------------
 
     def _compare_names(self, targets: dict[str, LiveTarget]) -> None:
@@ -181,6 +212,14 @@ async def watch_changes(control: Control, book: Book, log: Log) -> None:
     while True:
         changes.look(trio.current_time())
         await trio.sleep(LOOK_EVERY)
+
+
+def _said_by_health_requests(lives: list[LiveTarget], endpoint: Endpoint) -> str:
+    """Why they speak against an address; empty where they do not."""
+    for live in lives:
+        if endpoint in live.unfit:
+            return f"health request: {health_told(live, endpoint)}"
+    return ""
 
 
 def _is_out(states: Iterable[str]) -> bool:

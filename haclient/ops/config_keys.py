@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from haclient.core.config import AuthSettings, Mode, Route
-from haclient.core.spec import TLS_VERSIONS, HostHeader, IdempotencyKey, TlsSettings
+from haclient.core.spec import TLS_VERSIONS, HealthRequests, HostHeader, IdempotencyKey, TlsSettings
 from haclient.ops import config_guards as guards
 from haclient.ops import config_kinds as kinds
 from haclient.ops.config_kinds import Kind, ListOf, TableOf, count, duration, size
@@ -27,6 +27,7 @@ __all__ = [
     "ADMIN",
     "AUTH",
     "DAEMON",
+    "HEALTH",
     "LISTENER",
     "LOG",
     "OTHER_NAMES",
@@ -97,6 +98,21 @@ TLS: Keys = {
     ),
     "verify": Key(kinds.BOOLEAN, True, "false: any certificate will do; for experiments"),
     "min_version": Key(kinds.one_of(TLS_VERSIONS), "1.2", "the oldest version of TLS spoken"),
+}
+
+HEALTH: Keys = {
+    "path": Key(
+        kinds.HEALTH_PATH,
+        None,
+        "asked with GET, behind the path of a target's URL",
+        example='"/health"',
+    ),
+    "interval": Key(duration(above_zero=True), "5s", "between the beginnings of two of them"),
+    "timeout": Key(
+        duration(above_zero=True), "2s", "from a connection to the answer; then it is silent"
+    ),
+    "failures": Key(count(1), 2, "in a row, until a server is asked last"),
+    "successes": Key(count(1), 2, "in a row, until it is asked like the others"),
 }
 
 TARGET: Keys = {
@@ -188,11 +204,10 @@ TARGET: Keys = {
         is_later=True,
     ),
     "health": Key(
-        kinds.not_yet("leave it out: requests and connects are the judges"),
+        TableOf("table", HEALTH, HealthRequests),
         None,
-        "requests of the daemon's own that tell a hung server; not in this version",
+        "requests of the daemon's own that tell a hung server; none if left out",
         is_daemon_only=True,
-        is_later=True,
     ),
     "tls": Key(
         TableOf("table", TLS, TlsSettings), {}, "how servers prove who they are, and how we do"

@@ -371,4 +371,15 @@ def _path(value: object) -> str:
     return text
 
 
+def _health_path(value: object) -> str:
+    text = _text(value)
+    if not text.startswith("/") or not text.isascii() or not text.isprintable():
+        raise ValueError('a path begins with "/", as "/health"')
+    if " " in text or "#" in text:
+        raise ValueError("a path is without fragment and space")
+    return text
+
+
+HEALTH_PATH = OneValue("path", _health_path, {"type": "string", "pattern": "^/[^ #]*$"})
+
 PATH = OneValue("path", _path, {"type": "string", "pattern": "^/[^ ?#]*$"})

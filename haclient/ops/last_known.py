@@ -8,7 +8,8 @@ failed whenever it was. So the last thing that happened is kept beside it, for t
     failed      it failed when it was last tried; it is asked again with the next need
     untried     nothing came of it yet, good or bad
     held down   it failed a moment ago, and is asked last
-    suspect     it gives no sign of life where a living one would
+    suspect     it gives no sign of life where a living one would, or its application none to health requests
+    unavailable its health requests are answered with 5xx, or not to the end: it wants no new requests
 
 A look costs the common request one question to a dictionary.
 """
@@ -16,11 +17,12 @@ A look costs the common request one question to a dictionary.
 from __future__ import annotations
 
 from haclient.core.health import MAX_ENDPOINTS, Condition, EndpointHealth, counts_against
+from haclient.core.health_check import Opinion
 from haclient.types import AttemptRecord, Endpoint, Verdict
 
 __all__ = ["STATES", "LastKnown"]
 
-STATES = ("ok", "untried", "suspect", "failed", "held down")
+STATES = ("ok", "untried", "suspect", "unavailable", "failed", "held down")
 """Of an address, the best first."""
 
 OF_HEALTH = {
@@ -29,6 +31,8 @@ OF_HEALTH = {
     Condition.ON_PROBATION: "failed",
     Condition.RECOVERED: "ok",
 }
+
+OF_HEALTH_REQUESTS = {Opinion.SILENT: "suspect", Opinion.UNAVAILABLE: "unavailable"}
 
 
 class LastKnown:
@@ -75,7 +79,12 @@ class LastKnown:
         return self._failures.get(endpoint) or ""
 
     def state(
-        self, endpoint: Endpoint, health: EndpointHealth | None, *, is_connected: bool = False
+        self,
+        endpoint: Endpoint,
+        health: EndpointHealth | None,
+        *,
+        is_connected: bool = False,
+        opinion: Opinion | None = None,
     ) -> str:
         """One of STATES.
 
@@ -83,7 +92,10 @@ class LastKnown:
             endpoint: whose.
             health: what the engine remembers of it, if anything.
             is_connected: whether there are connections to it at this moment.
+            opinion: of its health requests, where they speak against it.
         """
+        if opinion is not None and (health is None or health.condition is not Condition.HELD_DOWN):
+            return OF_HEALTH_REQUESTS[opinion]
         if health is not None:
             return OF_HEALTH[health.condition]
         if endpoint in self._failures:
@@ -99,5 +111,5 @@ def _is_failure(attempt: AttemptRecord) -> bool:
         case Verdict.CLOSED:
             return not attempt.reused
         case Verdict.SUPERSEDED:
-            return attempt.evidence is not None
+            return attempt.evidence is not None and not attempt.evidence.is_of_health
     return False

@@ -23,6 +23,7 @@ import trio
 from haclient._version import __version__
 from haclient.core.config import Mode
 from haclient.core.health import EndpointHealth
+from haclient.core.health_check import Result
 from haclient.ops.book import Book, Histogram, Tally
 from haclient.ops.control import Control
 from haclient.ops.last_known import STATES
@@ -187,6 +188,7 @@ class Metrics:
         yield budget
         yield self._outstanding()
         yield self._endpoints()
+        yield self._health_requests()
 
     def _outstanding(self) -> Metric:
         from prometheus_client.core import GaugeMetricFamily
@@ -220,6 +222,20 @@ class Metrics:
             states = Counter(found.values())
             for state in STATES:
                 metric.add_metric([name, state], states[state])
+        return metric
+
+    def _health_requests(self) -> Metric:
+        from prometheus_client.core import CounterMetricFamily
+
+        metric = CounterMetricFamily(
+            "haclient_health_requests_total",
+            "Health requests that are over, by what came of them; none where a target sends none.",
+            labels=["target", "result"],
+        )
+        for name, live in self._control.sidecar.gateway.targets.items():
+            for result in Result if live.checks is not None else ():
+                assert live.checks is not None
+                metric.add_metric([name, result.value], live.checks.counts[result])
         return metric
 
     def _listeners(self) -> Iterator[Metric]:

@@ -42,6 +42,7 @@ __all__ = [
     "Connections",
     "build_status",
     "doors_of",
+    "health_told",
     "known_endpoints",
     "outstanding_by_target",
     "stale_served",
@@ -156,17 +157,25 @@ def states_of(
     """Each known address of a target, and what is thought of it (haclient.ops.last_known)."""
     for _, origin, endpoint in known_endpoints(live):
         counts = connections.of(live, origin, endpoint)
-        yield endpoint, _state(endpoint, health.get(endpoint), counts, known)
+        yield endpoint, _state(live, endpoint, health.get(endpoint), counts, known)
+
+
+def health_told(live: LiveTarget, endpoint: Endpoint) -> str:
+    """What came of the last health request there; empty where there was none."""
+    checked = None if live.checks is None else live.checks.by_endpoint.get(endpoint)
+    return "" if checked is None or checked.told is None else checked.told.detail
 
 
 def _state(
+    live: LiveTarget,
     endpoint: Endpoint,
     health: EndpointHealth | None,
     counts: EndpointCounts | None,
     known: LastKnown,
 ) -> str:
     is_connected = counts is not None and counts.idle + counts.leased > 0
-    return known.state(endpoint, health, is_connected=is_connected)
+    opinion = live.unfit.get(endpoint)
+    return known.state(endpoint, health, is_connected=is_connected, opinion=opinion)
 
 
 def _names(engine: Engine, now: Instant) -> tuple[DnsReport, ...]:
@@ -235,10 +244,11 @@ def _endpoints(
             address=str(endpoint),
             origin=str(origin),
             tier=tier,
-            state=_state(endpoint, known, counts, last_known),
+            state=_state(live, endpoint, known, counts, last_known),
             held_for=round(known.until - now, 3) if known is not None and is_held else None,
             failures=0 if known is None else known.failures,
             idle=0 if counts is None else counts.idle,
             leased=0 if counts is None else counts.leased,
+            health=health_told(live, endpoint),
             source="literal" if ip_literal(origin.host) is not None else "",
         )

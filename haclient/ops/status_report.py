@@ -29,10 +29,11 @@ class EndpointReport(msgspec.Struct, frozen=True, kw_only=True):
         address: "10.0.0.2:8080", "[::1]:8080" or "unix:/path".
         origin: whose address it is, as "http://orders.internal:8080".
         tier: 0 for the URLs, 1 for the backups.
-        state: "ok", "untried", "suspect", "failed" or "held down" (see last_known.py).
+        state: "ok", "untried", "suspect", "unavailable", "failed" or "held down" (see last_known.py).
         held_for: seconds until it is asked again, where it is held down.
         failures: in a row, up to now.
         idle, leased: connections to it.
+        health: what came of the last health request; empty where there was none.
         source: "literal" where it stands in the URL; empty where a name led to it (`dns` says whence).
     """
 
@@ -44,6 +45,7 @@ class EndpointReport(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     idle: int = 0
     leased: int = 0
+    health: str = ""
     source: str = ""
 
 

@@ -28,6 +28,7 @@ MARKS: Mapping[str, tuple[Sign, tuple[Colour, ...]]] = {
     "ok": (Sign.DONE, (Colour.GREEN,)),
     "untried": (Sign.SUSPECT, ()),
     "suspect": (Sign.SUSPECT, (Colour.YELLOW,)),
+    "unavailable": (Sign.WARNING, (Colour.YELLOW,)),
     "failed": (Sign.FAILED, (Colour.RED,)),
     "held down": (Sign.FAILED, (Colour.RED,)),
 }
@@ -145,6 +146,8 @@ def _endpoint(one: EndpointReport) -> Cells:
         state += f", asked again in {one.held_for:.1f} s"
     if one.failures:
         state += f", {counted(one.failures, 'failure')}"
+    if one.health:
+        state += f", health request {printable(one.health)}"
     return (
         printable(one.address),
         printable(one.origin) + (" (backup)" if one.tier else ""),

@@ -22,6 +22,7 @@ import trio
 
 from haclient.core.config import Bind, Config, InheritedBind, ListenerSettings, UnixBind
 from haclient.core.users import Users
+from haclient.engine.checks import Checks
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
 from haclient.net import Dialer, Resolver
@@ -208,6 +209,11 @@ class Sidecar:
             new = self.gateway.targets[name] = LiveTarget(spec, engine)
             if old is not None:
                 new.take_over(old)
+            if spec.health is not None and not spec.is_tcp:
+                counts = old.checks.counts if old is not None and old.checks is not None else None
+                Checks(new, counts).start()
+        now = self.gateway.targets
+        _stop_checks(live for name, live in before.items() if now.get(name) is not live)
 
     def _retire(self, listener: Listener) -> None:
         listener.stop()
@@ -222,6 +228,7 @@ class Sidecar:
         Returns when nobody is inside any more, after `drain_timeout` at the latest.
         """
         self.is_draining = True
+        _stop_checks(self.gateway.targets.values())
         for listener in self._listeners.values():
             self._retire(listener)
         self._listeners.clear()
@@ -276,3 +283,10 @@ def check_socket(settings: ListenerSettings, sock: socket.socket) -> None:
             f"listener {settings.name} has allow_uids, and {settings.bind} is no Unix socket: over TCP "
             "nobody says which user connects"
         )
+
+
+def _stop_checks(targets: Iterable[LiveTarget]) -> None:
+    """What is still outstanding there is waited for, and nobody new is to come."""
+    for live in targets:
+        if live.checks is not None:
+            live.checks.stop()

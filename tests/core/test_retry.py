@@ -528,3 +528,88 @@ def test_repr_says_how_it_stands() -> None:
     retry.suspected(1, silence(1.0), 11.0, is_replayable=True, is_elsewhere=True)
     retry.started()
     assert repr(retry) == "<Retry GET, attempt 2 of 3, outstanding [1, 2], suspect [1]>"
+
+
+# An application that is silent, on a host that lives
+
+
+def unanswered(seconds: float = 4.0) -> Evidence:
+    return Evidence(EvidenceKind.HEALTH_REQUESTS, 2, seconds, "/health")
+
+
+def doubt(retry: Retry, attempt: int, now: float = 20.0, *, elsewhere: bool = True) -> Decision:
+    return retry.doubted(attempt, unanswered(), now, is_replayable=True, is_elsewhere=elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("method", "elsewhere", "attempts", "copies", "is_asked"),
+    [
+        pytest.param("GET", True, 3, 1, True, id="a safe method"),
+        pytest.param("PUT", True, 3, 1, False, id="an idempotent one"),
+        pytest.param("POST", True, 3, 1, False, id="one that is neither"),
+        pytest.param("POST with Idempotency-Key", True, 3, 1, False, id="a key"),
+        pytest.param("GET", False, 3, 1, False, id="nobody else"),
+        pytest.param("GET", True, 1, 1, False, id="no attempt left"),
+        pytest.param("GET", True, 3, 0, False, id="the budget is spent"),
+    ],
+)
+def test_doubt_asks_another_beside_and_opens_no_window(
+    method: str, elsewhere: bool, attempts: int, copies: int, is_asked: bool
+) -> None:
+    retry, _ = make(method, max_attempts=attempts, copies=copies)
+    retry.started()
+    decision = doubt(retry, 1, elsewhere=elsewhere)
+    assert decision == (
+        Again(f"attempt 1 is suspect: {unanswered()}") if is_asked else Wait(math.inf)
+    )
+    assert retry.window_ends_at == math.inf
+
+
+def test_who_is_in_doubt_is_not_given_up_with_the_window() -> None:
+    retry, _ = make()
+    retry.started()
+    doubt(retry, 1)
+    retry.started()
+    assert retry.suspected(2, silence(1.1), 23.0, is_replayable=True, is_elsewhere=False) == Wait(
+        23.0 - 1.1 + WINDOW - LAST_WORD
+    )
+    assert retry.window_ended() == Wait(math.inf)
+    assert retry.answered(1, 200, 60.0, is_replayable=True, is_elsewhere=False) == Relay(1)
+
+
+def test_a_second_one_that_fails_is_followed_by_a_third_and_then_the_first_is_waited_for() -> None:
+    retry, _ = make()
+    retry.started()
+    doubt(retry, 1)
+    retry.started()
+    assert isinstance(retry.failed(2, failure(Verdict.CLOSED), 21.0), Again)
+    retry.started()
+    assert isinstance(retry.failed(3, failure(Verdict.CLOSED), 21.5), Wait)
+    assert retry.answered(1, 200, 30.0, is_replayable=True, is_elsewhere=False) == Relay(1)
+
+
+def test_one_that_was_in_doubt_and_is_heard_is_waited_for_alone() -> None:
+    retry, _ = make()
+    retry.started()
+    doubt(retry, 1, elsewhere=False)
+    assert retry.cleared(1) == Wait(math.inf)
+    retry.started()
+    assert retry.failed(2, failure(Verdict.CLOSED), 21.0) == Wait(25.0 - LAST_WORD)
+
+
+def test_one_in_doubt_that_dies_is_dead() -> None:
+    retry, _ = make("PUT")
+    retry.started()
+    doubt(retry, 1)
+    assert isinstance(retry.failed(1, failure(Verdict.DEAD, silent_for=2.5), 25.0), Again)
+
+
+def test_doubt_in_mid_response_opens_no_window() -> None:
+    retry, _ = make()
+    retry.started()
+    retry.answered(1, 200, 10.0, is_replayable=True, is_elsewhere=True)
+    evidence = unanswered(9.0)
+    assert retry.wavers(1, evidence, 51.1, is_elsewhere=True) == Again(
+        f"attempt 1 is suspect: {evidence}"
+    )
+    assert retry.window_ends_at == math.inf

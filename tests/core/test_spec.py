@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from haclient.core.affinity import NO_AFFINITY, Affinity, AffinityKind
 from haclient.core.spec import (
     RESPONSE_TIMEOUT,
+    HealthRequests,
     IdempotencyKey,
     Order,
     Target,
@@ -243,3 +244,20 @@ def test_tls_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -
 def test_a_target_of_another_protocol() -> None:
     assert Target(urls=["tcp://a.test:1", "srv+tcp://_a._tcp.test"]).is_tcp
     assert not Target(urls=["http://a.test"]).is_tcp
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"path": "health"}, 'path must begin with "/"'),
+        ({"path": "/a#b"}, 'path must begin with "/"'),
+        ({"path": "/a b"}, 'path must begin with "/"'),
+        ({"path": "/", "interval": 0}, "interval must be more than 0 seconds, not 0"),
+        ({"path": "/", "timeout": float("inf")}, "timeout must be more than 0 seconds, not inf"),
+        ({"path": "/", "failures": 0}, "failures must be at least 1, not 0"),
+        ({"path": "/", "successes": 0}, "successes must be at least 1, not 0"),
+    ],
+)
+def test_health_requests_that_cannot_be(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        HealthRequests(**settings)

@@ -11,7 +11,10 @@ import pytest
 import trio
 
 from haclient.core.config import LogSettings
-from haclient.core.spec import Target
+from haclient.core.health_check import HealthCheck, Opinion, Result
+from haclient.core.spec import HealthRequests, Target
+from haclient.engine.checks import Checked
+from haclient.engine.health_request import Told
 from haclient.engine.live import LiveTarget
 from haclient.ops.book import Book
 from haclient.ops.changes import Changes
@@ -206,3 +209,44 @@ async def test_literals_and_targets_made_anew_are_no_change(lines: Lines) -> Non
         anew.known[named.spec.urls[0].origin] = (A,)
         changes.look(100.0)
         assert told(reader) == []
+
+
+async def test_what_health_requests_say_is_told_once(lines: Lines) -> None:
+    health = HealthRequests(path="/health", interval=1000.0)
+    async with running([A], health=health) as daemon:
+        changes, reader, book = looking(daemon, lines.log)
+        live = daemon.sidecar.gateway.targets["a"]
+        assert live.checks is not None
+        [origin] = [url.origin for url in live.spec.urls]
+        live.known[origin] = (A,)
+        book.known.note(A, is_good=True)
+        changes.look(100.0)
+        told_last = Told(Result.UNAVAILABLE, "answered with 503")
+        check = HealthCheck(health, 100.0, 0.5)
+        live.checks.by_endpoint[A] = Checked(origin, A, check, trio.CancelScope(), told_last)
+        live.unfit[A] = Opinion.UNAVAILABLE
+        changes.look(101.0)
+        changes.look(102.0)
+        live.unfit[A] = Opinion.SILENT
+        live.checks.by_endpoint[A].told = Told(Result.SILENT, "no answer within 2 s")
+        changes.look(103.0)
+        live.unfit.clear()
+        live.checks.by_endpoint[A].told = Told(Result.REJECTED, "answered with 404")
+        changes.look(104.0)
+        changes.look(105.0)
+        live.checks.by_endpoint[A].told = Told(Result.OK, "answered with 200")
+        changes.look(106.0)
+        events = told(reader)
+    states = [(data["was"], data["state"], data["why"]) for _, data in events]
+    assert states == [
+        ("ok", "unavailable", "health request: answered with 503"),
+        ("unavailable", "suspect", "health request: no answer within 2 s"),
+        ("suspect", "ok", ""),
+    ]
+    assert lines.take() == [
+        "warning an address is unavailable address=127.0.0.1:9 targets=a "
+        'why="health request: answered with 503"',
+        "info an address answers again address=127.0.0.1:9 targets=a",
+        "warning health requests tell nothing: correct the path of the target's health target=a "
+        'path=/health address=127.0.0.1:9 why="answered with 404"',
+    ]

@@ -18,13 +18,14 @@ from haclient.core.config import (
     ResolverSettings,
     Route,
 )
-from haclient.core.spec import Target, TlsSettings
+from haclient.core.spec import HealthRequests, Target, TlsSettings
 from haclient.ops.config_error import shown
 from haclient.ops.config_file import check_bytes
 from haclient.ops.config_keys import (
     ADMIN,
     AUTH,
     DAEMON,
+    HEALTH,
     LISTENER,
     LOG,
     RESOLVER,
@@ -39,6 +40,7 @@ MANUAL = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(enc
 
 TABLES: dict[str, tuple[Keys, type[msgspec.Struct], set[str]]] = {
     "target": (TARGET, Target, set()),
+    "target.health": (HEALTH, HealthRequests, set()),
     "target.tls": (TLS, TlsSettings, set()),
     "listener": (LISTENER, ListenerSettings, {"name"}),
     "listener.auth": (AUTH, AuthSettings, set()),

@@ -38,6 +38,7 @@ host_header = "origin"
 max_connections = 256
 pool_idle_timeout = "15s"
 standby = false
+health = { path = "/health", interval = "5s", timeout = 1, failures = 3, successes = 1 }
 tls = { server_name = "orders.internal", verify = true, min_version = "1.2" }
 
 [listener.orders]
@@ -121,7 +122,12 @@ NO_TOML = {
 }
 
 BEYOND = {
-    *("a tcp URL without a port", "two protocols", "a tcp target at an HTTP door"),
+    *(
+        "a tcp URL without a port",
+        "two protocols",
+        "health of another protocol",
+        "a tcp target at an HTTP door",
+    ),
     *("an HTTP target at a tcp door", "a tcp target by a route"),
     *("a name server that is none", "no URLs", "a key without a certificate"),
     *("a CA that is not there", "a certificate that is not there"),

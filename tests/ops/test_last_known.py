@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from haclient.core.health import MAX_ENDPOINTS, Health
+from haclient.core.health_check import Opinion
 from haclient.ops.last_known import LastKnown
 from haclient.types import (
     AttemptRecord,
@@ -109,3 +110,24 @@ def test_it_does_not_grow_without_end() -> None:
     assert repr(known) == f"<LastKnown of {MAX_ENDPOINTS} addresses>"
     assert known.state(Endpoint("10.0.0.1", 1), None) == "untried"
     assert known.state(Endpoint("10.0.0.1", 2), None) == "ok"
+
+
+def test_what_health_requests_say() -> None:
+    known, health = LastKnown(), Health()
+    known.note(A, is_good=True)
+    assert known.state(A, None, opinion=Opinion.SILENT) == "suspect"
+    assert known.state(A, None, opinion=Opinion.UNAVAILABLE) == "unavailable"
+    health.report_failure(A, 100.0, 0)
+    [held] = health.snapshot(100.0)
+    assert known.state(A, held, opinion=Opinion.SILENT) == "held down"
+    [over] = health.snapshot(110.0)
+    assert known.state(A, over, opinion=Opinion.SILENT) == "suspect"
+
+
+def test_who_was_overtaken_while_its_health_requests_were_silent_has_not_failed() -> None:
+    known = LastKnown()
+    known.note(A, is_good=True)
+    evidence = Evidence(EvidenceKind.HEALTH_REQUESTS, 2, 4.0, "/health")
+    overtaken = msgspec.structs.replace(ATTEMPT, verdict=Verdict.SUPERSEDED, evidence=evidence)
+    known.note_attempt(overtaken)
+    assert known.state(A, None) == "ok"

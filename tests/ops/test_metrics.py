@@ -14,6 +14,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from haclient.core.config import Mode
+from haclient.core.health_check import Result
+from haclient.core.spec import HealthRequests
 from haclient.ops.metrics import MEDIA_TYPE
 from haclient.types import Endpoint
 from tests.support.loopback import eventually
@@ -34,6 +36,7 @@ PROMISED = {
     "haclient_replay_bytes": "gauge",
     "haclient_outstanding_requests": "gauge",
     "haclient_endpoints": "gauge",
+    "haclient_health_requests": "counter",
     "haclient_build_info": "gauge",
     "haclient_config_generation": "gauge",
     "haclient_listener_paused": "gauge",
@@ -45,6 +48,7 @@ PROMISED = {
 LABELS = {
     "listener", "target", "code", "outcome", "verdict", "side", "state", "le", "version", "python",
     "direction",
+    "result",
     "reason",
 }  # fmt: skip
 """Each is bounded by the file, or by an enumeration."""
@@ -195,3 +199,21 @@ async def test_a_removed_target_leaves_no_series(nursery: trio.Nursery) -> None:
 def test_the_library_is_imported_at_the_first_scrape_only() -> None:
     code = "import sys, haclient.ops.admin_server; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_health_requests_are_counted_by_result(nursery: trio.Nursery) -> None:
+    endpoint = await nursery.start(Origin().serve)
+    health = HealthRequests(path="/health", interval=0.1)
+    async with running([endpoint], [endpoint], health=health) as daemon:
+        await asked(str(daemon.door), "GET /")
+        live = daemon.sidecar.gateway.targets["a"]
+        assert live.checks is not None
+        counts = live.checks.counts
+        await eventually(lambda: counts[Result.OK] > 1, within=5)
+        families = await scraped(daemon)
+    nursery.cancel_scope.cancel()
+
+    total = "haclient_health_requests_total"
+    assert value(families, total, target="a", result="ok") > 1
+    assert value(families, total, target="a", result="silent") == 0
+    assert value(families, total, target="b", result="ok") == 0  # nobody has asked for it

@@ -63,6 +63,7 @@ def test_the_names_in_json() -> None:
         "failures": 0,
         "idle": 0,
         "leased": 0,
+        "health": "",
         "source": "",
     }
 

@@ -170,6 +170,9 @@ class House:
 
     async def check_clean(self) -> None:
         """Clients and playbook servers leave; then nothing of any exchange may be left."""
+        for live in self.gateway.targets.values():
+            if live.checks is not None:
+                live.checks.stop()
         for party in self.parties:
             party.leave()
         await trio.sleep(LEAVING)

@@ -1,0 +1,112 @@
+"""Who is asked of health, how many at a time, and what is forgotten.
+
+What follows for requests is in tests/proxy/test_hung_servers.py.
+"""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock
+
+from haclient.core.health_check import Opinion, Result
+from haclient.core.spec import HealthRequests, Target
+from haclient.engine.checks import Checks
+from haclient.engine.live import LiveTarget
+from haclient.types import Endpoint
+from tests.engine.world import A, B, World, world
+from tests.sim.network import SimListener
+from tests.sim.origin import Reply
+
+HEALTH = HealthRequests(path="/health", interval=5.0, timeout=2.0)
+
+
+def checked(w: World, target: Target, known: tuple[Endpoint, ...]) -> tuple[LiveTarget, Checks]:
+    """A target in use, for a connection is reserved; chance is a half."""
+    w.engine.chance = lambda: 0.5
+    live = LiveTarget(target, w.engine)
+    origin = target.urls[0].origin
+    live.known[origin] = known
+    assert live.pool.reserve(live.key(origin), [A]) == (A,)
+    checks = Checks(live)
+    checks.start()
+    return live, checks
+
+
+def release(live: LiveTarget) -> None:
+    live.pool.unreserve(live.key(live.spec.urls[0].origin), A)
+
+
+async def test_no_more_than_the_race_is_wide_at_a_time(autojump_clock: MockClock) -> None:
+    """Twelve addresses that accept and say nothing."""
+    many = tuple(Endpoint(f"10.9.0.{number}", 80) for number in range(1, 13))
+    target = Target(urls=["http://a.test/"], race_width=4, health=HEALTH)
+    async with world() as w:
+        listeners = [w.network.listen(one) for one in many]
+        live, checks = checked(w, target, many)
+        for _ in range(300):
+            await trio.sleep(0.1)
+            assert len(w.network.open_streams()) <= 4
+        assert all(isinstance(one, SimListener) for one in listeners)
+        # Each address is asked in its turn, though each turn takes longer than the interval.
+        asked = {client.endpoint for client, _ in w.network.connections}
+        assert asked >= set(many)
+        assert checks.counts[Result.SILENT] >= 4 * 12
+        assert set(live.unfit.values()) == {Opinion.SILENT}
+        checks.stop()
+        assert live.unfit == {}
+        release(live)
+
+
+async def test_an_address_that_is_gone_is_asked_no_more_and_forgotten(
+    autojump_clock: MockClock,
+) -> None:
+    target = Target(urls=["http://ab.test/"], health=HEALTH)
+    async with world() as w:
+        w.b.reply = Reply(503)
+        live, checks = checked(w, target, (A, B))
+        await trio.sleep(11.0)
+        assert live.unfit == {B: Opinion.UNAVAILABLE}
+        assert repr(checks) == "<Checks of /health at 2 addresses>"
+        live.known[target.urls[0].origin] = (A,)
+        await trio.sleep(1.5)
+        assert live.unfit == {}
+        count = len(w.b.executed)
+        await trio.sleep(20.0)
+        assert len(w.b.executed) == count
+        checks.stop()
+        release(live)
+
+
+async def test_an_answer_at_an_address_that_nobody_asks_is_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    target = Target(urls=["http://a.test/"], health=HEALTH)
+    async with world() as w:
+        live, checks = checked(w, target, (A,))
+        await trio.sleep(0.5)
+        checks.heard(B)
+        checks.heard(A)
+        assert live.unfit == {}
+        assert set(checks.by_endpoint) == {A}
+        checks.stop()
+        checks.stop()
+        release(live)
+
+
+async def test_one_that_ends_in_the_moment_of_its_removal_is_not_heeded(
+    autojump_clock: MockClock,
+) -> None:
+    """The look at the addresses and the time-out fall on one instant."""
+    target = Target(
+        urls=["http://a.test/"], health=HealthRequests(path="/", interval=4.0, failures=1)
+    )
+    async with world() as w:
+        w.b.reply = Reply(think=1e6)
+        live, checks = checked(w, target, (A, B))
+        await trio.sleep(3.5)
+        live.known[target.urls[0].origin] = (A,)
+        await trio.sleep(10.0)
+        assert B not in checks.by_endpoint
+        assert live.unfit == {}
+        checks.stop()
+        release(live)
