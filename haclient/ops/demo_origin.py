@@ -4,7 +4,7 @@
 
 It answers GET and POST of /orders/N over HTTP/1.1, on a thread for each connection, from nothing but
 the standard library: what is shown must not depend on haclient's own code at the other end. A query
-`?think=1.5&at=127.0.0.2` makes the server at that address think so long before it answers.
+`?think=1.5&at=127.0.0.2` makes the server at that address (several may be named) think so long before it answers.
 
 Its life is in its parent's hands. Orders come as lines on stdin, answers and reports go as lines to
 stdout; when stdin ends, however the parent died, it ends.
@@ -124,7 +124,7 @@ class Exchange(BaseHTTPRequestHandler):
         number = url.path.rpartition("/")[2]
         report(f"ran {self.command} {number}")
         query = parse_qs(url.query)
-        if query.get("at") == [self.origin.address]:
+        if self.origin.address in query.get("at", ()):
             threading.Event().wait(float(query["think"][0]))
         self.origin.is_reachable.wait()
         content = f'{{"order": "{number}", "served_by": "{self.origin.address}"}}\n'.encode()

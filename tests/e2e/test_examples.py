@@ -1,0 +1,55 @@
+"""The pages of docs/examples, each walked from its first block to its last: files, commands, what they print, how long it takes.
+
+Nothing of them stands here: a page that is changed is another test.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import haclient, needs_command
+from tests.support.page_blocks import steps
+from tests.support.walk import DOCS, Walk
+
+pytestmark = needs_command
+
+PAGES = sorted(path.stem for path in (DOCS / "examples").glob("*.md"))
+
+SYSTEMS = {"datasnap", "vaadin"}
+
+
+def test_each_system_has_its_page() -> None:
+    assert set(PAGES) >= SYSTEMS
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_right(name: str, tmp_path: Path) -> None:
+    walk = Walk(tmp_path, f"examples/{name}.md")
+    walk.go()
+
+    assert any(step.printed for step in walk.steps)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_its_file_is_in_order(name: str, tmp_path: Path) -> None:
+    page = (DOCS / "examples" / f"{name}.md").read_text(encoding="utf-8")
+    for step in steps(page):
+        if "file" in step.words:
+            (tmp_path / step.words["file"]).write_text(step.text)
+
+    ran = haclient(["check", "-c", "haclient.toml"], cwd=tmp_path)
+
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_it_begins_with_what_its_reader_has(name: str) -> None:
+    """A table of his words and ours, before anything is to be typed."""
+    page = (DOCS / "examples" / f"{name}.md").read_text(encoding="utf-8")
+    rows = [line for line in page.partition("```")[0].splitlines() if line.startswith("| ")]
+
+    assert len(rows) >= 5
+    assert all(line.count("|") == 3 for line in rows)
