@@ -101,6 +101,15 @@ def configured_target(options: RequestOptions) -> Target | None:
     return msgspec.structs.replace(target, **settings(options))
 
 
+def _nameservers(options: RequestOptions) -> tuple[str, ...] | None:
+    if options.target is None:
+        return None
+    from haclient.ops.options import DEFAULT_CONFIG
+    from haclient.ops.settings import read_nameservers
+
+    return read_nameservers(options.config or DEFAULT_CONFIG)
+
+
 def target_with_backups(url: Url, options: RequestOptions) -> Target | None:
     """--backup: the target whose first choice is the URL's own origin."""
     if not options.backups:
@@ -109,8 +118,8 @@ def target_with_backups(url: Url, options: RequestOptions) -> Target | None:
 
 
 def resolver(options: RequestOptions) -> Resolver:
-    """Who answers names: the machine, but for what the options say of one."""
-    found: Resolver = SystemResolver()
+    """Who answers names: the machine, or whom the target's file names; but for what the options say of one."""
+    found: Resolver = SystemResolver(nameservers=_nameservers(options))
     if options.resolve:
         from haclient.net.static_resolver import StaticResolver
 

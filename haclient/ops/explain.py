@@ -41,7 +41,7 @@ from haclient.ops.explain_race import Name, connect_to_all, resolve_all, who_win
 from haclient.ops.explain_resend import resends
 from haclient.ops.explain_text import Explanation, as_json, lines
 from haclient.ops.routes import proxy_for
-from haclient.ops.settings import read_target
+from haclient.ops.settings import read_nameservers, read_target
 from haclient.ops.style import Style, json_text
 from haclient.types import ConnectFailure, Order, Origin
 
@@ -103,8 +103,10 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(parser.canonical(argv))
     if not options.urls:
         raise CommandError("no URL: write 'haclient explain URL', or see 'haclient explain --help'")
-    target = _configured(options) if options.config is not None else _target(options)
-    found = trio.run(explain, target, SystemResolver())
+    is_configured = options.config is not None
+    target = _configured(options) if is_configured else _target(options)
+    nameservers = read_nameservers(options.config) if is_configured else None
+    found = trio.run(explain, target, SystemResolver(nameservers=nameservers))
     if options.json:
         sys.stdout.write(json_text(as_json(found)))
     else:

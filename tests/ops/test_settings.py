@@ -8,7 +8,7 @@ import pytest
 
 from haclient.core.spec import IdempotencyKey, Target, TlsSettings
 from haclient.ops.command_line import CommandError
-from haclient.ops.settings import read_target
+from haclient.ops.settings import read_nameservers, read_target
 from haclient.types import Order
 
 WHOLE = """
@@ -160,3 +160,32 @@ def test_what_one_request_does_not_need_is_not_asked_for(path: Path) -> None:
     path.write_text(T + "failover_window = '1s'\ntls = { cert_file = '/nonexistent' }")
 
     assert read_target(str(path), "t").window == 1.0
+
+
+# --- whom names are asked of ------------------------------------------------------------------------
+
+
+def test_the_files_name_servers(path: Path) -> None:
+    path.write_text(T + "[resolver]\nnameservers = ['10.0.0.53', '127.0.0.1:5353']\nstale_for = 0")
+
+    assert read_nameservers(str(path)) == ("10.0.0.53", "127.0.0.1:5353")
+
+
+@pytest.mark.parametrize("text", [T, T + "[resolver]\nstale_for = '1h'"])
+def test_a_file_without_name_servers_leaves_the_systems(text: str, path: Path) -> None:
+    path.write_text(text)
+
+    assert read_nameservers(str(path)) is None
+
+
+def test_a_name_server_that_is_none(path: Path) -> None:
+    path.write_text(T + "[resolver]\nnameservers = ['dns.internal']\nmin = 1")
+
+    with pytest.raises(CommandError) as caught:
+        read_nameservers(str(path))
+
+    assert [line.split(" = ")[0].rpartition(" ")[2] for line in str(caught.value).split("\n")] == [
+        "nameservers[0]",
+        "min",
+    ]
+    assert caught.value.exit_code == 78
