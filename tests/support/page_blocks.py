@@ -6,6 +6,7 @@ says how:
     <!-- file NAME -->              the block is the content of that file
     <!-- terminal NAME; says W -->  sh: the command is started in a terminal of its own, and has said W
                                     text: it is typed there, once what is waited for has reached that terminal
+                                    (NAME is "whoever": in the one that it has reached)
     <!-- ctrl-c NAME -->            stands alone: that terminal's program ends, by SIGINT and the end of its input
     <!-- again NAME -->             stands alone: the same command is started there again
     <!-- shows NAME -->             text: that terminal has printed it, since the last such block

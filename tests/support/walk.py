@@ -39,6 +39,9 @@ BUSY = 1.5
 
 AGAIN_EVERY = 0.1
 
+WHOEVER = "whoever"
+"""The name of the terminal that says that it has the request."""
+
 
 class Terminal:
     """A program that is started by a line of shell, and all that it has printed so far."""
@@ -160,11 +163,9 @@ class Walk:
             case "sh", {"terminal": name}:
                 self._start(name, step.text, step.words["says"])
             case _, {"terminal": name}:
-                self._until_reached(name)
-                self._terminals[name].type(step.text)
+                self._reached(name).type(step.text)
             case _, {"ctrl-c": name}:
-                self._until_reached(name)
-                self._terminals[name].end()
+                self._reached(name).end()
             case _, {"again": name}:
                 self._start(name, self._terminals[name].command, "")
             case _, {"shows": name}:
@@ -188,12 +189,23 @@ class Walk:
         started.wait_until(lambda: says in started.printed, f"{name} does not say {says!r}")
         started.shown = len(started.printed)
 
-    def _until_reached(self, name: str) -> None:
+    def _reached(self, name: str) -> Terminal:
         """Where a command waits, its request has to be with a server before that is struck."""
-        terminal = self._terminals[name]
-        if self._waiting is not None:
-            heard = self._heard[name]
-            terminal.wait_until(lambda: "ran " in terminal.printed[heard:], "nothing reached it")
+        if self._waiting is None:
+            return self._terminals[name]
+        names = list(self._heard) if name == WHOEVER else [name]
+        found: list[Terminal] = []
+
+        def is_there() -> bool:
+            found[:] = [self._terminals[each] for each in names if "ran " in self._new(each)]
+            return bool(found)
+
+        self._terminals[names[0]].wait_until(is_there, "nothing reached it")
+        return found[0]
+
+    def _new(self, name: str) -> str:
+        """What has been printed there since the command that waits was started."""
+        return self._terminals[name].printed[self._heard[name] :]
 
     def _look(self, step: Step, terminal: Terminal) -> None:
         wanted = re.compile(pattern(step.text))
