@@ -21,6 +21,7 @@ __all__ = [
     "DeadlineError",
     "Error",
     "ForbiddenAddressError",
+    "LoopError",
     "NameNotFoundError",
     "NameRefusedError",
     "NameServerError",
@@ -42,7 +43,11 @@ __all__ = [
 
 
 class ProxyStatus(enum.Enum):
-    """Error types of RFC 9209, section 2.3, each with the status that it recommends."""
+    """Error types of RFC 9209, section 2.3, each with the status that it recommends.
+
+    But for a loop, where 502 is recommended: each hop of a circle would ask another server on that, and
+    the one request become many. 508 (RFC 5842, section 7.2) is nobody's failover status.
+    """
 
     def __init__(self, token: str, status: int) -> None:
         self.token = token
@@ -67,6 +72,7 @@ class ProxyStatus(enum.Enum):
     HTTP_RESPONSE_INCOMPLETE = ("http_response_incomplete", 502)
     HTTP_RESPONSE_TIMEOUT = ("http_response_timeout", 504)
     HTTP_PROTOCOL_ERROR = ("http_protocol_error", 502)
+    PROXY_LOOP_DETECTED = ("proxy_loop_detected", 508)
     PROXY_INTERNAL_ERROR = ("proxy_internal_error", 500)
 
 
@@ -178,6 +184,12 @@ class QueueTimeoutError(ConnectError):
     """Every address was at its limit of connections for longer than queue_timeout."""
 
     proxy_status = ProxyStatus.CONNECTION_LIMIT_REACHED
+
+
+class LoopError(ConnectError):
+    """Every address is a listener of this very process: the request would come back."""
+
+    proxy_status = ProxyStatus.PROXY_LOOP_DETECTED
 
 
 class ProxyError(ConnectError):

@@ -124,6 +124,8 @@ class ConnectFailure(enum.Enum):
     """No permission, no such address family."""
     NO_DESCRIPTOR = "no descriptor left"
     """Of this process, or the machine (EMFILE, ENFILE): nobody was asked."""
+    OWN_DOOR = "would be a loop"
+    """A listener of this very process is there: nobody was asked."""
     LOST = "another was faster"
     """Closed in good order, because a sibling won the race."""
 

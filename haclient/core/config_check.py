@@ -19,8 +19,10 @@ import msgspec
 from haclient.core.allow import AllowList
 from haclient.core.config import Bind, InheritedBind, Mode, Route, TcpBind, UnixBind
 from haclient.core.keepalive import Plan, Refusal
+from haclient.core.names import ip_literal, is_loopback
 from haclient.core.routes import covers
 from haclient.core.spec import Target
+from haclient.types import Origin
 
 __all__ = [
     "Door",
@@ -28,6 +30,7 @@ __all__ = [
     "KeyPath",
     "door_faults",
     "largest_round_trip",
+    "loop_faults",
     "protocol_faults",
     "unused",
     "window_plan",
@@ -164,6 +167,34 @@ def _is_no_forward_proxy(listener: Door, targets: Collection[str]) -> Iterator[F
     if listener.name in targets:
         what = f"[target.{listener.name}] has this name too, and metrics tell what goes where by it"
         yield Fault(here, what, "rename one of the two")
+
+
+def loop_faults(listeners: Sequence[Door], targets: Mapping[str, Target]) -> Iterator[Fault]:
+    """Targets that are listeners of the same file: the daemon does not dial itself.
+
+    As far as an address says so; what a name leads to is known when it is dialled.
+    """
+    binds = [(one.name, one.bind) for one in listeners if isinstance(one.bind, TcpBind)]
+    for target_name, target in targets.items():
+        for key, urls in (("urls", target.urls), ("backups", target.backups)):
+            for number, url in enumerate(urls):
+                name = next((n for n, bind in binds if _is_at(url.origin, bind)), None)
+                if name is not None:
+                    yield Fault(
+                        ("target", target_name, key, number),
+                        f"that is [listener.{name}]: what is sent there would come back",
+                        "name the servers themselves",
+                    )
+
+
+def _is_at(origin: Origin, bind: TcpBind) -> bool:
+    address = ip_literal(origin.host)
+    if address is None or origin.port != bind.port or not bind.port:
+        return False
+    if bind.is_wildcard:
+        # Of any other address nobody can say from here whether it is this machine's.
+        return is_loopback(address) and (":" in address) == (":" in bind.address)
+    return address == bind.address
 
 
 def _hidden_routes(listener: Door) -> Iterator[Fault]:

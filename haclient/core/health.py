@@ -99,8 +99,8 @@ _HELD_AGAINST = frozenset(
 def counts_against(failure: ConnectFailure) -> bool:
     """Whether a failed connection attempt says something of its endpoint.
 
-    LOST says that another was faster, LOCAL and NO_DESCRIPTOR that this machine lacks something, PROXY that
-    a proxy is well and has no way to the origin.
+    LOST says that another was faster, LOCAL and NO_DESCRIPTOR that this machine lacks something, OWN_DOOR
+    that nobody was asked, PROXY that a proxy is well and has no way to the origin.
     """
     return failure in _HELD_AGAINST
 

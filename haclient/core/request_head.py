@@ -30,6 +30,7 @@ from itertools import chain
 import msgspec
 
 from haclient.core.framing import TOKEN, VALUE_BYTES, Framing
+from haclient.core.loops import MOST_PASSES, times_passed
 from haclient.core.names import ip_literal
 from haclient.errors import ProxyStatus
 from haclient.types import Fields
@@ -43,7 +44,7 @@ MAX_AUTHORITY = 300
 """Bytes: a name of 253 (RFC 1035, section 2.3.4) and a port fit, and few remembered ones are small."""
 
 JUDGED = frozenset(
-    {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"}
+    {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"via"}
 )
 SINGLE = frozenset({b"host", b"content-length"})
 
@@ -152,6 +153,8 @@ def judge(
     seen = _seen(names, fields)
     if isinstance(seen, Refusal):
         return seen
+    if b"via" in seen and (passes := times_passed(seen[b"via"])) >= MOST_PASSES:
+        return _goes_in_circles(passes)
     is_http10 = http_version == b"1.0"
     found = (where or where_of)(method, target, seen.get(b"host"), is_http10)
     if isinstance(found, Refusal):
@@ -177,6 +180,14 @@ def judge(
         options,
         names,
     )
+
+
+def _goes_in_circles(passes: int) -> Refusal:
+    reason = (
+        f"the request has come through haclient {passes} times, as its Via says: it goes in circles; "
+        "look where the targets of each one on the way lead"
+    )
+    return Refusal(ProxyStatus.PROXY_LOOP_DETECTED.status, reason, ProxyStatus.PROXY_LOOP_DETECTED)
 
 
 def _malformed(fields: Fields) -> Refusal:

@@ -15,6 +15,7 @@ from haclient.errors import (
     ConnectError,
     ConnectTimeoutError,
     Error,
+    LoopError,
     ProtocolError,
     ProxyError,
     ResponseIncompleteError,
@@ -173,6 +174,8 @@ def _connect_class(kinds: set[ConnectFailure | None]) -> tuple[type[Error], str]
             ConnectError,
             "Allow the process more descriptors (LimitNOFILE), or fewer connections",
         )
+    if kinds == {ConnectFailure.OWN_DOOR}:
+        return LoopError, "Name the servers themselves as the target's urls"
     if kinds == {ConnectFailure.TIMED_OUT}:
         return ConnectTimeoutError, "Check routes and firewalls, or that the host is up"
     return ConnectError, "Check that the server runs and listens there"

@@ -38,6 +38,7 @@ from haclient.core.race import (
 )
 from haclient.errors import CertificateError, ProxyError, TlsError
 from haclient.net import Dialer, Transport
+from haclient.net.own_doors import OwnDoorError
 from haclient.types import ConnectFailure, ConnectionAttempt, Endpoint, Instant, Origin
 
 __all__ = [
@@ -332,6 +333,8 @@ _OF_THE_WAY = {ConnectFailure.UNREACHABLE, ConnectFailure.TIMED_OUT}
 
 def connect_failure(error: OSError) -> ConnectFailure:
     """What a failed connect means."""
+    if isinstance(error, OwnDoorError):
+        return ConnectFailure.OWN_DOOR
     return _FAILURES.get(error.errno or 0, ConnectFailure.LOCAL)
 
 

@@ -33,6 +33,7 @@ from haclient.core.config_check import (
     Door,
     KeyPath,
     door_faults,
+    loop_faults,
     protocol_faults,
     unused,
     window_plan,
@@ -190,7 +191,7 @@ def _check(source: Source) -> Checked:
     names = source.names(("target",))
     for fault in door_faults(doors, admin.bind if admin is not None else None, names):
         source.fault(fault)
-    for fault in protocol_faults(doors, targets):
+    for fault in (*protocol_faults(doors, targets), *loop_faults(doors, targets)):
         source.fault(fault)
     some = [name for name in names if source.names(("target", name))] if doors else []
     for name in unused(doors, some):

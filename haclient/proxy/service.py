@@ -12,6 +12,7 @@ import trio
 
 from haclient.core.affinity import Affinity, key_of
 from haclient.core.fields import forwarded_value, request_fields, request_id_of
+from haclient.core.loops import PSEUDONYM
 from haclient.core.request_head import RequestLine
 from haclient.core.spec import HostHeader, IdempotencyKey
 from haclient.engine.attempt import Attempt
@@ -33,7 +34,7 @@ from haclient.types import AttemptRecord, Fields, Instant, Verdict
 
 __all__ = ["Service"]
 
-VIA = {False: b"1.1 haclient", True: b"1.0 haclient"}
+VIA = {False: b"1.1 " + PSEUDONYM, True: b"1.0 " + PSEUDONYM}
 """By whether the request came in HTTP/1.0 (RFC 9110, section 7.6.3: the version received)."""
 
 NOT_FOUND, SWITCHING, BAD_GATEWAY = 404, 101, 502

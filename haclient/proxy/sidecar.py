@@ -35,6 +35,7 @@ from haclient.net.listening import (
     listen_on,
     stop_listening,
 )
+from haclient.net.own_doors import OwnDoors
 from haclient.net.users_file import read_users
 from haclient.proxy.credentials import Guard, Turns
 from haclient.proxy.door import Door
@@ -83,7 +84,8 @@ class Sidecar:
         self._listeners: dict[Bind, Listener] = {}
         self._closing: list[Listener] = []
         self._turns = Turns()
-        engine = Engine(nursery, resolver, dialer or SocketDialer())
+        self._own_doors = OwnDoors(dialer or SocketDialer())
+        engine = Engine(nursery, resolver, self._own_doors)
         self.gateway = Gateway(engine, ReplayLedger(config.replay_memory), tell, tell_fault)
 
     @property
@@ -104,6 +106,7 @@ class Sidecar:
         self._use_targets(self.config)
         for settings in self.config.listeners:
             self._begin(settings, opened[settings.bind], users)
+        self._know_own_doors()
 
     # --- reload ------------------------------------------------------------------------------
 
@@ -134,6 +137,12 @@ class Sidecar:
                 self._guard(door, users)
             else:
                 self._begin(settings, opened[settings.bind], users)
+        self._know_own_doors()
+
+    def _know_own_doors(self) -> None:
+        """Those of a drain stay known: who listens there next is our successor."""
+        open_ones = self._listeners.values()
+        self._own_doors.know({one.door.settings.name: one.sock for one in open_ones})
 
     def _change_socket(
         self, settings: ListenerSettings, listener: Listener, undo: contextlib.ExitStack

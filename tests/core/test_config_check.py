@@ -14,6 +14,7 @@ from haclient.core.config_check import (
     Fault,
     door_faults,
     largest_round_trip,
+    loop_faults,
     protocol_faults,
     unused,
     window_plan,
@@ -285,3 +286,31 @@ def test_what_is_wrong_with_a_forward_proxy(
 
     assert fault.path == ("listener", "a", *path)
     assert words in fault.problem
+
+
+@pytest.mark.parametrize(
+    ("bind", "url", "is_own"),
+    [
+        (HERE, "http://127.0.0.1:8080/", True),
+        (HERE, "tcp://127.0.0.1:8080", True),
+        (HERE, "http://127.0.0.1:8081/", False),
+        (HERE, "http://127.0.0.2:8080/", False),
+        (HERE, "http://shop.internal:8080/", False),
+        ("[::1]:8080", "https://[0:0::1]:8080/", True),
+        ("0.0.0.0:8080", "http://127.0.0.2:8080/", True),
+        ("0.0.0.0:8080", "http://10.0.0.1:8080/", False),
+        ("0.0.0.0:8080", "http://[::1]:8080/", False),
+        ("127.0.0.1:0", "http://127.0.0.1:8080/", False),
+        ("unix:/run/a", "http://127.0.0.1:8080/", False),
+    ],
+)
+def test_a_target_that_is_a_listener_of_the_file(bind: str, url: str, is_own: bool) -> None:
+    other = "tcp://c.test:1" if url.startswith("tcp") else "http://c.test/"
+    targets = {"t": Target(urls=[other], backups=[other, url])}
+    found = list(loop_faults([door("orders", bind)], targets))
+    expected = Fault(
+        ("target", "t", "backups", 1),
+        "that is [listener.orders]: what is sent there would come back",
+        "name the servers themselves",
+    )
+    assert found == ([expected] if is_own else [])

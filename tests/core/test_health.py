@@ -228,6 +228,7 @@ def test_only_what_says_something_of_the_endpoint_counts_against_it() -> None:
         ConnectFailure.LOST,
         ConnectFailure.LOCAL,
         ConnectFailure.NO_DESCRIPTOR,
+        ConnectFailure.OWN_DOOR,
         ConnectFailure.PROXY,
     }
 
