@@ -163,7 +163,8 @@ def _is_no_forward_proxy(listener: Door, targets: Collection[str]) -> Iterator[F
             yield Fault((*here, key), problem, 'remove it, or write mode = "reverse"')
     if listener.allow is not None and not listener.allow.rules:
         what = "it refuses everything, for nothing is allowed that allow does not name"
-        yield Fault(here, what, 'write allow = ["HOST:PORT"], as ["*.internal:*"]')
+        path = (*here, "allow") if "allow" in listener.given else here
+        yield Fault(path, what, 'write allow = ["HOST:PORT"], as ["*.internal:*"]')
     if listener.name in targets:
         what = f"[target.{listener.name}] has this name too, and metrics tell what goes where by it"
         yield Fault(here, what, "rename one of the two")

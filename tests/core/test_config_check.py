@@ -270,6 +270,7 @@ def test_a_target_that_could_not_be_read_is_of_any_protocol() -> None:
         (forward(target="t"), (), ("target",), "a forward proxy goes where each request says"),
         (forward(routes=(Route("t"),)), (), ("routes",), "goes where each request says"),
         (forward(allow=AllowList()), (), (), "it refuses everything"),
+        (forward(allow=AllowList(), given=frozenset({"allow"})), (), ("allow",), "it refuses"),
         (forward(), ("a",), (), "[target.a] has this name too"),
         (
             Door(name="a", bind=None, target="t", allow=SOME),
