@@ -239,7 +239,7 @@ MISTAKES = {
     "standby": (T + "standby = true", ["standby = true: this version does not do that yet; write false"]),
     "a forward proxy with a target": (LISTENER + "mode = 'forward'\nallow = ['a:1']", ['f:5: [listener.l] target = "t": a forward proxy goes where each request says; remove it']),
     "a forward proxy with routes": (FORWARD + "routes = [{ target = 'x' }]", ["f:5: [listener.l] routes = [", "a forward proxy goes where each request says"]),
-    "a forward proxy that refuses everything": (FORWARD.replace("['*.internal:*']", "[]"), ["f:1: [listener.l]: it refuses everything", 'write allow = ["HOST:PORT"]']),
+    "a forward proxy that refuses everything": (FORWARD.replace("['*.internal:*']", "[]"), ["f:4: [listener.l] allow = []: it refuses everything", 'write allow = ["HOST:PORT"]']),
     "a forward proxy called as a target": (FORWARD.replace("listener.l", "listener.t") + T, ["f:1: [listener.t]: [target.t] has this name too", "rename one"]),
     "an allow list of a reverse proxy": (LISTENER + "allow = ['*:443']", ['f:6: [listener.l] allow = ["*:443"]: only a forward proxy has a list', 'write mode = "forward"']),
     "an allow list that is none": (FORWARD.replace("['*.internal:*']", "'*:443'"), ["f:4: [listener.l] allow = \"*:443\": a list of texts is wanted"]),
