@@ -1,11 +1,12 @@
 """How long a request takes when its server dies, and that a slow one is waited for.
 
-    python -m tests.bench.failover [--runs 20] [--only WORD] [--through sidecar]
+    python -m tests.bench.failover [--runs 20] [--only WORD] [--through sidecar|forward]
 
 Real sockets on loopback, real faults: processes killed with SIGKILL, sockets blackholed by a
 one-instruction filter (ACKs too). The runs of a row go side by side, each with servers and a
 client of its own; times are from the request, or for the killed server from the kill. With `--through
-sidecar` each run has a daemon of its own, and the client is one that tries once and waits.
+sidecar` each run has a daemon of its own, and the client is one that tries once and waits; with `forward`
+that daemon is a forward proxy, and CONNECT tunnels have rows of their own.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from haclient.events import DeclaredDead, Suspected
 from haclient.net.resolver import SystemResolver
 from haclient.net.static_resolver import StaticResolver
 from haclient.types import Endpoint, Order, Verdict
+from tests.bench import forward_way
 from tests.bench.tables import median, print_table
 from tests.support.origin import Behaviour, Moment, Origin
 from tests.support.origin_process import origin_process
@@ -33,8 +35,8 @@ NAME, PORT = "orders.test", 80
 PATH = "/orders/7"
 URL = f"http://{NAME}{PATH}"
 QUICK = Behaviour()
-is_through_sidecar = False
-"""Set once, by the command line."""
+through = ""
+"""What stands in the way: nothing, "sidecar" or "forward". Set once, by the command line."""
 SLOW = 10.0
 """Seconds that the slow ones take."""
 
@@ -140,10 +142,15 @@ async def client_of(
     *endpoints: Endpoint, order: Order = Order.LISTED, **settings: object
 ) -> AsyncIterator[Asker]:
     """A client for which the name has these addresses."""
-    if is_through_sidecar:
+    if through == "forward":
+        way = forward_way.client_through(*endpoints, order=order, ready=together.wait)
+        async with way as (client, url):
+            yield ThroughSidecar(client, url)
+        return
+    if through == "sidecar":
         urls = [f"http://{endpoint}" for endpoint in endpoints]
-        async with daemon_of(*urls, order=order.value) as through:
-            yield through
+        async with daemon_of(*urls, order=order.value) as asker:
+            yield asker
         return
     resolver = StaticResolver({(NAME, PORT): endpoints}, SystemResolver())
     async with haclient.Client(resolver=resolver, order=order, **settings) as client:  # type: ignore[arg-type]
@@ -153,8 +160,13 @@ async def client_of(
 async def origin(nursery: trio.Nursery, behaviour: Behaviour = QUICK, **how: object) -> Origin:
     """One more origin on an address of its own."""
     one = Origin("o", behaviour, **how)  # type: ignore[arg-type]
-    await nursery.start(one.serve, "127.0.0.2:0")
+    await nursery.start(one.serve, bind())
     return one
+
+
+def bind() -> str:
+    """Where the next server listens."""
+    return forward_way.next_bind() if through == "forward" else "127.0.0.2:0"
 
 
 async def ask(row: Row, client: Asker, method: str = "GET", content: bytes | None = None) -> None:
@@ -173,7 +185,7 @@ async def ask(row: Row, client: Asker, method: str = "GET", content: bytes | Non
 
 async def killed(row: Row, nursery: trio.Nursery) -> None:
     alive = await origin(nursery)
-    async with origin_process("127.0.0.3:0") as doomed:
+    async with origin_process(bind()) as doomed:
         await doomed.set(Behaviour(think=60))
         own = Row()
         async with client_of(doomed.endpoint, alive.endpoint) as client:
@@ -215,12 +227,18 @@ async def blackholed_at_connect(row: Row, nursery: trio.Nursery) -> None:
 
 
 async def refused(row: Row, nursery: trio.Nursery) -> None:
+    if through == "forward":
+        nobody = [Endpoint(bind().partition(":")[0], forward_way.PORT) for _ in range(2)]
+        alive = await origin(nursery)
+        async with client_of(*nobody, alive.endpoint) as client:
+            await ask(row, client)
+        return
     alive = await origin(nursery)
     urls = ["http://127.0.0.2:1", "http://127.0.0.3:1"]
     backups = [f"http://{alive.endpoint}"]
-    if is_through_sidecar:
-        async with daemon_of(*urls, backups=backups) as through:
-            await ask(row, through)
+    if through == "sidecar":
+        async with daemon_of(*urls, backups=backups) as asker:
+            await ask(row, asker)
         return
     async with haclient.Client() as client:
         target = haclient.Target(urls=urls, backups=backups)
@@ -286,6 +304,28 @@ TRIALS: dict[str, tuple[Trial, str]] = {
 }
 
 
+def tunnel_trial(name: str) -> Trial:
+    """A row of forward_way's."""
+
+    async def trial(row: Row, nursery: trio.Nursery) -> None:
+        async def serve(behaviour: Behaviour) -> Origin:
+            return await origin(nursery, behaviour)
+
+        row.times.append(await forward_way.TUNNELS[name][0](serve, together.wait))
+
+    return trial
+
+
+def trials() -> dict[str, tuple[Trial, str]]:
+    """All rows of what is measured."""
+    if through != "forward":
+        return TRIALS
+    tunnels = {
+        name: (tunnel_trial(name), floor) for name, (_, floor) in forward_way.TUNNELS.items()
+    }
+    return TRIALS | tunnels
+
+
 QUICK_TRIALS = (killed, three_alive, blackholed_at_connect, refused)
 
 
@@ -334,7 +374,7 @@ async def false_verdicts(requests: int) -> tuple[int, int]:
 
 async def run(runs: int, only: str) -> None:
     rows: list[list[str]] = []
-    for name, (trial, floor) in TRIALS.items():
+    for name, (trial, floor) in trials().items():
         if only not in name:
             continue
         row = await run_row(trial, runs)
@@ -355,7 +395,7 @@ async def run(runs: int, only: str) -> None:
         ["fault", "median", "max", "GET lost", "run twice", "abandoned", "errors", "must reach"],
         rows,
     )
-    if only in "false verdicts" and not is_through_sidecar:
+    if only in "false verdicts" and not through:
         wrong, lost = await false_verdicts(200)
         print(f"\nFalse verdicts: {wrong} in 200 slow requests ({lost} lost)")
 
@@ -364,10 +404,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--only", default="", metavar="WORD")
-    parser.add_argument("--through", choices=["sidecar"])
+    parser.add_argument("--through", choices=["sidecar", "forward"], default="")
     args = parser.parse_args()
-    global is_through_sidecar
-    is_through_sidecar = args.through is not None
+    global through
+    through = args.through
     trio.run(run, args.runs, args.only)
 
 
