@@ -3,7 +3,8 @@
 For whoever writes the file, the editor that he writes it in, and the pipeline that it goes through
 before a machine is told to reload it. Every mistake comes at once, `file:line: …`, on stderr. On
 stdout, for each target, what its failover window works out to: when a server is suspect, and dead, in
-each phase; what that adds up to at the worst; up to which round trip it holds. A window that cannot be
+each phase; what that adds up to at the worst; up to which round trip it holds. For each forward proxy the same,
+and whom it may be used to reach. A window that cannot be
 kept is refused here, with the smallest that can, and not found out in an outage.
 
 The exit code is 0, with or without warnings, or 78 (EX_CONFIG of sysexits).
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from haclient.core.config import ListenerSettings, Mode
 from haclient.core.config_check import largest_round_trip, window_plan
 from haclient.core.keepalive import Refusal
 from haclient.core.spec import Target
@@ -99,9 +101,20 @@ def timers(checked: Checked, style: Style) -> Iterator[str]:
     for name, target in checked.targets.items():
         yield style.paint(f"target {name}", Colour.BOLD)
         yield from _target(target, style)
+    for listener in _forward(checked):
+        yield style.paint(f"listener {listener.name}, a forward proxy", Colour.BOLD)
+        yield f"    may be used to reach: {', '.join(rule.text for rule in listener.allow.rules)}"
+        assert checked.config is not None
+        yield from _target(checked.config.defaults, style)
     if not checked.errors:
         count = len(checked.targets), len(checked.config.listeners) if checked.config else 0
         yield _marked(style, Sign.DONE, Colour.GREEN, f"in order: {_counted(*count)}")
+
+
+def _forward(checked: Checked) -> list[ListenerSettings]:
+    """The forward proxies; their destinations have the window of [defaults]."""
+    listeners = checked.config.listeners if checked.config is not None else ()
+    return [one for one in listeners if one.mode is Mode.FORWARD]
 
 
 def _counted(targets: int, listeners: int) -> str:
@@ -142,7 +155,14 @@ def as_json(checked: Checked) -> dict[str, Any]:
         "errors": checked.errors,
         "warnings": checked.warnings,
         "targets": {name: _target_json(target) for name, target in checked.targets.items()},
+        "forward": {one.name: _forward_json(one, checked) for one in _forward(checked)},
     }
+
+
+def _forward_json(listener: ListenerSettings, checked: Checked) -> dict[str, Any]:
+    assert checked.config is not None
+    allow = [rule.text for rule in listener.allow.rules]
+    return {"allow": allow, **_target_json(checked.config.defaults)}
 
 
 def _target_json(target: Target) -> dict[str, Any]:

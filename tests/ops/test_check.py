@@ -57,6 +57,24 @@ def test_a_target_of_another_protocol(path: Path, capsys: pytest.CaptureFixture[
     assert as_json(check_bytes("f", text.encode()))["targets"]["orders"]["response_timeout"] is None
 
 
+def test_a_forward_proxy(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        '[defaults]\nfailover_window = "5s"\n[listener.proxy]\nmode = "forward"\n'
+        'bind = "127.0.0.1:3128"\nallow = ["*.internal:*", "10.0.0.0/8:443"]\n'
+    )
+    path.write_text(text)
+    assert run(["-c", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("listener proxy, a forward proxy\n")
+    assert "    may be used to reach: *.internal:*, 10.0.0.0/8:443\n" in out
+    assert "window 5 s, connect_timeout 1 s: kept" in out
+    assert out.endswith("in order: 0 targets, 1 listener\n")
+
+    told = as_json(check_bytes("f", text.encode()))
+    assert told["forward"]["proxy"]["allow"] == ["*.internal:*", "10.0.0.0/8:443"]
+    assert told["forward"]["proxy"]["connect_timeout"] == 1.0
+
+
 def test_one_mistake_and_several(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text(GOOD + "[log]\nlevel = 1\n")
     assert run(["-c", str(path)]) == 78
