@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from haclient.core.allow import AllowList, parse_rule
 from haclient.core.spec import Target, TlsSettings
 from haclient.core.url import parse_url
 from haclient.engine.live import Engine, LiveTarget, prefix_of
@@ -134,6 +135,32 @@ class TestShared:
                 counts.append(sum(one.endpoint == A for one in w.network.open_streams()))
             assert counts[0] == 2
             assert counts[-1] == 0
+
+
+class TestAllowed:
+    async def test_no_address_is_known_but_those_that_are_allowed(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            live = LiveTarget(ONE, w.engine, allow=AllowList((parse_rule("10.0.0.1:80"),)))
+            answer = Resolution("a.test", (B, A), "dns", former=(C,))
+            admitted, why = live.admitted(A_TEST, answer)
+            assert (admitted.endpoints, admitted.former) == ((A,), ())
+            assert why == 'a.test:80 at 10.0.0.2 is not in allow = ["10.0.0.1:80"]'
+            assert LiveTarget(ONE, w.engine).admitted(A_TEST, answer) == (answer, "")
+
+    async def test_connections_are_shared_by_those_with_the_same_list(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with world() as w:
+            lists = [
+                AllowList((parse_rule(rule),)) for rule in ("a.test:80", "a.test:80", "b.test:1")
+            ]
+            one, same, other = (LiveTarget(ONE, w.engine, allow=each) for each in lists)
+            free = LiveTarget(ONE, w.engine)
+            assert one.key(A_TEST) is same.key(A_TEST)
+            assert one.key(A_TEST) is not other.key(A_TEST)
+            assert one.key(A_TEST) is not free.key(A_TEST)
 
 
 class Remembering:

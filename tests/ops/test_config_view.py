@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from haclient.core.config import Config
+from haclient.core.allow import AllowList, parse_rule
+from haclient.core.config import Config, ListenerSettings, Mode, TcpBind
 from haclient.core.url import parse_url
 from haclient.ops.config_file import load
 from haclient.ops.config_keys import LISTENER, TARGET, Keys
@@ -83,3 +85,13 @@ def test_no_secret(config: Config) -> None:
 
 def test_without_an_admin_endpoint(config: Config) -> None:
     assert config_view(msgspec.structs.replace(config, admin=None))["admin"] is None
+
+
+def test_whom_a_forward_proxy_may_be_used_to_reach() -> None:
+    rules = AllowList((parse_rule("*.internal:*"), parse_rule("10.0.0.0/8:443")))
+    bind = TcpBind("127.0.0.1", 3128)
+    proxy = ListenerSettings(name="proxy", bind=bind, mode=Mode.FORWARD, allow=rules)
+    view: Any = config_view(Config(targets={}, listeners=(proxy,)))
+
+    assert view["listener"]["proxy"]["mode"] == "forward"
+    assert view["listener"]["proxy"]["allow"] == ["*.internal:*", "10.0.0.0/8:443"]

@@ -9,6 +9,9 @@ from trio.testing import MockClock
 
 from haclient.core.allow import AllowList, parse_rule
 from haclient.core.config import Mode
+from haclient.core.destination import Destination
+from haclient.core.spec import HealthRequests, Target
+from haclient.engine.live import LiveTarget
 from haclient.proxy.destinations import MOST_DESTINATIONS
 from tests.proxy.house import IDS, A, house
 from tests.proxy.playbook import play, wire
@@ -206,3 +209,32 @@ async def test_destinations_are_bounded(autojump_clock: MockClock) -> None:
 
         assert len(destinations) == MOST_DESTINATIONS
         assert {record.target for record in h.records} == {"shop"}
+
+
+async def test_what_only_a_servers_owner_can_say_is_not_said_of_destinations(
+    autojump_clock: MockClock,
+) -> None:
+    async with house(**forward("*.test:*")) as h:
+        h.gateway.defaults = Target(
+            urls=["http://b.test"],
+            backups=["http://c.test"],
+            idempotency_key="generate",
+            host_header="preserve",
+            affinity="client",
+            health=HealthRequests(path="/health"),
+            window=5.0,
+        )
+        client, a = h.client(), h.server(A)
+        post = f"POST http://a.test/1 HTTP/1.1|Host: other|Content-Length: 0|{IDS}|"
+        await play(
+            client.says(post),
+            a.hears(f"POST /1 HTTP/1.1|Host: a.test|Content-Length: 0|{IDS}|"),
+            a.says(OK),
+            client.hears(OK),
+        )
+        destinations = h.gateway.destinations_of(h.door.settings)
+        live = destinations.find(Destination("a.test", 80), is_tunnel=False)
+        assert isinstance(live, LiveTarget)
+        assert live.spec.window == 5.0
+        assert live.spec.health is None
+        assert live.owners is None
