@@ -134,6 +134,8 @@ def _target(chance: random.Random) -> Target:
         max_connections=chance.choice((1, 2, 256, 256)),
         pool_idle_timeout=chance.choice((0.0, 1.0, 15.0)),
         resume=chance.random() < 0.8,
+        # Every request another client's, or all of them one client's.
+        affinity=chance.choice(("none", "none", "client", "header:X-Request-Id")),
     )
 
 
