@@ -84,6 +84,8 @@ class Changes:
         for each in found.values():
             if each.failures:  # it was tried behind no request's back: a trial, a standby
                 self._book.known.note(each.endpoint, is_good=False)
+        for endpoint in _answering_health_requests(gateway.targets.values()) - found.keys():
+            self._book.known.note(endpoint, is_good=True)
         connections = Connections(gateway.engine)
         by_target = {
             name: dict(states_of(live, found, connections, self._book.known))
@@ -212,6 +214,16 @@ async def watch_changes(control: Control, book: Book, log: Log) -> None:
     while True:
         changes.look(trio.current_time())
         await trio.sleep(LOOK_EVERY)
+
+
+def _answering_health_requests(lives: Iterable[LiveTarget]) -> set[Endpoint]:
+    return {
+        one.endpoint
+        for live in lives
+        if live.checks is not None
+        for one in live.checks.by_endpoint.values()
+        if one.told is not None and one.told.result is Result.OK
+    }
 
 
 def _said_by_health_requests(lives: list[LiveTarget], endpoint: Endpoint) -> str:

@@ -219,12 +219,12 @@ async def test_what_health_requests_say_is_told_once(lines: Lines) -> None:
         assert live.checks is not None
         [origin] = [url.origin for url in live.spec.urls]
         live.known[origin] = (A,)
-        book.known.note(A, is_good=True)
-        changes.look(100.0)
-        told_last = Told(Result.UNAVAILABLE, "answered with 503")
-        check = HealthCheck(health, 100.0, 0.5)
+        check, told_last = HealthCheck(health, 100.0, 0.5), Told(Result.OK, "answered with 200")
         live.checks.by_endpoint[A] = Checked(origin, A, check, trio.CancelScope(), told_last)
+        changes.look(100.0)
+        assert book.known.state(A, None) == "ok"  # though no request went there
         live.unfit[A] = Opinion.UNAVAILABLE
+        live.checks.by_endpoint[A].told = Told(Result.UNAVAILABLE, "answered with 503")
         changes.look(101.0)
         changes.look(102.0)
         live.unfit[A] = Opinion.SILENT
