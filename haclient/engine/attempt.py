@@ -21,6 +21,7 @@ from haclient import events
 from haclient.core.retry import GIVEN_UP, Failure
 from haclient.engine import recording
 from haclient.engine.breakage import end_of
+from haclient.engine.leasing import lease
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import (
     Answered,
@@ -30,14 +31,11 @@ from haclient.engine.outcome import (
     Failed,
     Outcome,
     Request,
-    Sticky,
     Suspicion,
     Wavering,
 )
 from haclient.engine.reach import Reach
 from haclient.engine.sending import Sending
-from haclient.engine.sticky import StickyReach, lease_own, try_out_home
-from haclient.engine.trial import try_out_better
 from haclient.errors import ContentTooLargeError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
@@ -54,11 +52,6 @@ from haclient.types import (
 )
 
 __all__ = ["Attempt"]
-
-MAX_IDLE_NOT_RESENDABLE = 1.0
-"""Seconds. A request that may not be resent rides only on a connection that was in use a moment
-ago: servers close idle ones after 5 s (Node) to 75 s (nginx) and more, and a close that crosses
-the request on the wire would leave it in doubt."""
 
 
 class Attempt:
@@ -155,59 +148,18 @@ class Attempt:
                 return self._explain(exc)
 
     async def _lease(self) -> bool:
-        target = self.target
-        engine = target.engine
-        max_idle = None if self.request.facts.is_idempotent else MAX_IDLE_NOT_RESENDABLE
-        connection = place = None
-        sticky = self.request.sticky
-        if sticky is not None and sticky.key is None:
-            sticky = None
-        if sticky is not None:
-            connection = lease_own(target, sticky, self.tried, max_idle)
-        else:
-            avoid = self.tried
-            if engine.health.has_entries or target.unfit:
-                # Connections to a server in trouble stay in the pool until it is proved dead.
-                avoid = avoid | target.in_trouble(self.started_at)
-            place = target.draw(avoid) if target.places else None
-            if place is not None:
-                connection = target.pool.try_lease_at(*place, max_idle)
-            else:
-                for key in target.first_keys:
-                    connection = target.pool.try_lease(key, avoid, max_idle)
-                    if connection is not None:
-                        break
+        connection = await lease(self, self._observe)
         if connection is None:
-            drawn = place[1] if place is not None else None
-            self.reach = Reach(target, self.number, self._observe, drawn=drawn)
-            connection = await self._reach_out(self.reach, sticky, max_idle)
-            self.tried.update(self.reach.refused())
-            if connection is None:
-                return False
-        if sticky is not None:
-            if sticky.is_displaced:
-                try_out_home(target, sticky, connection)
-        elif target.is_ranked and connection.key is not target.first_keys[0]:
-            try_out_better(target, connection)
+            return False
         self.connection = connection
         # Also one that was waited for may have served others meanwhile.
         self.reused = connection.exchanges > 0
         self.tried.add(connection.endpoint)
-        self._generation = engine.health.generation(connection.endpoint)
+        self._generation = self.target.engine.health.generation(connection.endpoint)
         self._bytes_before = connection.transport.bytes_sent
         if self._observe is not None:
             self._observe(recording.connected(self.number, connection, reused=self.reused))
         return True
-
-    async def _reach_out(
-        self, reach: Reach, sticky: Sticky | None, max_idle: float | None
-    ) -> Connection | None:
-        """There is no idle connection that would do."""
-        may_return = self.may_return
-        if sticky is None:
-            return await reach.connection(self.tried, max_idle=max_idle, may_return=may_return)
-        way = StickyReach(reach, sticky, self.tried, max_idle)
-        return await way.connection(may_return=may_return)
 
     async def _send(self) -> None:
         connection, request = self._leased, self.request
