@@ -24,7 +24,10 @@ from tests.support.command import environment
 from tests.support.page_blocks import Step, matches, pattern, ports, steps
 from tests.support.sidecar import free_port
 
-__all__ = ["DOCS", "Walk"]
+__all__ = ["DOCS", "PATH", "Walk"]
+
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
+"""This very tree's haclient and Python come first; Debian's dnsmasq is in /usr/sbin."""
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -58,7 +61,7 @@ class Terminal:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment(
-                PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
+                PATH=PATH,
                 PYTHONUNBUFFERED="1",
             ),
             start_new_session=True,
