@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from haclient.core.destination import Destination, Forwarded, judge_forward
+from haclient.core.names import ip_literal, to_ascii
 from haclient.core.request_head import Refusal
 from haclient.types import Fields
 
@@ -156,3 +159,28 @@ def test_the_host_field_says_nothing_beyond_the_target() -> None:
 )
 def test_connect_has_no_content(field: tuple[bytes, bytes], expected: type[object]) -> None:
     assert isinstance(judged("CONNECT", "a.test:443", (*HOST, field)), expected)
+
+
+HOSTS = st.text(st.sampled_from("aZ09.-_:[]%@*xfF/\\#?! ~"), max_size=12) | st.ip_addresses().map(
+    str
+)
+
+
+@given(HOSTS, st.sampled_from(["", ":80", ":0", ":", ":x", ":99999"]), st.booleans())
+def test_whatever_is_asked_for_is_refused_or_read_in_one_way(
+    host: str, port: str, is_tunnel: bool
+) -> None:
+    form = f"{host}{port}" if is_tunnel else f"http://{host}{port}/"
+    found = judged("CONNECT" if is_tunnel else "GET", form)
+
+    if isinstance(found, Forwarded):
+        destination = found.destination
+        assert ip_literal(destination.host) or to_ascii(destination.host) == destination.host
+        assert 1 <= destination.port <= 65535
+        # Read again, it is the same.
+        again = judged("CONNECT", str(destination))
+        assert isinstance(again, Forwarded)
+        assert again.destination == destination
+    else:
+        assert found.status in (400, 501)
+        assert "\n" not in found.reason

@@ -205,10 +205,10 @@ async def test_a_client_that_leaves_before_it_has_a_tunnel(autojump_clock: MockC
 
 async def test_a_drain_cuts_it(autojump_clock: MockClock) -> None:
     async with house(**FORWARD) as h:
-        await established(h)
+        client, a = await established(h)
         for inside in tuple(h.door.inside):
             assert inside.is_outstanding
             inside.cancel()
-        await h.settle()
+        await play(client.hears_reset(), a.hears_reset())
         [record] = h.records
         assert record.outcome.value == "cut"
