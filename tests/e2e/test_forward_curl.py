@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support.command import needs_command
+from tests.support.command import haclient, needs_command
+from tests.support.daemon import daemon, eventually
 from tests.support.forward_place import Place, open_place
+from tests.support.forward_proxy import forward_proxy, name_server, run
+from tests.support.sidecar import free_port
+from tests.support.web_server import web_server
 
 CURL = shutil.which("curl")
 
@@ -38,8 +44,9 @@ def test_http_proxy(place: Place) -> None:
     assert (asked.path, asked.fields["host"]) == ("/file", f"files.test:{place.web.port}")
     assert asked.fields["via"] == "1.1 haclient"
     assert not {name for name in asked.fields if name.startswith("proxy-")}
-    assert "listener=proxy target=proxy" in place.proxy.accesses[-1]
-    assert f"host=files.test:{place.web.port}" in place.proxy.accesses[-1]
+    line = eventually(lambda: place.proxy.accesses)[-1]
+    assert "listener=proxy target=proxy" in line
+    assert f"host=files.test:{place.web.port}" in line
 
 
 def test_https_proxy(place: Place) -> None:
@@ -103,3 +110,74 @@ def test_what_curl_itself_would_make_of_an_address(place: Place) -> None:
     ran = curl(place, "-w", "\n%{http_code}", f"http://127.1:{place.web.port}/file")
 
     assert ran.stdout.endswith(("\n400", "\n403"))
+
+
+def test_a_proxy_that_is_asked_for_itself(tmp_path: Path) -> None:
+    with forward_proxy(tmp_path, ["127.0.0.0/8:*"]) as proxy:
+        words = ["curl", "-q", "-sS", "-m", "20", "-x", proxy.url, "-w", "\n%{http_code}"]
+        plain = run([*words, f"{proxy.url}/"])
+        tunnel = run([*words, "-v", "--proxytunnel", f"{proxy.url}/"])
+
+    assert plain.stdout.endswith("\n508")
+    assert "response 508" in tunnel.stderr
+    assert "error=proxy_loop_detected" in tunnel.stderr
+
+
+def test_two_proxies_that_name_each_other(tmp_path: Path) -> None:
+    # Each knows the name as the other one's address, so that requests would go round for ever.
+    circle = {"circle.test": ["127.0.0.1"]}
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with name_server(circle) as names, forward_proxy(first, ["circle.test:*"], names) as one:
+        back = f'[target.back]\nurls = ["{one.url}"]\nhost_header = "preserve"\n'
+        door = '[listener.back]\nbind = "127.0.0.1:{}"\ntarget = "back"\n'
+        port = free_port()
+        with daemon(second, back + door.format(port)):
+            words = ["curl", "-q", "-sS", "-m", "20", "-x", one.url, "-w", "\n%{http_code}"]
+            ran = run([*words, f"http://circle.test:{port}/"])
+
+    # The reverse listener asks the forward one for a path alone, which is no proxy's request.
+    assert ran.stdout.endswith("\n400")
+    assert "this is a forward proxy" in ran.stdout
+
+
+def test_users(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    assert haclient(["passwd", users, "ann"], stdin=b"s3cret\n").returncode == 0
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "file").write_text("content\n")
+    guarded = f'auth = {{ users_file = "{users}" }}\n'
+    with web_server(served) as web, forward_proxy(tmp_path, ["127.0.0.1:*"], keys=guarded) as proxy:
+        words = ["curl", "-q", "-sS", "-m", "20", "-x", proxy.url, "-w", "\n%{http_code}"]
+        url = f"http://127.0.0.1:{web.port}/file"
+        assert run([*words, url]).stdout.endswith("\n407")
+        assert run([*words, "-U", "ann:wrong", url]).stdout.endswith("\n407")
+        assert run([*words, "-U", "ann:s3cret", url]).stdout == "content\n\n200"
+        assert run([*words, "-p", "-U", "ann:s3cret", url]).stdout == "content\n\n200"
+        refused = run([*words, "-p", url])
+        assert "response 407" in refused.stderr
+        assert all("proxy-authorization" not in asked.fields for asked in web.asked)
+        assert "s3cret" not in proxy.process.log
+
+
+def test_metrics_count_all_destinations_as_one(place: Place) -> None:
+    curl(place, f"http://files.test:{place.web.port}/file")
+    curl(place, f"https://secure.test:{place.secure.port}/file")
+    admin = place.proxy.process.admin.removeprefix("unix:")
+    for _ in range(2):
+        told = run(["curl", "-q", "-sS", "--unix-socket", admin, "http://localhost/metrics"]).stdout
+        requests = [
+            line for line in told.splitlines() if line.startswith("haclient_requests_total{")
+        ]
+        assert any('outcome="answered",target="proxy"' in sorted_labels(line) for line in requests)
+        assert any('outcome="tunnelled",target="proxy"' in sorted_labels(line) for line in requests)
+        assert "files.test" not in told
+        assert "secure.test" not in told
+
+
+def sorted_labels(line: str) -> str:
+    """Of a metric, `outcome` before `target`, without the others."""
+    labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+    return f'outcome="{labels["outcome"]}",target="{labels["target"]}"'

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from haclient.core.allow import AllowList, parse_rule
 from haclient.core.config import Mode
+from haclient.core.spec import Target
 from tests.proxy.house import A, B, House, house
 from tests.proxy.playbook import Party, play
 from tests.sim.dns import Answer
@@ -212,3 +213,17 @@ async def test_a_drain_cuts_it(autojump_clock: MockClock) -> None:
         await play(client.hears_reset(), a.hears_reset())
         [record] = h.records
         assert record.outcome.value == "cut"
+
+
+async def test_a_destination_at_its_limit(autojump_clock: MockClock) -> None:
+    async with house(**FORWARD) as h:
+        h.gateway.defaults = Target(urls="http://x.test", max_connections=1, queue_timeout=2.0)
+        await established(h)
+        client = h.client()
+        await play(
+            client.says(ASKED),
+            client.hears_answer(503, "CONNECT").at(2.0),
+            client.hears_end(),
+        )
+        assert "error=connection_limit_reached" in client.got.proxy_status
+        assert client.got.value("Retry-After") == "1"

@@ -71,7 +71,7 @@ class ForwardProxy:
 
 @contextlib.contextmanager
 def forward_proxy(
-    folder: Path, allow: Sequence[str], nameserver: str = "", *, more: str = ""
+    folder: Path, allow: Sequence[str], nameserver: str = "", *, more: str = "", keys: str = ""
 ) -> Iterator[ForwardProxy]:
     """Runs one; it has to end well.
 
@@ -80,11 +80,14 @@ def forward_proxy(
         allow: its rules.
         nameserver: whom it asks for names.
         more: further tables of its file.
+        keys: further lines of its listener.
     """
     port = free_port()
     names = f'[resolver]\nnameservers = ["{nameserver}"]\n' if nameserver else ""
     rules = ", ".join(f'"{rule}"' for rule in allow)
-    listener = f'[listener.proxy]\nmode = "forward"\nbind = "127.0.0.1:{port}"\nallow = [{rules}]\n'
+    listener = (
+        f'[listener.proxy]\nmode = "forward"\nbind = "127.0.0.1:{port}"\nallow = [{rules}]\n{keys}'
+    )
     with daemon(folder, more + names + listener) as process:
         yield ForwardProxy(process, port)
         assert process.end() == 0
