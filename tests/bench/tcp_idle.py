@@ -1,6 +1,6 @@
-"""2,000 idle tunnels in TCP mode: memory for each, and packets.
+"""2,000 idle tunnels, in TCP mode or of CONNECT: memory for each, and packets.
 
-    python -m tests.bench.tcp_idle [--tunnels 2000] [--seconds 3]
+    python -m tests.bench.tcp_idle [--tunnels 2000] [--seconds 3] [--through connect]
 
 Each tunnel carries a question and an answer, and then nothing. Memory is what the daemon's PSS (smaps_rollup)
 has grown by since it had served a first one, divided by their number: both sockets' objects in it. Packets are
@@ -35,7 +35,24 @@ KIB_ALLOWED = 12.0
 AT_ONCE = 50
 """Connects before the answers are read: fewer than a listener's queue holds."""
 
-FILE = """
+CONNECT = b"CONNECT 127.0.0.2:5432 HTTP/1.1\r\nHost: 127.0.0.2:5432\r\n\r\n"
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+FORWARD = """
+[defaults]
+max_connections = 10000
+
+[listener.proxy]
+mode = "forward"
+bind = "127.0.0.1:5432"
+allow = ["127.0.0.2:5432"]
+max_connections = 10000
+
+[log]
+access = false
+"""
+
+TCP = """
 [target.db]
 urls = ["tcp://127.0.0.2:5432"]
 max_connections = 10000
@@ -94,10 +111,13 @@ def ask(clients: list[socket.socket]) -> None:
             assert one.recv(16) == b"ping"
 
 
-def connected(count: int) -> list[socket.socket]:
+def connected(count: int, *, is_connect: bool) -> list[socket.socket]:
     clients = []
     for _ in range(0, count, AT_ONCE):
         some = [socket.create_connection(DOOR, 10) for _ in range(min(AT_ONCE, count))]
+        for one in some if is_connect else ():
+            one.sendall(CONNECT)
+            assert one.recv(100) == ESTABLISHED
         ask(some)
         clients += some
     return clients
@@ -109,20 +129,20 @@ def segments_sent() -> int:
     return int(dict(zip(names.split(), values.split(), strict=True))["OutSegs"])
 
 
-def measure(tunnels: int, seconds: float) -> bool:
+def measure(tunnels: int, seconds: float, *, is_connect: bool) -> bool:
     """Prints the figures; whether they are as promised."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     with (
         tempfile.TemporaryDirectory() as folder,
         echo_server(),
-        daemon(Path(folder), FILE, descriptors=DESCRIPTORS) as process,
+        daemon(Path(folder), FORWARD if is_connect else TCP, descriptors=DESCRIPTORS) as process,
         contextlib.ExitStack() as open_ones,
     ):
-        clients = connected(AT_ONCE)
+        clients = connected(AT_ONCE, is_connect=is_connect)
         time.sleep(3.0)  # noqa: TID251  (another process is measured at rest)
         before = pss_bytes(process.pid)
-        clients += connected(tunnels)
+        clients += connected(tunnels, is_connect=is_connect)
         for one in clients:
             open_ones.enter_context(one)
         time.sleep(3.0)  # noqa: TID251
@@ -133,7 +153,7 @@ def measure(tunnels: int, seconds: float) -> bool:
         ask(clients)
     is_good = each <= KIB_ALLOWED and packets == 0
     print_table(
-        f"{tunnels} idle tunnels",
+        f"{tunnels} idle tunnels{' of CONNECT' if is_connect else ''}",
         ["KiB each", "allowed", f"packets in {seconds:g} s", "CPU in that time, ms"],
         [[f"{each:.1f}", f"{KIB_ALLOWED:g}", str(packets), f"{idle_cpu * 1000:.0f}"]],
     )
@@ -144,12 +164,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tunnels", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--through", choices=["tcp", "connect"], default="tcp")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.inside:
         words = [sys.executable, "-m", "tests.bench.tcp_idle", *sys.argv[1:], "--inside"]
         os.execvp("unshare", ["unshare", "--net", *words])
-    return 0 if measure(options.tunnels, options.seconds) else 1
+    is_connect = options.through == "connect"
+    return 0 if measure(options.tunnels, options.seconds, is_connect=is_connect) else 1
 
 
 if __name__ == "__main__":
