@@ -162,6 +162,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         queue_timeout: how long a request waits for a place where every address is at its limit.
         max_connections: for each address.
         pool_idle_timeout: how long an unused connection is kept.
+        standby: whether the daemon keeps a connection ready for a resend while a request is outstanding.
         health: requests of the daemon's own that tell a hung server; None sends none.
     """
 
@@ -184,6 +185,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     queue_timeout: float = 10.0
     max_connections: int = 256
     pool_idle_timeout: float = 15.0
+    standby: bool = False
     health: HealthRequests | None = None
     tls: TlsSettings = msgspec.field(default_factory=TlsSettings)
 
@@ -211,6 +213,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             queue_timeout: float = ...,
             max_connections: int = ...,
             pool_idle_timeout: float = ...,
+            standby: bool = ...,
             health: HealthRequests | None = ...,
             tls: TlsSettings = ...,
         ) -> None: ...

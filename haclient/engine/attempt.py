@@ -166,7 +166,8 @@ class Attempt:
         self.phase = Phase.SENDING
         prefix = "" if request.is_target_whole else self.target.prefixes[connection.origin]
         sending = self.sending = Sending(connection, request, prefix)
-        self.entry = Outstanding(
+        standby = self.target.standby if request.facts.is_idempotent else None
+        self.entry = (Outstanding if standby is None else standby.entry)(
             connection.transport,
             trio.current_time() if self.reach is not None else self.started_at,
             self.target.spec.response_timeout,

@@ -42,6 +42,7 @@ from haclient.types import Endpoint, Evidence, Instant, Order, Origin
 
 if TYPE_CHECKING:
     from haclient.engine.checks import Checks
+    from haclient.engine.standby import Standby
 
 __all__ = ["Engine", "LiveTarget", "PoolKey"]
 
@@ -159,6 +160,8 @@ class LiveTarget:
         self.trials = Trials()
         self.checks: Checks | None = None
         """Who sends its health requests, where it has any."""
+        self.standby: Standby | None = None
+        """Who keeps a connection ready for a resend, where that is wanted."""
         self.unfit: dict[Endpoint, Opinion] = {}
         """Whom they speak against: asked last. Empty where all is well, or nobody looks."""
         self.places: list[tuple[PoolKey, Endpoint]] = []

@@ -84,6 +84,11 @@ class Reach(msgspec.Struct, eq=False):
         Raises:
             QueueTimeoutError: addresses were at their limit for longer than queue_timeout.
         """
+        standby = self.target.standby
+        if standby is not None and self.attempt > 1:
+            ready = standby.take(avoid)
+            if ready is not None:
+                return ready
         in_trouble: list[Candidate] = []
         for number, tier in enumerate(self.target.tiers):
             # Idle connections to the URLs were asked for before this.
@@ -124,11 +129,11 @@ class Reach(msgspec.Struct, eq=False):
                 return connection
         return None
 
-    async def trial(self, candidate: Candidate) -> Connection | None:
-        """A new connection to this one, if it has room and can be connected."""
-        if candidate.origin.is_secure:
+    async def trial(self, *candidates: Candidate) -> Connection | None:
+        """A new connection to one of these, if any has room and can be connected."""
+        if any(one.origin.is_secure for one in candidates):
             self.target.tls_context()
-        runners = self._with_room([candidate])
+        runners = self._with_room(list(candidates))
         return await self._race_among(runners) if runners else None
 
     def describe(self) -> str:

@@ -255,6 +255,9 @@ class Watch:
     def __len__(self) -> int:
         return len(self._outstanding)
 
+    def __contains__(self, entry: Outstanding) -> bool:
+        return entry in self._outstanding
+
     def add(self, entry: Outstanding) -> None:
         """From now on `entry` is looked after. No checkpoint."""
         self._outstanding[entry] = None

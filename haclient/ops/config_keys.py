@@ -197,11 +197,10 @@ TARGET: Keys = {
         duration(above_zero=False), "15s", "how long an unused connection is kept"
     ),
     "standby": Key(
-        kinds.only(False, "write false, or leave it out", {"const": False}, "false"),
+        kinds.BOOLEAN,
         False,
-        "whether the runner-up of a race is kept warm; this version has false alone",
+        "whether a connection to another server is kept ready while a request is outstanding",
         is_daemon_only=True,
-        is_later=True,
     ),
     "health": Key(
         TableOf("table", HEALTH, HealthRequests),

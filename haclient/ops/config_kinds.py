@@ -253,17 +253,6 @@ LOG_FORMAT = one_of(LOG_FORMATS)
 LOG_LEVEL = one_of(LOG_LEVELS)
 
 
-def only(allowed: object, remedy: str, schema: Schema, words: str) -> OneValue:
-    """A key of which this version knows one value alone."""
-
-    def read(value: object) -> object:
-        if type(value) is type(allowed) and value == allowed:
-            return value
-        raise ValueError(f"this version does not do that yet; {remedy}")
-
-    return OneValue(words, read, schema)
-
-
 def not_yet(remedy: str) -> OneValue:
     """A key that a later version reads, whatever its value."""
 

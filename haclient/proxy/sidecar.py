@@ -25,6 +25,7 @@ from haclient.core.users import Users
 from haclient.engine.checks import Checks
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
+from haclient.engine.standby import Standby
 from haclient.net import Dialer, Resolver
 from haclient.net.dialer import SocketDialer
 from haclient.net.listening import (
@@ -218,11 +219,17 @@ class Sidecar:
             new = self.gateway.targets[name] = LiveTarget(spec, engine)
             if old is not None:
                 new.take_over(old)
+            if spec.standby and not spec.is_tcp:
+                new.standby = Standby(new)
             if spec.health is not None and not spec.is_tcp:
                 counts = old.checks.counts if old is not None and old.checks is not None else None
                 Checks(new, counts).start()
         now = self.gateway.targets
-        _stop_checks(live for name, live in before.items() if now.get(name) is not live)
+        replaced = [live for name, live in before.items() if now.get(name) is not live]
+        _stop_checks(replaced)
+        for live in replaced:
+            if live.standby is not None:
+                live.standby.stop()
 
     def _retire(self, listener: Listener) -> None:
         listener.stop()

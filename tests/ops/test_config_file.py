@@ -236,7 +236,6 @@ MISTAKES = {
     "a health interval of nothing": (T + "health = { path = '/', interval = 0 }", ["health.interval = 0: it must be more than 0 seconds"]),
     "no failures of health": (T + "health = { path = '/', failures = 0 }", ["health.failures = 0: it must be at least 1"]),
     "health of another protocol": ("[target.t]\nurls = ['tcp://a:1']\nhealth = { path = '/' }", ["[target.t] health =", "bytes go through as they are"]),
-    "standby": (T + "standby = true", ["standby = true: this version does not do that yet; write false"]),
     "a forward proxy with a target": (LISTENER + "mode = 'forward'\nallow = ['a:1']", ['f:5: [listener.l] target = "t": a forward proxy goes where each request says; remove it']),
     "a forward proxy with routes": (FORWARD + "routes = [{ target = 'x' }]", ["f:5: [listener.l] routes = [", "a forward proxy goes where each request says"]),
     "a forward proxy that refuses everything": (FORWARD.replace("['*.internal:*']", "[]"), ["f:4: [listener.l] allow = []: it refuses everything", 'write allow = ["HOST:PORT"]']),

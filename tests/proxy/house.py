@@ -173,6 +173,8 @@ class House:
         for live in self.gateway.targets.values():
             if live.checks is not None:
                 live.checks.stop()
+            if live.standby is not None:
+                live.standby.stop()
         for party in self.parties:
             party.leave()
         await trio.sleep(LEAVING)
