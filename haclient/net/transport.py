@@ -28,6 +28,7 @@ import trio
 from haclient.core.detector import TcpInfo
 from haclient.net import InterruptedReceive
 from haclient.net.peer_socket import is_peer_orphaned
+from haclient.net.pipes import Pipe
 from haclient.net.sockopts import (
     leave_to_kernel,
     start_keepalive,
@@ -264,6 +265,62 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             raise trio.BrokenResourceError(describe(exc)) from exc
         self.bytes_received += len(data)
         return data
+
+    async def until_readable(self) -> None:
+        """Until there is something to receive, or an end; raises InterruptedReceive as `receive_some` does.
+
+        Raises:
+            trio.ClosedResourceError: it is closed, or was meanwhile.
+        """
+        if self._is_closed:
+            raise trio.ClosedResourceError("this connection was closed already")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._is_interrupted:
+            await self._wait_readable()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._is_interrupted and self.is_quiet():
+            self._is_interrupted = False
+            raise InterruptedReceive
+
+    def splice_in(self, pipe: Pipe) -> int | None:
+        """Moves what is there into an empty pipe; None where nothing is, 0 at the end. No checkpoint.
+
+        Raises:
+            trio.ClosedResourceError, trio.BrokenResourceError: as `receive_some`, which tells the same again.
+        """
+        if self._is_closed:
+            raise trio.ClosedResourceError("this connection was closed already")
+        try:
+            moved = pipe.take_in(self._sock.fileno())
+        except OSError as exc:
+            self._broken = exc
+            raise trio.BrokenResourceError(describe(exc)) from exc
+        if moved == 0 and self._broken is not None:
+            raise trio.BrokenResourceError(describe(self._broken)) from self._broken
+        self.bytes_received += moved or 0
+        return moved
+
+    async def splice_out(self, pipe: Pipe) -> None:
+        """Sends all that a pipe holds, without a checkpoint where the kernel takes it at once.
+
+        `bytes_sent` counts what a failed call handed over too.
+
+        Raises:
+            trio.ClosedResourceError, trio.BrokenResourceError: as `send_all`; the rest is in the pipe then.
+        """
+        with self._send_guard:
+            while pipe.held:
+                if self._is_closed:
+                    raise trio.ClosedResourceError("this connection was closed while sending")
+                try:
+                    moved = pipe.give_out(self._sock.fileno())
+                except OSError as exc:
+                    self._broken = exc
+                    raise trio.BrokenResourceError(describe(exc)) from exc
+                self.bytes_sent += moved
+                if not moved:
+                    await self._wait_writable()
 
     async def _wait_readable(self) -> None:
         try:

@@ -103,9 +103,8 @@ class Connect:
             await self._say(error)
         else:
             await self._say_established()
-            watch, note_answer = self._live.engine.watch, self._dial.note_answer
-            parking = self._gateway.parking
-            await self._relay(Tunnel(self._side, connection, watch, note_answer, parking=parking))
+            note_answer = self._dial.note_answer
+            await self._relay(Tunnel(self._side, connection, self._gateway, note_answer))
         finally:
             self._dial.end(Verdict.CANCELLED)
             self._tell()

@@ -13,6 +13,7 @@ from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
 from haclient.events import Observer
 from haclient.net.parking import Parking
+from haclient.net.pipes import Pipes
 from haclient.proxy.destinations import Destinations
 from haclient.proxy.record import ExchangeRecord, TurnedAway
 
@@ -31,6 +32,7 @@ class Gateway:
         defaults: for destinations of forward listeners, which no target names.
         ledger: of the request content that is kept for resends.
         parking: where tunnels rest.
+        pipes: for what they have to move in bulk.
         tell: called with each exchange that is over.
         tell_fault: called with an exception that nobody expected; it has ended one connection.
         tell_turned_away: called with whoever might not enter.
@@ -47,6 +49,7 @@ class Gateway:
         self.engine = engine
         self.ledger = ledger
         self.parking = Parking(engine.nursery)
+        self.pipes = Pipes()
         self.tell = tell
         self.tell_fault = tell_fault
         self.tell_turned_away: Callable[[TurnedAway], None] = ignore

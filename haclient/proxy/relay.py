@@ -21,9 +21,8 @@ from haclient.core.request_head import RequestLine
 from haclient.core.response_head import write_interim_head, write_response_head
 from haclient.engine.exchange import Answer
 from haclient.net.http1 import Head
-from haclient.net.parking import Parking
-from haclient.net.watch import Watch
 from haclient.proxy.client_side import ClientSide
+from haclient.proxy.gateway import Gateway
 from haclient.proxy.tunnel import Tunnel
 from haclient.types import Fields, Verdict
 
@@ -144,7 +143,7 @@ class Relay:
         else:
             self._side.transport.close()
 
-    async def tunnel(self, watch: Watch, parking: Parking) -> None:
+    async def tunnel(self, gateway: Gateway) -> None:
         """Relays 101 and then bytes both ways, until both sides have ended."""
         head, answer = self._answer.head, self._answer
         framing = response_framing(
@@ -152,7 +151,7 @@ class Relay:
         )
         fields = response_fields(head.status, head.fields, framing, via=self._via_value())
         await self._side.send(write_response_head(head.status, head.reason, fields))
-        tunnel = Tunnel(self._side, answer.connection, watch, parking=parking)
+        tunnel = Tunnel(self._side, answer.connection, gateway)
         try:
             await tunnel.run(answer.leftover())
         finally:

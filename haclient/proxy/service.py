@@ -210,7 +210,7 @@ class Service:
             await self._inflow.settle_continue()
             if answer.head.status == SWITCHING:
                 self._outcome = Outcome.TUNNELLED
-                await relay.tunnel(self._gateway.engine.watch, self._gateway.parking)
+                await relay.tunnel(self._gateway)
                 return False
             return await self._relay_content(relay, answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.Cancelled):

@@ -135,20 +135,13 @@ class TcpSide:
         self.transport.reset()
 
     async def _relay(self, live: LiveTarget, dial: Dial) -> None:
-        reason, watch = "", live.engine.watch
+        reason = ""
         while True:
             connection = await dial.connect(reason)
             may_turn_away = -math.inf
             if dial.number < live.spec.max_attempts:
                 may_turn_away = trio.current_time() + live.spec.connect_timeout
-            tunnel = Tunnel(
-                self,
-                connection,
-                watch,
-                dial.note_answer,
-                may_turn_away,
-                self._gateway.parking,
-            )
+            tunnel = Tunnel(self, connection, self._gateway, dial.note_answer, may_turn_away)
             try:
                 self._outcome = Outcome.TUNNELLED
                 await tunnel.run()

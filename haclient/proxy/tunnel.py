@@ -13,6 +13,7 @@ The naive tunnel is two tasks that wait for ever, a third of what it costs in me
 its client's task alone, which waits for both sockets (haclient.net.parking), and passes a small piece on by
 itself. Where that would have to wait, for a piece is large or a peer does not read, and at every end, the two
 directions become tasks, until nothing has been said for a while. Where nobody can park (TLS) they stay.
+Bulk goes through a pipe, without being copied (haclient.net.pipes).
 
 A server that ends a connection on which nothing was said yet has not served; whoever can dial another
 one asks for that (`may_turn_away`), and is told then instead of the client.
@@ -23,15 +24,15 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 import trio
 
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
-from haclient.net.parking import Parking
 from haclient.net.transport import SocketTransport
-from haclient.net.watch import Outstanding, Watch
+from haclient.net.watch import Outstanding
+from haclient.proxy.gateway import Gateway
 from haclient.types import Evidence, Instant
 
 __all__ = ["QUIET_AFTER", "Tunnel", "TunnelClient"]
@@ -44,6 +45,8 @@ LARGE = 65536
 """Bytes that one receive gives at the most: there is likely more."""
 
 Direction = Callable[[], Awaitable[None]]
+
+Heard = TypeVar("Heard")
 
 
 class Resting(Exception):
@@ -70,10 +73,9 @@ class Tunnel:
     Args:
         client: the one side.
         connection: the other one.
-        watch: looks after the server while an answer is owed.
+        gateway: its watch, parking and pipes.
         note_answer: called when the server is first heard of.
         may_turn_away: until when a server may end an untouched connection without the client noticing.
-        parking: for when it rests.
 
     Attributes:
         bytes_up, bytes_down: moved so far.
@@ -98,6 +100,7 @@ class Tunnel:
         "_open_up",
         "_owed",
         "_parking",
+        "_pipes",
         "_quiet_since",
         "_sending",
         "_watch",
@@ -113,17 +116,18 @@ class Tunnel:
         self,
         client: TunnelClient,
         connection: Connection,
-        watch: Watch,
+        gateway: Gateway,
         note_answer: Callable[[], None] | None = None,
         may_turn_away: Instant = -math.inf,
-        parking: Parking | None = None,
     ) -> None:
         self._client = client
         self._connection = connection
-        self._watch = watch
+        self._watch = gateway.engine.watch
         self._note_answer = note_answer
         self._may_turn_away = may_turn_away
-        self._parking = parking if connection.is_plain else None
+        is_possible = connection.is_plain and gateway.parking.is_possible
+        self._parking = gateway.parking if is_possible else None
+        self._pipes = gateway.pipes if connection.is_plain else None
         self._nursery: trio.Nursery | None = None
         self._open_up = self._open_down = True
         self._left: list[Direction] = []
@@ -174,7 +178,7 @@ class Tunnel:
 
         Returns False where the directions are to look after it: nothing was lost then.
         """
-        ours, theirs = self._client.transport, cast("SocketTransport", self._connection.transport)
+        ours, theirs = self._client.transport, self._plain
         assert self._parking is not None
         if not self._open_up:
             await self._parking.until_readable(theirs)
@@ -202,7 +206,7 @@ class Tunnel:
         return not self.unsent and len(data) < LARGE
 
     def _pass_down_now(self) -> bool:
-        transport = cast("SocketTransport", self._connection.transport)
+        transport = self._plain
         data = transport.receive_now()
         if not data:
             return data is None
@@ -228,7 +232,15 @@ class Tunnel:
         self._nursery = None
 
     def look(self, now: Instant) -> None:
-        """Lets the directions rest, if nothing has been said for a while; called now and then."""
+        """Lets the directions rest, if nothing has been said for a while; called now and then.
+
+        Ends it where its server is dead and nobody hears of that, for the client does not read.
+        """
+        if self._sending and self._is_dead():
+            self._open_up = self._open_down = False
+            assert self._nursery is not None
+            self._nursery.cancel_scope.cancel()
+            return
         if self._parking is None or self._nursery is None or self._is_resting:
             return
         moved = self.bytes_up + self.bytes_down
@@ -254,16 +266,20 @@ class Tunnel:
             self._left.clear()
 
     async def _up(self) -> None:
+        transport = self._client.transport
         with self._ending(self._up):
-            while self.unsent or (await self._from_client()):
-                if self.is_turned_away:
-                    raise trio.ClosedResourceError("it is for another server")
-                self._owe()
-                data = self.unsent
-                with self._noting_break(), self._being_sent():
-                    await self._connection.send(data)
-                self.bytes_up += len(data)
-                self.unsent = b""
+            is_bulk = False
+            while True:
+                if is_bulk:
+                    await self._from_client(transport.until_readable)
+                    is_bulk = await self._splice_up()
+                    continue
+                if not self.unsent:
+                    self.unsent = await self._from_client(transport.receive_some)
+                if not self.unsent:
+                    break
+                is_bulk = self._pipes is not None and len(self.unsent) >= LARGE
+                await self._send_up()
             self._has_client_ended = True
             self._client.is_passing_on = False
             self._owe()  # its own end, at the least
@@ -271,19 +287,27 @@ class Tunnel:
                 await self._pass_end_on()
             self._open_up = False
 
-    async def _from_client(self) -> bytes:
-        """What it says; that is `unsent` from then on."""
+    async def _from_client(self, call: Callable[[], Awaitable[Heard]]) -> Heard:
         while True:
             try:
                 with self._passing_break_on():
-                    data = await self._client.transport.receive_some()
+                    heard = await call()
             except InterruptedReceive:
                 if self._is_resting:
                     raise Resting from None
                 continue  # a drain: a tunnel lasts until it is cut
             self._stay()
-            self.unsent = data
-            return data
+            return heard
+
+    async def _send_up(self) -> None:
+        if self.is_turned_away:
+            raise trio.ClosedResourceError("it is for another server")
+        self._owe()
+        data = self.unsent
+        with self._noting_break(), self._being_sent():
+            await self._connection.send(data)
+        self.bytes_up += len(data)
+        self.unsent = b""
 
     async def _pass_end_on(self) -> None:
         """A half-closed client still listens; TLS has no half that could be closed."""
@@ -293,39 +317,86 @@ class Tunnel:
             raise trio.ClosedResourceError("the client closed its side")
 
     async def _down(self) -> None:
+        stream, transport = self._connection.stream, self._plain
         with self._ending(self._down):
-            if self._first:
-                data, self._first = self._first, b""
-                await self._to_client(data)
-            while data := await self._from_server():
-                self._note_heard()
-                await self._to_client(data)
+            is_bulk = False
+            while True:
+                if is_bulk:
+                    await self._from_server(transport.until_readable)
+                    is_bulk = await self._splice_down()
+                    continue
+                if not self._first:
+                    self._first = bytes(await self._from_server(stream.receive_some))
+                    if not self._first:
+                        break
+                    self._note_heard()
+                is_bulk = self._pipes is not None and len(self._first) >= LARGE
+                await self._send_down()
             if self._turns_away():
                 raise trio.ClosedResourceError("the server has not served")
             await self._client.transport.send_eof()
             self._open_down = False
 
-    async def _to_client(self, data: bytes) -> None:
-        """Not as a turn with a limit: who does not read a tunnel for a while may mean it."""
-        self.bytes_down += len(data)
-        with self._passing_break_on(), self._being_sent():
-            await self._client.transport.send_all(data)
+    @property
+    def _plain(self) -> SocketTransport:
+        """The server's, where it is spoken to without TLS, by the dialer that this machine has."""
+        return cast("SocketTransport", self._connection.transport)
 
-    async def _from_server(self) -> bytes:
+    async def _from_server(self, call: Callable[[], Awaitable[Heard]]) -> Heard:
         while True:
             try:
                 with self._noting_break():
-                    data = bytes(await self._connection.stream.receive_some(LARGE))
+                    heard = await call()
             except InterruptedReceive:
-                if self._owed is not None and self._owed.dead is not None:
-                    self.dead = self._owed.dead
-                    self._client.transport.reset()
+                if self._is_dead():
                     raise trio.BrokenResourceError("the server is dead") from None
                 if self._is_resting:
                     raise Resting from None
                 continue
             self._stay()
-            return data
+            return heard
+
+    async def _send_down(self) -> None:
+        """Not as a turn with a limit: who does not read a tunnel for a while may mean it."""
+        data, self._first = self._first, b""
+        self.bytes_down += len(data)
+        with self._passing_break_on(), self._being_sent():
+            await self._client.transport.send_all(data)
+
+    # --- bulk ----------------------------------------------------------------------------------
+
+    async def _splice_up(self) -> bool:
+        """What is there now; whether it was much."""
+        assert self._pipes is not None
+        if (pipe := self._pipes.take()) is None:
+            return False
+        try:
+            with self._passing_break_on():
+                moved = self._client.transport.splice_in(pipe) or 0
+            if moved:
+                self._owe()
+                with self._noting_break(), self._being_sent():
+                    await self._plain.splice_out(pipe)
+                self.bytes_up += moved
+            return moved >= LARGE
+        finally:
+            self._pipes.give_back(pipe)
+
+    async def _splice_down(self) -> bool:
+        assert self._pipes is not None
+        if (pipe := self._pipes.take()) is None:
+            return False
+        try:
+            with self._noting_break():
+                moved = self._plain.splice_in(pipe) or 0
+            if moved:
+                self._note_heard()
+                self.bytes_down += moved
+                with self._passing_break_on(), self._being_sent():
+                    await self._client.transport.splice_out(pipe)
+            return moved >= LARGE
+        finally:
+            self._pipes.give_back(pipe)
 
     # --- ends ----------------------------------------------------------------------------------
 
@@ -380,6 +451,14 @@ class Tunnel:
             yield
         finally:
             self._sending -= 1
+
+    def _is_dead(self) -> bool:
+        """Whether the watch has a verdict; then the client is told."""
+        if self._owed is None or self._owed.dead is None:
+            return False
+        self.dead = self._owed.dead
+        self._client.transport.reset()
+        return True
 
     # --- debts ---------------------------------------------------------------------------------
 

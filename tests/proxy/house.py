@@ -29,6 +29,7 @@ from haclient.core.config import Config, ListenerSettings, TcpBind
 from haclient.core.spec import Target
 from haclient.engine.live import Engine
 from haclient.net.parking import Parking
+from haclient.net.pipes import Pipes
 from haclient.net.transport import SocketTransport
 from haclient.proxy.door import Door
 from haclient.proxy.entrance import enter
@@ -45,6 +46,7 @@ from tests.sim.journal import Journal
 from tests.sim.network import SimNetwork
 from tests.sim.origin import SimOrigin
 from tests.sim.parking import SimParking
+from tests.sim.pipes import SimPipes
 from tests.sim.stream import SimStream, connected_pair
 
 __all__ = ["BACKED_UP", "BOTH", "IDS", "ONE", "A", "B", "C", "House", "house"]
@@ -88,6 +90,7 @@ class House:
     records: list[ExchangeRecord]
     faults: list[Exception]
     parking: SimParking
+    pipes: SimPipes
     parties: list[Party] = dataclasses.field(default_factory=list)
     doors_ends: list[SimStream] = dataclasses.field(default_factory=list)
     """The sidecar's end of each client's connection."""
@@ -189,6 +192,7 @@ class House:
         assert len(open_streams) == sum(one.idle for one in endpoints), open_streams
         assert [stream for stream in open_streams if stream.is_probing] == []
         assert self.gateway.ledger.held == 0
+        assert self.pipes.in_use == 0
         # The watch and the two vigils; uploads have ended.
         assert len(self.engine.nursery.child_tasks) == 3, self.engine.nursery.child_tasks
         assert self.faults == []
@@ -241,6 +245,8 @@ async def house(
         )
         parking = SimParking()
         sidecar.gateway.parking = cast("Parking", parking)
+        pipes = SimPipes()
+        sidecar.gateway.pipes = cast("Pipes", pipes)
         sidecar.start()
         door = Door(listener(**settings))
         nursery.start_soon(keep_vigil, lambda: [door])
@@ -258,6 +264,7 @@ async def house(
             records,
             unexpected,
             parking,
+            pipes,
         )
         # A conversation that waits for ever would be jumped along with its vigil for ever.
         with trio.fail_after(LONGEST):

@@ -416,6 +416,93 @@ class TestRest:
             assert h.parking.parked == parked + 1
 
 
+NOISE = bytes(range(256)) * 256
+"""A piece as large as a receive gives at the most."""
+
+
+class TestBulk:
+    """Through pipes, in each direction, and whatever happens meanwhile."""
+
+    @pytest.mark.parametrize("is_up", [True, False], ids=["up", "down"])
+    @pytest.mark.parametrize("is_scarce", [True, False], ids=["copied", "spliced"])
+    async def test_all_of_it_arrives_in_order(
+        self, autojump_clock: MockClock, is_up: bool, is_scarce: bool
+    ) -> None:
+        async with tcp() as h:
+            client, a = await connected(h)
+            h.pipes.is_scarce = is_scarce
+            giver, taker = (client, a) if is_up else (a, client)
+            content = b"".join(number.to_bytes(4) + NOISE for number in range(40)) + b"end"
+            heard = bytearray()
+
+            async def give() -> None:
+                await giver.stream.send_all(content)
+                await giver.stream.send_eof()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(give)
+                while data := await taker.stream.receive_some():
+                    heard += data
+            assert heard == content
+            assert (h.pipes.taken > 10) is not is_scarce
+            assert h.pipes.lost == 0
+            await taker.stream.send_all(b"done")
+            await taker.stream.send_eof()
+            assert await giver.stream.receive_some() == b"done"
+            assert await giver.stream.receive_some() == b""
+            await h.settle()
+            [record] = h.records
+            moved = record.request_bytes if is_up else record.response_bytes
+            assert moved == len(content) + 4
+
+    @pytest.mark.parametrize("who", ["client", "server", "cut", "dead"])
+    @pytest.mark.parametrize("is_up", [True, False], ids=["up", "down"])
+    async def test_an_end_in_its_midst_is_no_clean_one(
+        self, autojump_clock: MockClock, is_up: bool, who: str
+    ) -> None:
+        async with tcp() as h:
+            client, a = await connected(h)
+            giver = client if is_up else a
+            await h.settle()
+            for _ in range(30):  # until a pipe is full as well
+                giver.stream.send_now(NOISE)
+                await trio.sleep(0.01)
+            assert h.pipes.in_use == 1
+            [inside] = h.door.inside
+            if who == "cut":
+                inside.cancel()
+            elif who == "dead":
+                client.stream.send_now(b"question")
+                await trio.sleep(0.1)
+                h.network.blackhole(A)
+            else:
+                (client if who == "client" else a).stream.reset()
+            await trio.sleep(10.0)
+            if who != "server" or is_up:
+                assert (
+                    h.pipes.in_use == 0
+                )  # else the client has all that came before the reset first
+            for party in (client, a):
+                is_away = party is (client if who == "client" else a)
+                if who == "cut" or not is_away:
+                    with pytest.raises(trio.BrokenResourceError):
+                        await receive_all(party.stream)
+            assert h.pipes.in_use == 0
+
+    async def test_after_it_small_pieces(self, autojump_clock: MockClock) -> None:
+        async with tcp() as h:
+            client, a = await connected(h)
+            for _ in range(3):
+                await play(a.says(NOISE), client.hears(NOISE))
+            await play(
+                client.says("ping").at(1.0), a.hears("ping"), a.says("pong"), client.hears("pong")
+            )
+            await play(client.hears_nothing().at(5.0))
+            parked = h.parking.parked
+            await play(client.says("ping"), a.hears("ping"), a.says("pong"), client.hears("pong"))
+            assert h.parking.parked == parked + 2
+
+
 class TestEnds:
     async def test_a_servers_reset_reaches_the_client(self, autojump_clock: MockClock) -> None:
         async with tcp() as h:

@@ -19,6 +19,8 @@ class SimParking:
         parked: how often somebody came to rest.
     """
 
+    is_possible = True
+
     def __init__(self) -> None:
         self.parked = 0
 

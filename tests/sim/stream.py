@@ -20,6 +20,7 @@ from haclient.core.detector import TcpInfo
 from haclient.net import InterruptedReceive
 from haclient.net.transport import HangUp
 from haclient.types import Endpoint
+from tests.sim.pipes import PIPE_BYTES, SimPipe
 from tests.sim.segment import Path
 from tests.sim.tcp import Connection, End
 
@@ -257,6 +258,43 @@ class SimStream(trio.abc.HalfCloseableStream):
         if not self._end.is_closed:
             self._is_interrupted = True
             self._news.tell()
+
+    async def until_readable(self) -> None:
+        """As haclient's transport: until there is something, or an end; an interrupt is raised."""
+        await trio.lowlevel.checkpoint()
+        while self.is_quiet():
+            if self._is_interrupted:
+                self._is_interrupted = False
+                raise InterruptedReceive
+            await self._news.wait()
+        if self._end.is_closed:
+            raise trio.ClosedResourceError("this stream was closed")
+
+    def splice_in(self, pipe: SimPipe) -> int | None:
+        """As haclient's transport: what is there goes into a pipe."""
+        now = self._sync()
+        if self._end.is_closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        data = self._end.read(PIPE_BYTES, now)
+        if data is None and (error := self._end.take_error()):
+            self._broken = error
+        if not data and self._broken:
+            raise trio.BrokenResourceError(self._broken)
+        if data is None:
+            return None
+        pipe.data = data
+        self.bytes_received += len(data)
+        self._sync()
+        return len(data)
+
+    async def splice_out(self, pipe: SimPipe) -> None:
+        """As haclient's transport: sends what a pipe holds."""
+        with self._send_guard:
+            while pipe.data:
+                taken = self.send_now(pipe.data)
+                pipe.data = pipe.data[taken:]
+                if not taken:
+                    await self._news.wait()
 
     @property
     def has_news(self) -> bool:
