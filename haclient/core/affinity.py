@@ -110,15 +110,13 @@ def key_of(affinity: Affinity, fields: Fields, client: str) -> Key | None:
         fields: the request's, as its client sent them.
         client: its address without port, or "uid:" and its user.
     """
-    match affinity.kind:
-        case AffinityKind.CLIENT:
-            value = client.encode()
-        case AffinityKind.COOKIE:
-            value = _cookie(affinity.name.encode(), fields)
-        case AffinityKind.HEADER:
-            value = _field(affinity.name.lower().encode(), fields)
-        case _:
-            return None
+    kind, value = affinity.kind, b""
+    if kind is AffinityKind.COOKIE:
+        value = _cookie(affinity.name.encode(), fields)
+    elif kind is AffinityKind.HEADER:
+        value = _field(affinity.name.lower().encode(), fields)
+    elif kind is AffinityKind.CLIENT:
+        value = client.encode()
     return _digest(value) if value else None
 
 

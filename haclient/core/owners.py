@@ -35,6 +35,10 @@ MAX_MOVED = 65536
 an ordered dict). The one that was quiet for longest goes first. One process of a servlet container has some thousand
 sessions; HAProxy's manual shows stick tables of 200k to 1m for the whole of a site."""
 
+MAX_HOMES = 4096
+"""Clients whose heaviest server is at hand: half a MiB. Beyond that all are forgotten and weighed again, which
+costs 0.6 us a server."""
+
 Levels = tuple[tuple[Endpoint, ...], ...]
 
 
@@ -45,7 +49,7 @@ class Owners:
         tiers: the origins of its URLs, and of its backups.
     """
 
-    __slots__ = ("_first", "_known", "_moved", "_places", "_ranks", "_tiers")
+    __slots__ = ("_first", "_homes", "_known", "_moved", "_places", "_ranks", "_tiers")
 
     def __init__(self, tiers: Sequence[Sequence[Origin]]) -> None:
         self._tiers = tiers
@@ -54,6 +58,8 @@ class Owners:
         """Of each tier the candidates of each level (a service's priority)."""
         self._first: list[tuple[bytes, Candidate]] = []
         """Whose clients all are while all is well, by name; empty where not all of them are known."""
+        self._homes: dict[Key, Candidate] = {}
+        """Of the last MAX_HOMES clients, so that a client's next request costs no digests."""
         self._places: dict[Endpoint, tuple[int, Candidate]] = {}
         self._moved: OrderedDict[Key, Endpoint] = OrderedDict()
         """The one that was quiet for longest stands first."""
@@ -78,6 +84,7 @@ class Owners:
         is_first_known = all(origin in self._known for origin in self._tiers[0])
         first = self._ranks[0][0] if is_first_known and self._ranks[0] else []
         self._first = [(name_of(one.endpoint), one) for one in first]
+        self._homes.clear()
         self._places = {}
         for number, levels in enumerate(self._ranks):
             for level in levels:
@@ -106,9 +113,13 @@ class Owners:
 
     def home(self, key: Key) -> Candidate | None:
         """Whose the client is by weight, whatever happened."""
-        if not self._first:
-            return None
-        return max(self._first, key=lambda named: weight(key, named[0]))[1]
+        home = self._homes.get(key)
+        if home is None and self._first:
+            if len(self._homes) >= MAX_HOMES:
+                self._homes.clear()
+            home = max(self._first, key=lambda named: weight(key, named[0]))[1]
+            self._homes[key] = home
+        return home
 
     def moved_to(self, key: Key) -> tuple[int, Candidate] | None:
         """Where the client moved, and in which tier that is."""

@@ -216,11 +216,14 @@ class PoolState:
         group = self._groups.get(key)
         if group is None or endpoint not in group.places:
             return None
-        connection = next((c for c in reversed(group.idle) if c.places.endpoint == endpoint), None)
+        idle = group.idle
+        at = len(idle) - 1
+        while at >= 0 and idle[at].places.endpoint != endpoint:
+            at -= 1
         limit = self._idle_timeout if max_idle is None else min(max_idle, self._idle_timeout)
-        if connection is None or connection.idle_since + limit <= now:
+        if at < 0 or idle[at].idle_since + limit <= now:
             return None
-        group.idle.remove(connection)
+        connection = idle.pop(at)
         del self._by_age[connection.id]
         connection.is_leased = True
         return connection.id

@@ -174,6 +174,15 @@ def test_whoever_was_quiet_for_longest_is_forgotten_first() -> None:
     assert owners.moved_to(OTHER_KEY) is None
 
 
+def test_of_more_clients_than_are_at_hand_each_is_weighed_again() -> None:
+    owners = three()
+    names = [n.to_bytes(16, "big") for n in range(module.MAX_HOMES + 10)]
+    found = [owner_of(owners, name) for name in names]
+    assert [owner_of(owners, name) for name in names] == found
+    owners.learn(X, [[X1, X2]])
+    assert {owner_of(owners, name) for name in names} == {X1, X2}
+
+
 everybody = st.sampled_from([X1, X2, X3, B1])
 
 
