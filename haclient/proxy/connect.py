@@ -118,12 +118,6 @@ class Connect:
     async def _relay(self, tunnel: Tunnel) -> None:
         try:
             await tunnel.run()
-        except trio.Cancelled:
-            # What is cut must not look like an end in good order, to either side.
-            self._side.transport.reset()
-            if self._dial.connection is not None:
-                self._dial.connection.reset()
-            raise
         finally:
             self._moved = tunnel.bytes_up, tunnel.bytes_down
             self._note_end(tunnel)
