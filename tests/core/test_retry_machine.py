@@ -62,6 +62,11 @@ class Attempt:
     number: int
     bytes_sent: int
     is_suspect: bool = False
+    is_doubtful: bool = False
+
+    @property
+    def is_in_doubt(self) -> bool:
+        return self.is_suspect or self.is_doubtful
 
 
 class RetryMachine(RuleBasedStateMachine):
@@ -137,7 +142,7 @@ class RetryMachine(RuleBasedStateMachine):
             assert not self.outstanding
         if not self.is_idempotent:
             assert not any(attempt.bytes_sent for attempt in self.attempts)
-        assert all(attempt.is_suspect for attempt in self.outstanding)
+        assert all(attempt.is_in_doubt for attempt in self.outstanding)
 
     # The bystander
 
@@ -193,12 +198,43 @@ class RetryMachine(RuleBasedStateMachine):
         self.copies_taken(decision, is_carried=True)
         self.obey(decision, sent)
 
-    @precondition(lambda self: self.final is None and any(a.is_suspect for a in self.outstanding))
+    @precondition(lambda self: self.final is None and self.outstanding)
+    @rule(
+        pick=picks,
+        silent_for=silences,
+        is_replayable=usually,
+        is_elsewhere=usually,
+        sent=st.integers(0, 1),
+    )
+    def doubt(
+        self, pick: int, silent_for: float, is_replayable: bool, is_elsewhere: bool, sent: int
+    ) -> None:
+        """Health requests are not answered: that ends nothing, and hurries nobody."""
+        attempt = self.outstanding[pick % len(self.outstanding)]
+        attempt.is_doubtful = True
+        before = self.retry.window_ends_at
+        decision = self.retry.doubted(
+            attempt.number,
+            Evidence(EvidenceKind.HEALTH_REQUESTS, 2, silent_for, "/health"),
+            self.now,
+            is_replayable=is_replayable,
+            is_elsewhere=is_elsewhere,
+        )
+        assert self.retry.window_ends_at == before
+        assert isinstance(decision, Again | Wait)
+        if isinstance(decision, Again):
+            assert self.is_safe
+            assert is_replayable
+            assert is_elsewhere
+        self.copies_taken(decision, is_carried=True)
+        self.obey(decision, sent)
+
+    @precondition(lambda self: self.final is None and any(a.is_in_doubt for a in self.outstanding))
     @rule(pick=picks)
     def clear(self, pick: int) -> None:
-        suspects = [attempt for attempt in self.outstanding if attempt.is_suspect]
-        attempt = suspects[pick % len(suspects)]
-        attempt.is_suspect = False
+        in_doubt = [attempt for attempt in self.outstanding if attempt.is_in_doubt]
+        attempt = in_doubt[pick % len(in_doubt)]
+        attempt.is_suspect = attempt.is_doubtful = False
         self.trouble = math.inf
         decision = self.retry.cleared(attempt.number)
         assert decision == Wait(math.inf)

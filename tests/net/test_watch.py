@@ -20,7 +20,7 @@ from haclient import events
 from haclient.core.detector import TcpInfo
 from haclient.net import Transport
 from haclient.net.watch import Outstanding, Watch
-from haclient.types import Endpoint, Evidence, Instant
+from haclient.types import Endpoint, Evidence, EvidenceKind, Instant
 
 ENDPOINT = Endpoint("192.0.2.1", 80)
 FOREVER = 1e9
@@ -499,3 +499,94 @@ class TestWithoutTheKernel:
             await trio.sleep(0.95)
             watch.remove(entry)
         assert connection.probes == []
+
+
+class TestDoubt:
+    """Health requests there are not answered; who may have to do with it, and who has not."""
+
+    UNANSWERED = Evidence(EvidenceKind.HEALTH_REQUESTS, 2, 4.0, "/health")
+
+    async def test_a_request_that_waits_and_an_answer(self, autojump_clock: MockClock) -> None:
+        told: list[events.Event] = []
+        connection = ScriptedConnection()
+        entry = outstanding(connection, observe=told.append)
+        async with watching() as watch:
+            watch.add(entry)
+            await trio.sleep(8.0)
+            watch.doubt(Endpoint("192.0.2.2", 80), 8.0, self.UNANSWERED, 4.0)
+            assert shown(entry.suspicion) == ""
+            watch.doubt(ENDPOINT, 8.0, self.UNANSWERED, 4.0)
+            watch.doubt(ENDPOINT, 8.0, self.UNANSWERED, 4.0)  # no news
+            assert shown(entry.suspicion) == shown(self.UNANSWERED)
+            assert connection.interrupts == [8.0]
+            await trio.sleep(1.0)
+            watch.clear_doubt(Endpoint("192.0.2.2", 80), 9.0)
+            assert shown(entry.suspicion) == shown(self.UNANSWERED)
+            watch.clear_doubt(ENDPOINT, 9.0)
+            watch.clear_doubt(ENDPOINT, 9.0)
+            assert shown(entry.suspicion) == ""
+            assert connection.interrupts == [8.0, 9.0]
+            assert entry in watch
+            watch.remove(entry)
+            assert entry not in watch
+        doubts = [one for one in told if isinstance(one, events.Suspected | events.Cleared)]
+        assert doubts == [
+            events.Suspected(8.0, 1, ENDPOINT, self.UNANSWERED),
+            events.Cleared(9.0, 1, ENDPOINT),
+        ]
+
+    @pytest.mark.parametrize(("at", "is_doubted"), [(2.0, True), (6.0, False)])
+    async def test_an_answer_that_stands_still(
+        self, autojump_clock: MockClock, at: float, is_doubted: bool
+    ) -> None:
+        """Its last byte came before the first health request that nobody answered, or after."""
+        connection = ScriptedConnection()
+        entry = outstanding(connection)
+        async with watching() as watch:
+            watch.add(entry)
+            await trio.sleep(at)
+            connection.receive()
+            await trio.sleep(8.0 - at)
+            watch.doubt(ENDPOINT, 8.0, self.UNANSWERED, 4.0)
+            assert (entry.suspicion is not None) is is_doubted
+
+    async def test_bytes_that_came_this_moment(self, autojump_clock: MockClock) -> None:
+        connection = ScriptedConnection()
+        entry = outstanding(connection)
+        async with watching() as watch:
+            watch.add(entry)
+            await trio.sleep(8.0)
+            connection.receive()
+            watch.doubt(ENDPOINT, 8.0, self.UNANSWERED, 4.0)
+            assert shown(entry.suspicion) == ""
+
+    async def test_bytes_that_nobody_has_read(self, autojump_clock: MockClock) -> None:
+        connection = ScriptedConnection(unread_from=7.0)
+        entry = outstanding(connection)
+        async with watching() as watch:
+            watch.add(entry)
+            await trio.sleep(8.0)
+            watch.doubt(ENDPOINT, 8.0, self.UNANSWERED, 4.0)
+            assert shown(entry.suspicion) == ""
+
+    @pytest.mark.parametrize("is_answered", [False, True])
+    async def test_a_request_that_began_meanwhile(
+        self, autojump_clock: MockClock, is_answered: bool
+    ) -> None:
+        await trio.sleep(6.0)
+        entry = outstanding(ScriptedConnection())
+        entry.is_answered = is_answered
+        entry.doubt(6.1, self.UNANSWERED, 4.0)
+        assert (entry.suspicion is None) is is_answered
+
+    async def test_a_suspicion_of_the_detectors_is_its_own(self, autojump_clock: MockClock) -> None:
+        connection = ScriptedConnection(answers_after=None)
+        entry = outstanding(connection)
+        async with watching() as watch:
+            watch.add(entry)
+            await trio.sleep(1.2)
+            suspicion = entry.suspicion
+            assert suspicion is not None
+            watch.doubt(ENDPOINT, 1.2, self.UNANSWERED, 0.0)
+            watch.clear_doubt(ENDPOINT, 1.2)
+            assert entry.suspicion is suspicion

@@ -17,7 +17,8 @@ from haclient.core.health_check import Opinion, Result
 from haclient.core.spec import HealthRequests, Target
 from tests.proxy.house import BOTH, A, B, House, house
 from tests.proxy.playbook import play, wire
-from tests.sim.origin import ReceivedRequest, Reply
+from tests.sim.effects import AfterContentBytes, AfterHeadBytes, Fault, SlowDrip, Stall
+from tests.sim.origin import ReceivedRequest, Reply, ranged
 
 FOR_EVER = 1e6
 
@@ -297,3 +298,64 @@ async def test_a_path_in_the_url_is_put_before(autojump_clock: MockClock) -> Non
         await h.ask(200, 0.0)
         await trio.sleep(4.0)
         assert [r.target for r in h.a.executed] == [b"/shop/x", b"/shop/health"]
+
+
+async def test_a_process_that_hangs_in_mid_response(autojump_clock: MockClock) -> None:
+    """The rest comes from another server, with a strong ETag; the first one is not abandoned before."""
+    whole = ranged(b"0123456789", b'"v1"')
+    async with house(Fault(Stall(FOR_EVER), AfterContentBytes(3)), target=CHECKED) as h:
+        with_chance(h).b.reply = whole
+        h.a.reply = lambda r: hung(r) if r.target == b"/health" else whole(r)
+        answer = await h.ask(200, SUSPECT_AT + 0.002)
+        assert answer.content == b"0123456789"
+        assert h.told() == ["GET /x 200 answered [10.0.0.1:80 superseded, 10.0.0.2:80 answered]"]
+
+
+async def test_an_answer_that_is_under_way_is_no_hung_process(autojump_clock: MockClock) -> None:
+    """Byte by byte, for longer than it takes to suspect it; a new request would ask others first."""
+    async with house(Fault(SlowDrip(20.0), AfterHeadBytes(0)), target=CHECKED) as h:
+        with_chance(h).a.reply = lambda r: (
+            hung(r) if r.target == b"/health" else Reply(content=b"x" * 200)
+        )
+        client = ask_for_ever(h, "GET")
+        await play(client.hears_answer(200).at(14.95))  # at 20 bytes a second
+        assert h.gateway.targets["main"].unfit == {A: Opinion.SILENT}
+        assert h.told() == ["GET /x 200 answered [10.0.0.1:80 answered]"]
+
+
+async def test_a_client_with_a_server_of_its_own_moves(autojump_clock: MockClock) -> None:
+    target = Target(urls=["http://ab.test/"], affinity="header:X-Client", health=SETTINGS)
+    async with house(target=target) as h:
+        with_chance(h)
+        number = 0
+        while not await goes_to_a(h, number):
+            number += 1
+        h.a.reply = lambda r: Reply(503) if r.target == b"/health" else Reply()
+        await trio.sleep(15.0)
+        await h.ask(200, 0.002, fields=f"X-Client: {number}|")
+        assert h.told()[-1] == "GET /x 200 answered [10.0.0.2:80 answered]"
+
+
+async def goes_to_a(h: House, number: int) -> bool:
+    client = h.client()
+    await play(
+        client.says(f"GET /x HTTP/1.1|Host: shop|X-Client: {number}||"), client.hears_answer(200)
+    )
+    client.leave()
+    return h.told()[-1] == "GET /x 200 answered [10.0.0.1:80 answered]"
+
+
+async def test_the_health_requests_of_another_target_are_its_own(
+    autojump_clock: MockClock,
+) -> None:
+    """Both are served at one address; only one has a path that hangs."""
+    other = Target(urls=["http://a.test/"], health=SETTINGS)
+    async with house(target=BOTH, targets={"other": other}) as h:
+        with_chance(h).a.reply = thinks(20.0)
+        live = h.gateway.targets["other"]
+        assert live.pool.reserve(live.key(other.urls[0].origin), [A]) == (A,)
+        await h.ask(200, 20.0)
+        assert live.checks is not None
+        assert live.checks.counts[Result.SILENT] > 1
+        live.pool.unreserve(live.key(other.urls[0].origin), A)
+        assert h.told() == ["GET /x 200 answered [10.0.0.1:80 answered]"]
