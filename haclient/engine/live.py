@@ -208,7 +208,9 @@ class LiveTarget:
 
         endpoints = tuple(filter(admits, answer.endpoints))
         former = tuple(filter(admits, answer.former))
-        return replace(answer, endpoints=endpoints, former=former), "".join(refused[:1])
+        later = tuple(tuple(filter(admits, level)) for level in answer.later)
+        admitted = replace(answer, endpoints=endpoints, former=former, later=later)
+        return admitted, "".join(refused[:1])
 
     def know(self, origin: Origin, answer: Resolution) -> None:
         """Takes down where `origin` is, and was a moment ago."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from haclient.core.config import Config
+from haclient.core.config import Config, Mode
 
 __all__ = ["changes"]
 
@@ -19,11 +19,17 @@ def changes(old: Config, new: Config) -> Iterator[str]:
     lines = [
         *_compare("target", dict(old.targets), dict(new.targets)),
         *_compare("listener", _by_name(old), _by_name(new)),
+        *(_differences("defaults", old.defaults, new.defaults) if _has_forward(new) else ()),
         *_differences("resolver", old.resolver, new.resolver),
         *_differences("log", old.log, new.log),
         *(f"daemon: {key}" for key in DAEMON_KEYS if getattr(old, key) != getattr(new, key)),
     ]
     yield from lines or ["nothing changed"]
+
+
+def _has_forward(config: Config) -> bool:
+    """Whether [defaults] are for more than targets, which tell of it themselves."""
+    return any(one.mode is Mode.FORWARD for one in config.listeners)
 
 
 def _by_name(config: Config) -> dict[str, object]:

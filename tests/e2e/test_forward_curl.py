@@ -181,3 +181,20 @@ def sorted_labels(line: str) -> str:
     """Of a metric, `outcome` before `target`, without the others."""
     labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
     return f'outcome="{labels["outcome"]}",target="{labels["target"]}"'
+
+
+def test_a_reload_forbids_from_then_on(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "file").write_text("content\n")
+    with web_server(served) as web, forward_proxy(tmp_path, ["127.0.0.1:*"]) as proxy:
+        words = ["curl", "-q", "-sS", "-m", "20", "-x", proxy.url, "-o", "/dev/null"]
+        words += ["-w", "%{http_code}", f"http://127.0.0.1:{web.port}/file"]
+        assert run(words).stdout == "200"
+        listener = f'[listener.proxy]\nmode = "forward"\nbind = "127.0.0.1:{proxy.port}"\n'
+        proxy.process.reload(listener + 'allow = ["127.0.0.1:1"]\n')
+        assert run(words).stdout == "403"
+        # One that has a mistake changes nothing.
+        proxy.process.reload(listener + 'allow = ["127.0.0.1"]\n')
+        assert run(words).stdout == "403"
+        assert 'allow[0] = "127.0.0.1": write "HOST:PORT"' in proxy.process.log.replace("\\", "")

@@ -143,9 +143,10 @@ class TestAllowed:
     ) -> None:
         async with world() as w:
             live = LiveTarget(ONE, w.engine, allow=AllowList((parse_rule("10.0.0.1:80"),)))
-            answer = Resolution("a.test", (B, A), "dns", former=(C,))
+            answer = Resolution("a.test", (B, A), "dns", former=(C,), later=((C,), (A, B)))
             admitted, why = live.admitted(A_TEST, answer)
             assert (admitted.endpoints, admitted.former) == ((A,), ())
+            assert admitted.later == ((), (A,))
             assert why == 'a.test:80 at 10.0.0.2 is not in allow = ["10.0.0.1:80"]'
             assert LiveTarget(ONE, w.engine).admitted(A_TEST, answer) == (answer, "")
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from haclient.core.config import Config, ListenerSettings, LogSettings, ResolverSettings, TcpBind
+from haclient.core.allow import AllowList, parse_rule
+from haclient.core.config import (
+    Config,
+    ListenerSettings,
+    LogSettings,
+    Mode,
+    ResolverSettings,
+    TcpBind,
+)
 from haclient.core.spec import Target
 from haclient.ops.reload_report import changes
 
@@ -49,3 +57,16 @@ def test_targets_stand_in_the_order_of_the_old_file_and_new_ones_behind() -> Non
 )
 def test_one_thing(values: dict[str, object], line: str) -> None:
     assert changed(**values) == [line]
+
+
+def test_defaults_are_told_of_where_a_forward_proxy_goes_by_them() -> None:
+    defaults = Target(urls="http://destination.invalid", window=5.0)
+    proxy = msgspec.structs.replace(DOOR, name="proxy", mode=Mode.FORWARD, target=None)
+    rules = AllowList((parse_rule("*.internal:*"),))
+    assert changed(defaults=defaults) == ["nothing changed"]
+    assert changed(defaults=defaults, listeners=(DOOR, proxy)) == [
+        "listener proxy: added",
+        "defaults: window",
+    ]
+    allowed = msgspec.structs.replace(DOOR, mode=Mode.FORWARD, allow=rules)
+    assert changed(listeners=(allowed,)) == ["listener door: mode, allow"]
