@@ -206,29 +206,23 @@ TEXT = OneValue("text", _text, {"type": "string", "minLength": 1})
 FILE = OneValue("path of a file", _text, {"type": "string", "minLength": 1}, is_path=True)
 
 
-def one_of(words: tuple[str, ...], later: Mapping[str, str] | None = None) -> OneValue:
-    """One of some words; `later` are those that a later version knows, and what would do now."""
-    return _choice(words, lambda word: word, later or {})
+def one_of(words: tuple[str, ...]) -> OneValue:
+    """One of some words."""
+    return _choice(words, lambda word: word)
 
 
-def member_of(kind: type[enum.Enum], later: Mapping[str, str] | None = None) -> OneValue:
+def member_of(kind: type[enum.Enum]) -> OneValue:
     """The member of an enumeration whose value is given."""
-    return _choice(tuple(str(member.value) for member in kind), kind, later or {})
+    return _choice(tuple(str(member.value) for member in kind), kind)
 
 
-def _choice(
-    words: tuple[str, ...], make: Callable[[str], object], later: Mapping[str, str]
-) -> OneValue:
+def _choice(words: tuple[str, ...], make: Callable[[str], object]) -> OneValue:
     listed = ", ".join(f'"{word}"' for word in words)
     wanted = f"one of {listed} is wanted" if len(words) > 1 else f"{listed} is wanted"
 
     def read(value: object) -> object:
-        if isinstance(value, str):
-            if value in words:
-                return make(value)
-            for prefix, remedy in later.items():
-                if value.startswith(prefix):
-                    raise ValueError(f"this version does not do that yet; {remedy}")
+        if isinstance(value, str) and value in words:
+            return make(value)
         raise ValueError(wanted)
 
     return OneValue(listed.replace(", ", " or "), read, {"enum": list(words)})

@@ -8,9 +8,9 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from haclient.core.health_check import Opinion, Result
+from haclient.core.health_check import HealthCheck, Opinion, Result
 from haclient.core.spec import HealthRequests, Target
-from haclient.engine.checks import Checks
+from haclient.engine.checks import Checked, Checks
 from haclient.engine.live import LiveTarget
 from haclient.types import Endpoint
 from tests.engine.world import A, B, World, world
@@ -93,20 +93,19 @@ async def test_an_answer_at_an_address_that_nobody_asks_is_nothing(
         release(live)
 
 
-async def test_one_that_ends_in_the_moment_of_its_removal_is_not_heeded(
+async def test_a_health_request_that_ends_when_its_address_is_gone_is_not_heeded(
     autojump_clock: MockClock,
 ) -> None:
-    """The look at the addresses and the time-out fall on one instant."""
-    target = Target(
-        urls=["http://a.test/"], health=HealthRequests(path="/", interval=4.0, failures=1)
-    )
+    """Its answer and the look at the addresses may fall on one instant."""
+    health = HealthRequests(path="/", failures=1)
+    target = Target(urls=["http://a.test/"], health=health)
     async with world() as w:
-        w.b.reply = Reply(think=1e6)
-        live, checks = checked(w, target, (A, B))
-        await trio.sleep(3.5)
-        live.known[target.urls[0].origin] = (A,)
-        await trio.sleep(10.0)
-        assert B not in checks.by_endpoint
-        assert live.unfit == {}
-        checks.stop()
-        release(live)
+        w.a.reply = Reply(503)
+        checks = Checks(LiveTarget(target, w.engine))
+        check = HealthCheck(health, 0.0, 0.5)
+        gone = Checked(target.urls[0].origin, A, check, trio.CancelScope())
+        await checks._ask(gone)
+        assert len(w.a.executed) == 1
+        assert gone.told is None
+        assert checks.counts == {}
+        assert check.opinion is Opinion.FIT
