@@ -469,8 +469,9 @@ class Tunnel:
             self._watch.add(self._owed)
 
     def _note_heard(self) -> None:
-        """The server has spoken."""
-        self._settle()
+        """The server has spoken; to a client that has said all it owes its end until that comes."""
+        if not self._has_client_ended:
+            self._settle()
         if self._note_answer is not None:
             self._note_answer()
             self._note_answer = None
