@@ -45,7 +45,12 @@ from haclient.ops.config_error import ConfigError, nearest
 from haclient.ops.config_guards import guard_faults
 from haclient.ops.config_keys import ADMIN, DAEMON, LISTENER, LOG, RESOLVER, TARGET, Key, Keys
 from haclient.ops.config_read import MISSING, Missing, Source, is_whole
-from haclient.ops.config_tcp import HTTP_LISTENER_KEYS, HTTP_TARGET_KEYS, refuse_http_keys
+from haclient.ops.config_tcp import (
+    HTTP_LISTENER_KEYS,
+    HTTP_TARGET_KEYS,
+    refuse_http_affinity,
+    refuse_http_keys,
+)
 from haclient.ops.config_tls import file_faults
 from haclient.ops.exit_codes import ExitCode
 
@@ -237,6 +242,7 @@ def _targets(source: Source) -> tuple[Target, dict[str, Target]]:
             _check_times(source, name, target)
             if target.is_tcp:
                 refuse_http_keys(source, path, HTTP_TARGET_KEYS)
+                refuse_http_affinity(source, path, target.affinity)
             targets[name] = target
     return _of_no_name(source, defaults), targets
 

@@ -41,7 +41,6 @@ VALUES = {
     "response_timeout": '"9s"',
     "pool_idle_timeout": '"9s"',
     "standby": "false",
-    "affinity": '"client"',
     "tls": "{}",
     "routes": '[{ target = "db" }]',
     "header_timeout": '"9s"',
@@ -82,3 +81,16 @@ def test_what_means_nothing_to_its_door(key: str) -> None:
 def test_they_are_keys() -> None:
     assert set(HTTP_TARGET_KEYS) <= set(TARGET)
     assert set(HTTP_LISTENER_KEYS) <= set(LISTENER)
+
+
+@pytest.mark.parametrize(
+    ("affinity", "is_refused"), [("client", False), ("cookie:sid", True), ("header:X-User", True)]
+)
+def test_what_a_client_is_known_by(affinity: str, is_refused: bool) -> None:
+    own = GOOD.replace("[listener.db]", f'affinity = "{affinity}"\n[listener.db]')
+    told = [str(error) for error in check_bytes("f", own.encode()).errors]
+    wanted = f'f:16: [target.db] affinity = "{affinity}": bytes go through as they are'
+    assert [line.startswith(wanted) for line in told] == [True] * is_refused
+    # For targets of HTTP it may stand in the defaults.
+    common = GOOD.replace("[defaults]", f'[defaults]\naffinity = "{affinity}"')
+    assert check_bytes("f", common.encode()).errors == ()
