@@ -48,7 +48,6 @@ from haclient.ops.config_read import MISSING, Missing, Source, is_whole
 from haclient.ops.config_tcp import (
     HTTP_LISTENER_KEYS,
     HTTP_TARGET_KEYS,
-    refuse_http_affinity,
     refuse_http_keys,
 )
 from haclient.ops.config_tls import file_faults
@@ -242,7 +241,6 @@ def _targets(source: Source) -> tuple[Target, dict[str, Target]]:
             _check_times(source, name, target)
             if target.is_tcp:
                 refuse_http_keys(source, path, HTTP_TARGET_KEYS)
-                refuse_http_affinity(source, path, target.affinity)
             targets[name] = target
     return _of_no_name(source, defaults), targets
 

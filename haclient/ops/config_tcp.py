@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from haclient.core.affinity import Affinity, AffinityKind
 from haclient.core.config_check import KeyPath
 from haclient.ops.config_read import Source
 
 __all__ = [
     "HTTP_LISTENER_KEYS",
     "HTTP_TARGET_KEYS",
-    "refuse_http_affinity",
     "refuse_http_keys",
 ]
 
@@ -41,8 +39,6 @@ HTTP_TARGET_KEYS: Mapping[str, str] = {
     "tls": "TLS goes through as it is, between client and server; remove it",
 }
 
-BY_FIELD = frozenset({AffinityKind.COOKIE, AffinityKind.HEADER})
-
 HTTP_LISTENER_KEYS: Mapping[str, str] = {
     "routes": 'there is no host or path to go by; write target = "NAME"',
     "auth": "there is no HTTP to ask for a password in; write allow_uids, or tls with client_ca_file",
@@ -52,13 +48,6 @@ HTTP_LISTENER_KEYS: Mapping[str, str] = {
         NOTHING_IN_IT,
     ),
 }
-
-
-def refuse_http_affinity(source: Source, path: KeyPath, affinity: Affinity) -> None:
-    """Notes an affinity by what only HTTP has, where it stands in the target's own table."""
-    if affinity.kind in BY_FIELD and "affinity" in source.names(path):
-        what = "bytes go through as they are, without cookies and fields"
-        source.error((*path, "affinity"), f'{what}; write "client", or remove it')
 
 
 def refuse_http_keys(source: Source, path: KeyPath, keys: Mapping[str, str]) -> None:

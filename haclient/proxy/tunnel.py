@@ -125,9 +125,10 @@ class Tunnel:
         self._watch = gateway.engine.watch
         self._note_answer = note_answer
         self._may_turn_away = may_turn_away
-        is_possible = connection.is_plain and gateway.parking.is_possible
-        self._parking = gateway.parking if is_possible else None
-        self._pipes = gateway.pipes if connection.is_plain else None
+        # Within TLS, on either side, there is nothing to be parked, and nothing that could be spliced.
+        is_plain = connection.is_plain and hasattr(client.transport, "splice_in")
+        self._parking = gateway.parking if is_plain and gateway.parking.is_possible else None
+        self._pipes = gateway.pipes if is_plain else None
         self._nursery: trio.Nursery | None = None
         self._open_up = self._open_down = True
         self._left: list[Direction] = []

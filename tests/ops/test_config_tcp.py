@@ -83,14 +83,8 @@ def test_they_are_keys() -> None:
     assert set(HTTP_LISTENER_KEYS) <= set(LISTENER)
 
 
-@pytest.mark.parametrize(
-    ("affinity", "is_refused"), [("client", False), ("cookie:sid", True), ("header:X-User", True)]
-)
-def test_what_a_client_is_known_by(affinity: str, is_refused: bool) -> None:
-    own = GOOD.replace("[listener.db]", f'affinity = "{affinity}"\n[listener.db]')
-    told = [str(error) for error in check_bytes("f", own.encode()).errors]
-    wanted = f'f:16: [target.db] affinity = "{affinity}": bytes go through as they are'
-    assert [line.startswith(wanted) for line in told] == [True] * is_refused
-    # For targets of HTTP it may stand in the defaults.
-    common = GOOD.replace("[defaults]", f'[defaults]\naffinity = "{affinity}"')
-    assert check_bytes("f", common.encode()).errors == ()
+def test_a_client_is_known_by_its_address_there() -> None:
+    own = GOOD.replace("[listener.db]", 'affinity = "client"\n[listener.db]')
+    assert check_bytes("f", own.encode()).errors == ()
+    (error,) = check_bytes("f", own.replace('"client"', '"cookie:sid"').encode()).errors
+    assert str(error).startswith('f:5: [target.db]: affinity must be "none" or "client"')

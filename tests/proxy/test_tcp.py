@@ -397,6 +397,22 @@ class TestRest:
             )
             assert h.told() == [TUNNELLED]
 
+    async def test_where_nobody_can_park(self, autojump_clock: MockClock) -> None:
+        async with tcp() as h:
+            h.parking.is_possible = False
+            client, a = await connected(h)
+            await play(
+                client.says("ping").at(50.0),
+                a.hears("ping"),
+                a.says("pong"),
+                client.hears("pong"),
+                client.closes().at(99.0),
+                a.hears_end(),
+                a.closes(),
+            )
+            assert h.parking.parked == 0
+            assert h.told() == [TUNNELLED]
+
     async def test_who_does_not_read_keeps_it_awake(self, autojump_clock: MockClock) -> None:
         async with tcp() as h:
             client, a = await connected(h)
