@@ -19,6 +19,7 @@ import trio
 from haclient.core.spec import TlsSettings
 from haclient.errors import BadRequestError, CertificateError, TlsError
 from haclient.net import Transport
+from haclient.regular_file import require_regular
 
 __all__ = ["TlsFileError", "describe_tls", "make_context", "start_tls", "tls_words"]
 
@@ -108,6 +109,7 @@ def _load_own(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> 
 
 def _load(role: str, path: str, load: Callable[[], None]) -> None:
     try:
+        require_regular(path)
         load()
     except FileNotFoundError:
         raise TlsFileError(role, path, "no such file") from None

@@ -14,6 +14,8 @@ import os
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from haclient.regular_file import read_regular
+
 __all__ = ["CHECK_INTERVAL", "WatchedFile"]
 
 CHECK_INTERVAL = 1.0
@@ -62,7 +64,6 @@ class WatchedFile(Generic[T]):
 
     def _read(self) -> str:
         try:
-            with open(self.path, encoding="utf-8", errors="replace") as file:
-                return file.read()
+            return read_regular(self.path).decode(errors="replace")
         except OSError:
             return ""

@@ -21,6 +21,7 @@ import time
 from haclient._version import __version__
 from haclient.ops.command_line import CommandError, CommandParser, duration
 from haclient.ops.options import DEFAULT_CONFIG
+from haclient.regular_file import read_regular
 
 __all__ = ["Answer", "address_of", "admin_parser", "ask", "endpoint"]
 
@@ -87,10 +88,9 @@ def address_of(path: str) -> str:
     import tomllib  # with --admin there is no file
 
     try:
-        with open(path, "rb") as file:
-            text = file.read().decode()
+        text = read_regular(path).decode()
     except OSError as error:
-        raise _lost(f"{path}: it cannot be read: {error.strerror}") from None
+        raise _lost(f"{path}: it cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise _lost(f"{path} does not say where the daemon is: {error}") from None
     try:

@@ -52,6 +52,7 @@ from haclient.ops.config_tcp import (
 )
 from haclient.ops.config_tls import file_faults
 from haclient.ops.exit_codes import ExitCode
+from haclient.regular_file import read_regular
 
 __all__ = ["Checked", "check_bytes", "check_file", "load", "parse", "read_bytes"]
 
@@ -139,8 +140,7 @@ def _without_door(path: str) -> ConfigError:
 def read_bytes(path: str) -> bytes | ConfigError:
     """What the file at `path` holds."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_regular(path, MAX_BYTES + 1)
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         return _unusable(path, f"it cannot be read: {why}")

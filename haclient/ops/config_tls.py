@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from haclient.core.spec import TlsSettings
+from haclient.regular_file import require_regular
 
 __all__ = ["file_faults"]
 
@@ -32,6 +33,8 @@ def file_faults(tls: TlsSettings) -> Iterator[tuple[str, str]]:
 def _load_certificates(path: str | None) -> None:
     import ssl  # 20 ms: most files name none
 
+    assert path is not None
+    require_regular(path)
     ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
 
 
@@ -42,6 +45,7 @@ def _load_key(tls: TlsSettings) -> None:
         raise ValueError(ENCRYPTED)
 
     assert tls.cert_file is not None
+    require_regular(tls.key_file or tls.cert_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_cert_chain(tls.cert_file, tls.key_file, no_password)
 

@@ -23,6 +23,7 @@ LAYERS = {
     "errors": "values",
     "events": "values",
     "_version": "values",
+    "regular_file": "values",  # what every layer but core reads files by
     "core": "core",
     "net": "net",
     "engine": "engine",

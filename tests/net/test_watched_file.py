@@ -78,3 +78,9 @@ def test_what_cannot_be_read_or_is_no_text_does_no_harm(tmp_path: Path) -> None:
     path.write_bytes(b"one \xff\xfe two")
     assert watched(path).check()[0] == "one"
     assert repr(watched(path)) == f"<WatchedFile {path}>"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    os.mkfifo(path)
+    assert watched(path).check() == []

@@ -1,0 +1,78 @@
+"""Files that a running daemon reads: regular ones, and nobody is waited for."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from haclient.core.spec import TlsSettings
+from haclient.net.tls import TlsFileError, make_context
+from haclient.ops.config_error import ConfigError
+from haclient.ops.config_file import read_bytes
+from haclient.ops.config_tls import file_faults
+from haclient.regular_file import NOT_REGULAR, read_regular, require_regular
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Who waits for a writer waits for ever: an alarm ends it."""
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> str:
+    os.mkfifo(tmp_path / "pipe")
+    return str(tmp_path / "pipe")
+
+
+def test_a_file_is_read_as_far_as_is_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    (tmp_path / "link").symlink_to(path)
+    require_regular(str(path))
+    assert read_regular(str(path)) == b"content"
+    assert read_regular(str(path), 4) == b"cont"
+    assert read_regular(str(tmp_path / "link")) == b"content"
+
+
+def test_what_is_no_file(pipe: str) -> None:
+    for path in (pipe, "/dev/zero"):
+        with pytest.raises(OSError, match=NOT_REGULAR):
+            read_regular(path, 10)
+        with pytest.raises(OSError, match=NOT_REGULAR):
+            require_regular(path)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        read_regular(str(tmp_path))
+    with pytest.raises(OSError, match=NOT_REGULAR):
+        require_regular(str(tmp_path))
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    for read in (read_regular, require_regular):
+        with pytest.raises(FileNotFoundError):
+            read(str(tmp_path / "file"))
+
+
+def test_a_configuration_file(pipe: str) -> None:
+    found = read_bytes(pipe)
+    assert isinstance(found, ConfigError)
+    assert re.search(f"it cannot be read: {NOT_REGULAR}; name the configuration", str(found))
+
+
+@pytest.mark.parametrize("key", ["ca_file", "cert_file"])
+def test_files_of_tls(key: str, pipe: str) -> None:
+    settings = TlsSettings(**{key: pipe})  # type: ignore[arg-type]
+    expected = f"{NOT_REGULAR}; name a PEM file that this user can read"
+    assert list(file_faults(settings)) == [(key, expected)]
+    with pytest.raises(TlsFileError, match=NOT_REGULAR):
+        make_context(settings)
