@@ -24,6 +24,7 @@ __all__ = [
     "AuthSettings",
     "Bind",
     "Config",
+    "DoorTls",
     "InheritedBind",
     "ListenerSettings",
     "LogSettings",
@@ -180,6 +181,22 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     realm: str = "haclient"
 
 
+class DoorTls(msgspec.Struct, frozen=True, kw_only=True):
+    """TLS towards clients.
+
+    Attributes:
+        cert_file: our certificate, and those between it and its authority.
+        key_file: its key, if that is not in cert_file.
+        client_ca_file: authorities; a client without a certificate of theirs is turned away.
+        min_version: the oldest version spoken.
+    """
+
+    cert_file: str
+    key_file: str | None = None
+    client_ca_file: str | None = None
+    min_version: str = "1.2"
+
+
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One local door.
 
@@ -197,6 +214,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
         via: whether Via is added (RFC 9110, section 7.6.3).
         forwarded: whether Forwarded is added (RFC 7239).
         public: whether a bind beyond loopback, with nobody asked who he is, is meant.
+        tls: what a client has to speak; None: nothing, it is plain.
         auth: whose name and password are asked for; None asks nobody.
         allow_uids: of the processes that may connect to a Unix socket; None asks nobody.
         socket_mode: of a Unix socket, in octal; None: as the process's umask has it.
@@ -218,6 +236,7 @@ class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     forwarded: bool = False
     public: bool = False
     auth: AuthSettings | None = None
+    tls: DoorTls | None = None
     allow_uids: frozenset[int] | None = None
     socket_mode: str | None = None
 

@@ -64,6 +64,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         routes: with None for each that could not be read.
         mode: None if it could not be read.
         given: the attributes that have a value.
+        asks: in TLS, whoever comes, for a password or a certificate.
         allow: None if it could not be read.
     """
 
@@ -75,6 +76,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode | None = Mode.REVERSE
     allow: AllowList | None = AllowList()
     given: frozenset[str] = frozenset()
+    asks: bool = False
 
 
 def door_faults(
@@ -214,14 +216,14 @@ def _hidden_routes(listener: Door) -> Iterator[Fault]:
 
 def _open_to_all(listener: Door) -> Iterator[Fault]:
     bind = listener.bind
-    if not isinstance(bind, TcpBind) or bind.is_local or listener.public:
+    if not isinstance(bind, TcpBind) or bind.is_local or listener.public or listener.asks:
         return
     here = ("listener", listener.name, "bind")
     if "auth" in listener.given:
         yield Fault(
             here,
             "passwords would cross the network as they are",
-            f'write bind = "127.0.0.1:{bind.port}", or public = true if something else encrypts',
+            f'write tls, bind = "127.0.0.1:{bind.port}", or public = true if something else encrypts',
         )
     else:
         yield Fault(

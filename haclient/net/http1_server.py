@@ -14,10 +14,10 @@ request line is passed over (section 2.2), and heads and fields are bounded.
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 import h11
 import msgspec
-import trio
 
 from haclient.core.chunked import Chunked
 from haclient.core.head_pattern import fields_of, read_request
@@ -71,6 +71,14 @@ class RawHead(msgspec.Struct, frozen=True):
     fields: Fields
 
 
+class ReceiveStream(Protocol):
+    """As trio.abc.ReceiveStream, as far as it is needed here."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """The next bytes; empty at the end."""
+        ...
+
+
 class ServerHttp1:
     """The reading half of a client's connection, one request after another.
 
@@ -88,7 +96,7 @@ class ServerHttp1:
         "trailers",
     )
 
-    def __init__(self, stream: trio.abc.ReceiveStream, max_head: int) -> None:
+    def __init__(self, stream: ReceiveStream, max_head: int) -> None:
         self._stream = stream
         self._max_head = max_head
         self._buffer = bytearray()

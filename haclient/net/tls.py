@@ -21,7 +21,17 @@ from haclient.errors import BadRequestError, CertificateError, TlsError
 from haclient.net import Transport
 from haclient.regular_file import require_regular
 
-__all__ = ["TlsFileError", "describe_tls", "make_context", "start_tls", "tls_words"]
+__all__ = [
+    "ALPN",
+    "VERSIONS",
+    "TlsFileError",
+    "describe_tls",
+    "load",
+    "load_own",
+    "make_context",
+    "start_tls",
+    "tls_words",
+]
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -51,7 +61,7 @@ def make_context(settings: TlsSettings) -> ssl.SSLContext:
     context.minimum_version = VERSIONS[settings.min_version]
     context.set_alpn_protocols(ALPN)
     if settings.cert_file is not None:
-        _load_own(context, settings.cert_file, settings.key_file)
+        load_own(context, settings.cert_file, settings.key_file)
     return context
 
 
@@ -68,7 +78,7 @@ def _trusting(settings: TlsSettings) -> ssl.SSLContext:
         return context
     if settings.ca_file is not None:
         own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        _load("CA", settings.ca_file, lambda: own.load_verify_locations(cafile=settings.ca_file))
+        load("CA", settings.ca_file, lambda: own.load_verify_locations(cafile=settings.ca_file))
         return own
     return _trusting_system()
 
@@ -96,21 +106,26 @@ def _has_certificates(directory: str) -> bool:
     return any(name[:-1].endswith(".") and name[-1].isdigit() for name in os.listdir(directory))
 
 
-def _load_own(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:
-    """The client's certificate and its key; what is wrong is found out file by file."""
+def load_own(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:
+    """Our own certificate and its key; what is wrong is found out file by file."""
     certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    _load("certificate", cert_file, lambda: certificate.load_verify_locations(cafile=cert_file))
-    _load(
+    load("certificate", cert_file, lambda: certificate.load_verify_locations(cafile=cert_file))
+    load(
         "key",
         key_file or cert_file,
         lambda: context.load_cert_chain(cert_file, key_file, no_password),
     )
 
 
-def _load(role: str, path: str, load: Callable[[], None]) -> None:
+def load(role: str, path: str, read: Callable[[], None]) -> None:
+    """Reads a file; what is wrong is told with its path.
+
+    Raises:
+        TlsFileError: it cannot be used.
+    """
     try:
         require_regular(path)
-        load()
+        read()
     except FileNotFoundError:
         raise TlsFileError(role, path, "no such file") from None
     except ssl.SSLError as exc:

@@ -22,6 +22,7 @@ import socket
 import struct
 import termios
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -38,7 +39,7 @@ from haclient.net.sockopts import (
 )
 from haclient.types import Endpoint
 
-__all__ = ["HangUp", "SocketTransport", "endpoint_of"]
+__all__ = ["ClientTransport", "HangUp", "SocketTransport", "endpoint_of"]
 
 DEFAULT_RECEIVE_BYTES = 65536
 """As trio's own default; a whole TLS record and most answers fit."""
@@ -66,11 +67,39 @@ class HangUp(enum.Enum):
     RESET = "gone, and what it said is void"
 
 
+class ClientTransport(Protocol):
+    """What a door needs of a client's connection, plain or in TLS; each call as SocketTransport's."""
+
+    @property
+    def endpoint(self) -> Endpoint: ...  # noqa: D102
+    @property
+    def bytes_sent(self) -> int: ...  # noqa: D102
+    @property
+    def bytes_received(self) -> int: ...  # noqa: D102
+    def send_now(self, data: bytes) -> int: ...  # noqa: D102
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None: ...  # noqa: D102
+    async def send_eof(self) -> None: ...  # noqa: D102
+    async def receive_some(self, max_bytes: int | None = None) -> bytes: ...  # noqa: D102
+    def interrupt(self) -> None: ...  # noqa: D102
+    def forget_interrupt(self) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+    def reset(self) -> None: ...  # noqa: D102
+    def is_quiet(self) -> bool: ...  # noqa: D102
+    def unacknowledged(self) -> int: ...  # noqa: D102
+    def hang_up(self) -> HangUp: ...  # noqa: D102
+    def peer_uid(self) -> int | None: ...  # noqa: D102
+
+
 class OneAtATime:
     """Two tasks sending on one stream would mix their bytes: the second is told so."""
 
     def __init__(self) -> None:
         self._is_held = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a task is sending."""
+        return self._is_held
 
     def __enter__(self) -> None:
         if self._is_held:

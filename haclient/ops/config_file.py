@@ -24,6 +24,7 @@ from haclient.core.allow import AllowList
 from haclient.core.config import (
     AdminSettings,
     Config,
+    DoorTls,
     ListenerSettings,
     LogSettings,
     Mode,
@@ -335,5 +336,13 @@ def _door(name: str, values: Mapping[str, Any]) -> Door:
         else tuple(None if route is MISSING else route for route in routes or ()),
         public=values.get("public", False) is not False,
         mode=None if (mode := values.get("mode", Mode.REVERSE)) is MISSING else mode,
+        asks=_asks(values.get("tls"), values.get("auth")),
         given=frozenset(key for key, value in values.items() if is_whole(value)),
     )
+
+
+def _asks(tls: object, auth: object) -> bool:
+    """Whether others on the network may come; what could not be read is told by itself."""
+    if tls is MISSING or auth is MISSING:
+        return True
+    return isinstance(tls, DoorTls) and (tls.client_ca_file is not None or auth is not None)

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 from haclient.core.config import ListenerSettings, Mode
 from haclient.core.config_check import KeyPath
+from haclient.core.spec import TlsSettings
 from haclient.ops.config_kinds import ListOf, OneValue
+from haclient.ops.config_tls import file_faults
 
 __all__ = ["REALM", "SOCKET_MODE", "UIDS", "guard_faults"]
 
@@ -72,3 +74,10 @@ def guard_faults(listener: ListenerSettings) -> Iterator[tuple[KeyPath, str]]:
             read_users(listener.auth.users_file)
         except ValueError as exc:
             yield ("auth", "users_file"), str(exc)
+    if listener.tls is not None:
+        tls = listener.tls
+        files = TlsSettings(
+            ca_file=tls.client_ca_file, cert_file=tls.cert_file, key_file=tls.key_file
+        )
+        for key, what in file_faults(files):
+            yield ("tls", "client_ca_file" if key == "ca_file" else key), what

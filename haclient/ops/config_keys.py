@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from haclient.core.config import AuthSettings, Mode, Route
+from haclient.core.config import AuthSettings, DoorTls, Mode, Route
 from haclient.core.spec import TLS_VERSIONS, HealthRequests, HostHeader, IdempotencyKey, TlsSettings
 from haclient.ops import config_guards as guards
 from haclient.ops import config_kinds as kinds
@@ -29,6 +29,7 @@ __all__ = [
     "DAEMON",
     "HEALTH",
     "LISTENER",
+    "LISTENER_TLS",
     "LOG",
     "OTHER_NAMES",
     "RESOLVER",
@@ -227,6 +228,20 @@ AUTH: Keys = {
     "realm": Key(guards.REALM, "haclient", "what a browser shows beside its question"),
 }
 
+LISTENER_TLS: Keys = {
+    "cert_file": Key(
+        kinds.FILE,
+        None,
+        "our certificate (PEM), and those between it and its authority",
+        example='"door.pem"',
+    ),
+    "key_file": Key(kinds.FILE, None, "its key (PEM, not encrypted), if not in cert_file"),
+    "client_ca_file": Key(
+        kinds.FILE, None, "authorities (PEM): a client needs a certificate of theirs"
+    ),
+    "min_version": Key(kinds.one_of(TLS_VERSIONS), "1.2", "the oldest version of TLS spoken"),
+}
+
 LISTENER: Keys = {
     "bind": Key(
         kinds.BIND,
@@ -284,10 +299,9 @@ LISTENER: Keys = {
         guards.SOCKET_MODE, None, "the permissions of a Unix socket; who may write may connect"
     ),
     "tls": Key(
-        kinds.not_yet("bind to this machine, 127.0.0.1 or a Unix socket"),
+        TableOf("table", LISTENER_TLS, DoorTls),
         None,
-        "TLS towards clients; not in this version",
-        is_later=True,
+        "TLS towards clients, who may have to show a certificate",
     ),
 }
 """Of [listener.NAME]."""

@@ -41,8 +41,9 @@ from haclient.ops.sdnotify import Notifier, watchdog_interval
 from haclient.ops.status_report import OrderReport
 from haclient.ops.steps_log import StepsLog
 from haclient.ops.turned_away_log import TurnedAwayLog
+from haclient.proxy.guards import GuardError
 from haclient.proxy.record import ExchangeRecord, TurnedAway
-from haclient.proxy.sidecar import GuardError, Sidecar
+from haclient.proxy.sidecar import Sidecar
 
 __all__ = ["Daemon", "run_daemon"]
 
@@ -200,7 +201,7 @@ class Daemon:
         try:
             config = load(self.config_file)
             self._check_admin(config)
-            self.sidecar.apply(config)
+            again = self.sidecar.apply(config)
         except (CommandError, BindError, GuardError) as exc:
             return self._refused(str(exc).splitlines())
         old, self._config = self._config, config
@@ -210,7 +211,7 @@ class Daemon:
         if config.resolver != old.resolver:
             self._resolver.apply(config.resolver)
         return OrderReport(
-            is_done=True, lines=tuple(changes(old, config)), generation=self.generation
+            is_done=True, lines=tuple(changes(old, config, again)), generation=self.generation
         )
 
     def _check_admin(self, config: Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -14,8 +14,11 @@ __all__ = ["changes"]
 DAEMON_KEYS = ("drain_timeout", "replay_memory")
 
 
-def changes(old: Config, new: Config) -> Iterator[str]:
-    """Yields a line for each listener, target and setting that differs; one if nothing does."""
+def changes(old: Config, new: Config, again: Iterable[str] = ()) -> Iterator[str]:
+    """Yields a line for each listener, target and setting that differs; one if nothing does.
+
+    `again` are lines for files that both name, and that hold something new.
+    """
     lines = [
         *_compare("target", dict(old.targets), dict(new.targets)),
         *_compare("listener", _by_name(old), _by_name(new)),
@@ -23,6 +26,7 @@ def changes(old: Config, new: Config) -> Iterator[str]:
         *_differences("resolver", old.resolver, new.resolver),
         *_differences("log", old.log, new.log),
         *(f"daemon: {key}" for key in DAEMON_KEYS if getattr(old, key) != getattr(new, key)),
+        *again,
     ]
     yield from lines or ["nothing changed"]
 

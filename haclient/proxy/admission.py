@@ -20,7 +20,7 @@ from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import TurnedAway, Why
 from haclient.proxy.reply import refusal
 
-__all__ = ["may_enter"]
+__all__ = ["may_enter", "part_with"]
 
 TOLD_AT_ONCE = 16
 """Of one door. Each holds one of its places for PATIENCE at the most; a door with places for fewer than four
@@ -45,24 +45,27 @@ async def may_enter(gateway: Gateway, door: Door, transport: SocketTransport) ->
     turn_away = TurnedAway(listener=door.settings.name, client="unix", why=Why.UID, detail=detail)
     door.turned_away[Why.UID.value] += 1
     gateway.tell_turned_away(turn_away)
+    if door.settings.mode is Mode.TCP or door.settings.tls is not None:
+        transport.reset()
+        return False
     reason = f"user id {uid} may not use this door"
-    await say_no(door, transport, FORBIDDEN, reason)
+    data = refusal(FORBIDDEN, reason, is_head=False, error=ProxyStatus.HTTP_REQUEST_DENIED)
+    await part_with(door, transport, data, has_spoken=False)
     return False
 
 
-async def say_no(door: Door, transport: SocketTransport, status: int, reason: str) -> None:
+async def part_with(
+    door: Door, transport: SocketTransport, last_words: bytes, *, has_spoken: bool
+) -> None:
     """Tells one who may not enter, if there are not too many of them, and closes his connection."""
-    is_http = door.settings.mode is not Mode.TCP
-    most = min(TOLD_AT_ONCE, door.settings.max_connections // 4)
-    if not is_http or len(door.being_told) >= most:
+    if len(door.being_told) >= min(TOLD_AT_ONCE, door.settings.max_connections // 4):
         transport.reset()
         return
     door.being_told.add(transport)
-    data = refusal(status, reason, is_head=False, error=ProxyStatus.HTTP_REQUEST_DENIED)
     try:
         with trio.move_on_after(PATIENCE), contextlib.suppress(trio.BrokenResourceError):
-            if await transport.receive_some():
-                await transport.send_all(data)
+            if has_spoken or await transport.receive_some():
+                await transport.send_all(last_words)
                 await transport.send_eof()
                 await _read_on(transport)
     finally:

@@ -20,7 +20,7 @@ import trio
 
 from haclient.net import InterruptedReceive
 from haclient.net.http1_server import BadRequest, RawHead, ServerHttp1
-from haclient.net.transport import HangUp, SocketTransport
+from haclient.net.transport import ClientTransport, HangUp
 from haclient.proxy.door import Door
 from haclient.proxy.tunnel import Tunnel
 from haclient.types import Instant
@@ -52,7 +52,7 @@ class Served(Protocol):
         ...
 
 
-def identity_of(transport: SocketTransport) -> str:
+def identity_of(transport: ClientTransport) -> str:
     """Who is behind a connection: the address without the port; on a Unix socket the user."""
     endpoint = transport.endpoint
     return f"uid:{transport.peer_uid()}" if endpoint.is_unix else endpoint.address
@@ -91,7 +91,7 @@ class ClientSide:
         "tunnel",
     )
 
-    def __init__(self, door: Door, transport: SocketTransport, idle_grace: float) -> None:
+    def __init__(self, door: Door, transport: ClientTransport, idle_grace: float) -> None:
         self.door = door
         self.transport = transport
         self.client = "unix" if transport.endpoint.is_unix else str(transport.endpoint)

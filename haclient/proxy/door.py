@@ -12,6 +12,7 @@ crosses a request.
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,6 +68,7 @@ class Door:
         inside: the connections that are open.
         accepted, requests: counted since the start.
         turned_away: who might not enter, by why; counted since the start.
+        tls: what a client has to speak, if it has.
         guard: who asks each request for a user, if somebody does.
         being_told: those among them who have not left yet.
         is_paused: nothing is accepted, for lack of room or descriptors.
@@ -82,6 +84,7 @@ class Door:
         self.being_told: set[object] = set()
         self.is_paused = False
         self.is_draining = False
+        self.tls: ssl.SSLContext | None = None
         self.guard: Guard | None = None
         self._silent: dict[Inside, Instant] = {}
         self._idle: dict[Inside, Instant] = {}

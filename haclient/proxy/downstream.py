@@ -12,7 +12,7 @@ import trio
 from haclient.core.config import Mode
 from haclient.core.request_head import Refusal, judge
 from haclient.net.http1_server import BadRequest
-from haclient.net.transport import SocketTransport
+from haclient.net.transport import ClientTransport
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.connect import Connect
 from haclient.proxy.credentials import known_or_refused
@@ -25,7 +25,7 @@ from haclient.proxy.service import Service
 __all__ = ["serve_connection"]
 
 
-async def serve_connection(gateway: Gateway, door: Door, transport: SocketTransport) -> None:
+async def serve_connection(gateway: Gateway, door: Door, transport: ClientTransport) -> None:
     """Serves a connection to its end; never raises for what a client or a server does."""
     side = ClientSide(door, transport, gateway.idle_grace)
     door.inside.add(side)

@@ -74,6 +74,8 @@ class Why(enum.Enum):
 
     UID = "uid"
     """Its user is not among allow_uids."""
+    TLS = "tls"
+    """Its handshake came to nothing: no certificate, for one."""
     CREDENTIALS = "credentials"
     """A name or a password that is wrong; its request alone is turned away."""
 

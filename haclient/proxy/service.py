@@ -190,7 +190,8 @@ class Service:
     def _forwarded(self) -> bytes:
         endpoint = self._side.transport.endpoint
         address = "" if endpoint.is_unix else endpoint.address
-        return forwarded_value(address, self._line.authority, "http")
+        proto = "http" if self._side.door.settings.tls is None else "https"
+        return forwarded_value(address, self._line.authority, proto)
 
     async def _relay_interim(self, head: Head) -> None:
         if not self.is_answering:

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable
 import trio
 
 from haclient.core.config import Bind, Config, InheritedBind, ListenerSettings, UnixBind
-from haclient.core.users import Users
 from haclient.engine.checks import Checks
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
@@ -37,16 +36,16 @@ from haclient.net.listening import (
     stop_listening,
 )
 from haclient.net.own_doors import OwnDoors
-from haclient.net.users_file import read_users
 from haclient.proxy.credentials import Guard, Turns
 from haclient.proxy.door import Door
 from haclient.proxy.entrance import enter
 from haclient.proxy.gateway import Gateway
+from haclient.proxy.guards import Guards, read_guards, renewed
 from haclient.proxy.listener import Listener
 from haclient.proxy.record import Sink
 from haclient.proxy.vigil import keep_vigil
 
-__all__ = ["GuardError", "Sidecar"]
+__all__ = ["Sidecar"]
 
 SETTLED_EVERY = 0.02
 """Seconds between two looks at whether a drain is over."""
@@ -85,6 +84,7 @@ class Sidecar:
         self._listeners: dict[Bind, Listener] = {}
         self._closing: list[Listener] = []
         self._turns = Turns()
+        self._guards = Guards({}, {}, {})
         self._own_doors = OwnDoors(dialer or SocketDialer())
         engine = Engine(nursery, resolver, self._own_doors)
         self.gateway = Gateway(engine, ReplayLedger(config.replay_memory), tell, tell_fault)
@@ -100,24 +100,26 @@ class Sidecar:
         Raises:
             BindError, GuardError: none is open then.
         """
-        users = users_of(self.config)
+        self._guards = read_guards(self.config)
         opened = self._open(self.config.listeners)
         self.gateway.engine.start()
         self._nursery.start_soon(keep_vigil, lambda: self.doors)
         self._use_targets(self.config)
         for settings in self.config.listeners:
-            self._begin(settings, opened[settings.bind], users)
+            self._begin(settings, opened[settings.bind])
         self._know_own_doors()
 
     # --- reload ------------------------------------------------------------------------------
 
-    def apply(self, config: Config) -> None:
+    def apply(self, config: Config) -> tuple[str, ...]:
         """Puts a new configuration in force, for every request from now on.
+
+        Returns a line for each file of users and certificates that holds something new.
 
         Raises:
             BindError, GuardError: the old one stays.
         """
-        listeners, users = self._listeners, users_of(config)
+        listeners, guards = self._listeners, read_guards(config)
         with contextlib.ExitStack() as undo:
             for settings in config.listeners:
                 if settings.bind in listeners:
@@ -128,6 +130,8 @@ class Sidecar:
         self._use_targets(config)
         self.gateway.ledger.limit = config.replay_memory
         self.config = config
+        again = tuple(renewed(self._guards, guards))
+        self._guards = guards
         wanted = {one.bind for one in config.listeners}
         for bind in [bind for bind in listeners if bind not in wanted]:
             self._retire(listeners.pop(bind))
@@ -135,10 +139,11 @@ class Sidecar:
             if settings.bind in listeners:
                 door = listeners[settings.bind].door
                 door.apply(settings)
-                self._guard(door, users)
+                self._guard(door)
             else:
-                self._begin(settings, opened[settings.bind], users)
+                self._begin(settings, opened[settings.bind])
         self._know_own_doors()
+        return again
 
     def _know_own_doors(self) -> None:
         """Those of a drain stay known: who listens there next is our successor."""
@@ -181,20 +186,20 @@ class Sidecar:
         else:
             stop_listening(sock, bind)
 
-    def _guard(self, door: Door, users: dict[str, Users]) -> None:
-        found = users.get(door.settings.name)
-        if found is None:
+    def _guard(self, door: Door) -> None:
+        name = door.settings.name
+        door.tls = self._guards.contexts.get(name)
+        users = self._guards.users.get(name)
+        if users is None:
             door.guard = None
         elif door.guard is None:
-            door.guard = Guard(found, self._turns)
+            door.guard = Guard(users, self._turns)
         else:
-            door.guard.use(found)
+            door.guard.use(users)
 
-    def _begin(
-        self, settings: ListenerSettings, sock: socket.socket, users: dict[str, Users]
-    ) -> None:
+    def _begin(self, settings: ListenerSettings, sock: socket.socket) -> None:
         door = Door(settings)
-        self._guard(door, users)
+        self._guard(door)
         door.address = address_of(sock)
         serve = functools.partial(enter, self.gateway)
         listener = Listener(door, sock, serve, self._room, lambda: self.doors)
@@ -261,26 +266,6 @@ class Sidecar:
         for inside in everybody:
             inside.cancel()
         return outstanding
-
-
-class GuardError(Exception):
-    """What says who may enter a door cannot be had; one line says which, and why."""
-
-
-def users_of(config: Config) -> dict[str, Users]:
-    """Of each listener that asks for them, read now.
-
-    Raises:
-        GuardError: a file cannot be used.
-    """
-    found = {}
-    for one in config.listeners:
-        if one.auth is not None:
-            try:
-                found[one.name] = read_users(one.auth.users_file)
-            except ValueError as exc:
-                raise GuardError(f"listener {one.name}: {exc}") from None
-    return found
 
 
 def mode_of(settings: ListenerSettings) -> int | None:

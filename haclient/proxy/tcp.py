@@ -24,7 +24,7 @@ from haclient.engine.dial import Dial
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import Sticky
 from haclient.errors import Error, ProxyStatus
-from haclient.net.transport import HangUp, SocketTransport
+from haclient.net.transport import ClientTransport, HangUp
 from haclient.proxy.client_side import identity_of
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
@@ -37,7 +37,7 @@ __all__ = ["TcpSide", "serve_tcp"]
 TURNED_AWAY = "ended before anything was said"
 
 
-async def serve_tcp(gateway: Gateway, door: Door, transport: SocketTransport) -> None:
+async def serve_tcp(gateway: Gateway, door: Door, transport: ClientTransport) -> None:
     """Serves a connection to its end; never raises for what a client or a server does."""
     side = TcpSide(gateway, door, transport)
     door.inside.add(side)
@@ -79,7 +79,7 @@ class TcpSide:
         "tunnel",
     )
 
-    def __init__(self, gateway: Gateway, door: Door, transport: SocketTransport) -> None:
+    def __init__(self, gateway: Gateway, door: Door, transport: ClientTransport) -> None:
         self.transport = transport
         self.is_passing_on = False
         self.tunnel: Tunnel | None = None

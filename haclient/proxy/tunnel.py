@@ -30,7 +30,7 @@ import trio
 
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
-from haclient.net.transport import SocketTransport
+from haclient.net.transport import ClientTransport, SocketTransport
 from haclient.net.watch import Outstanding
 from haclient.proxy.gateway import Gateway
 from haclient.types import Evidence, Instant
@@ -56,7 +56,7 @@ class Resting(Exception):
 class TunnelClient(Protocol):
     """The client's side, as a tunnel needs it."""
 
-    transport: SocketTransport
+    transport: ClientTransport
     is_passing_on: bool
     """What the client said is to reach its server, also where the client has left."""
     tunnel: Tunnel | None
@@ -179,7 +179,7 @@ class Tunnel:
 
         Returns False where the directions are to look after it: nothing was lost then.
         """
-        ours, theirs = self._client.transport, self._plain
+        ours, theirs = self._plain_client, self._plain
         assert self._parking is not None
         if not self._open_up:
             await self._parking.until_readable(theirs)
@@ -196,7 +196,7 @@ class Tunnel:
             return False  # it is said again to whoever asks again
 
     def _pass_up_now(self) -> bool:
-        data = self._client.transport.receive_now()
+        data = self._plain_client.receive_now()
         if not data:
             return data is None
         self.unsent = data
@@ -272,7 +272,7 @@ class Tunnel:
             is_bulk = False
             while True:
                 if is_bulk:
-                    await self._from_client(transport.until_readable)
+                    await self._from_client(self._plain_client.until_readable)
                     is_bulk = await self._splice_up()
                     continue
                 if not self.unsent:
@@ -343,6 +343,11 @@ class Tunnel:
         """The server's, where it is spoken to without TLS, by the dialer that this machine has."""
         return cast("SocketTransport", self._connection.transport)
 
+    @property
+    def _plain_client(self) -> SocketTransport:
+        """The client's, where it is spoken to without TLS."""
+        return cast("SocketTransport", self._client.transport)
+
     async def _from_server(self, call: Callable[[], Awaitable[Heard]]) -> Heard:
         while True:
             try:
@@ -373,7 +378,7 @@ class Tunnel:
             return False
         try:
             with self._passing_break_on():
-                moved = self._client.transport.splice_in(pipe) or 0
+                moved = self._plain_client.splice_in(pipe) or 0
             if moved:
                 self._owe()
                 with self._noting_break(), self._being_sent():
@@ -394,7 +399,7 @@ class Tunnel:
                 self._note_heard()
                 self.bytes_down += moved
                 with self._passing_break_on(), self._being_sent():
-                    await self._client.transport.splice_out(pipe)
+                    await self._plain_client.splice_out(pipe)
             return moved >= LARGE
         finally:
             self._pipes.give_back(pipe)

@@ -34,6 +34,7 @@ def door(
     routes: tuple[Route | None, ...] = (),
     public: bool = False,
     given: tuple[str, ...] = (),
+    asks: bool = False,
 ) -> Door:
     place = parse_bind(bind) if bind is not None else None
     return Door(
@@ -43,6 +44,7 @@ def door(
         routes=routes,
         public=public,
         given=frozenset(given),
+        asks=asks,
     )
 
 
@@ -66,6 +68,7 @@ def faults(
         pytest.param([door(target=None, routes=(Route("t", path="/a"),))], id="routes alone"),
         pytest.param([door(routes=(Route("t", path="/a"), Route("t")))], id="a catch-all last"),
         pytest.param([door(bind="0.0.0.0:80", public=True)], id="a public door that is meant"),
+        pytest.param([door(bind="0.0.0.0:80", asks=True)], id="a door that asks who is there"),
         pytest.param([door(public=True)], id="a local door that might be public"),
         pytest.param([door(bind="systemd:a"), door("b", "unix:/a")], id="other kinds of doors"),
         pytest.param([door(bind=None), door("b", bind=None)], id="binds that could not be read"),

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from haclient.core.config import AuthSettings, Config
 from haclient.core.users import Cost, Users, new_user
 from haclient.proxy.credentials import KEPT_RIGHT, WAITING, Guard, Turns, Word
+from haclient.proxy.guards import GuardError
 from haclient.proxy.record import TurnedAway
-from haclient.proxy.sidecar import GuardError
 from tests.loopback.test_sidecar import ANY, Scene, scene
 from tests.support.loopback import eventually
 
@@ -64,7 +64,7 @@ async def say(
     return await whole_answer(stream, is_head=start.startswith(b"HEAD"))
 
 
-async def whole_answer(stream: trio.SocketStream, *, is_head: bool = False) -> bytes:
+async def whole_answer(stream: trio.abc.Stream, *, is_head: bool = False) -> bytes:
     answer = b""
     while b"\r\n\r\n" not in answer:
         answer += await stream.receive_some() or b"\r\n\r\n"

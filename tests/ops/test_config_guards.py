@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from haclient.ops.config_guards import LAST_UID, SOCKET_MODE, UIDS
+from haclient.core.config import AuthSettings, DoorTls, ListenerSettings, TcpBind
+from haclient.ops.config_guards import LAST_UID, REALM, SOCKET_MODE, UIDS, guard_faults
 from haclient.ops.config_kinds import OneValue
 from tests.support.json_schema import faults
 
@@ -52,3 +55,30 @@ def test_what_is_not(kind: OneValue, value: object, words: str) -> None:
 
 def test_each_user_counts_once() -> None:
     assert UIDS.build((3, 1, 3)) == frozenset({1, 3})
+
+
+def test_each_file_of_a_door_that_cannot_be_used(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+    listener = ListenerSettings(
+        name="l",
+        bind=TcpBind("127.0.0.1", 80),
+        auth=AuthSettings(users_file=missing),
+        tls=DoorTls(cert_file=missing, client_ca_file=missing),
+    )
+    found = dict(guard_faults(listener))
+
+    assert list(found) == [("auth", "users_file"), ("tls", "client_ca_file"), ("tls", "cert_file")]
+    assert all("No such file or directory" in what for what in found.values())
+
+
+@pytest.mark.parametrize("value", ["orders", "a (b)!", "x" * 100])
+def test_realms(value: str) -> None:
+    assert REALM.read(value) == value
+    assert faults(REALM.schema, value) == []
+
+
+@pytest.mark.parametrize("value", ["", 'a"b', "a\\b", "ü", "a\nb", "x" * 101, 1])
+def test_no_realms(value: object) -> None:
+    with pytest.raises(ValueError, match="a realm is up to 100 ASCII characters"):
+        REALM.read(value)
+    assert faults(REALM.schema, value)

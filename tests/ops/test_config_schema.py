@@ -137,6 +137,7 @@ BEYOND = {
     *("an allow list of a reverse proxy", "a window of a forward proxy's"),
     *("users of a TCP door", "a mode of a TCP door", "users that are not there"),
     "passwords for another protocol",
+    "a door's certificate that is not there",
     *("two doors on one address", "a door for all", "an admin endpoint for all", "no TTL"),
     *(
         "a window that cannot be kept",
