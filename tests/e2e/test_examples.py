@@ -1,4 +1,4 @@
-"""The pages of docs/examples, each walked from its first block to its last: files, commands, what they print, how long it takes.
+"""The tutorial and the pages of docs/examples, each walked from its first block to its last: files, commands, what they print, how long it takes.
 
 Nothing of them stands here: a page that is changed is another test.
 """
@@ -28,9 +28,9 @@ def test_each_system_has_its_page() -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", ["tutorial", *(f"examples/{name}" for name in PAGES)])
 def test_the_page_is_right(name: str, tmp_path: Path) -> None:
-    walk = Walk(tmp_path, f"examples/{name}.md")
+    walk = Walk(tmp_path, f"{name}.md")
     for program in PROGRAMS:
         if any(program in step.text for step in walk.steps) and not shutil.which(
             program, path=PATH

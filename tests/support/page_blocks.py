@@ -9,13 +9,17 @@ says how:
                                     (NAME is "whoever": in the one that it has reached)
     <!-- ctrl-c NAME -->            stands alone: that terminal's program ends, by SIGINT and the end of its input
     <!-- again NAME -->             stands alone: the same command is started there again
+    <!-- type NAME WORDS -->        stands alone: what a sentence of the page says to type there, as above
+    <!-- repeat -->                 stands alone: what a sentence says to wait for; the last `eventually` once more
+    <!-- by hand -->                not walked: it installs something, or asks others than loopback
     <!-- shows NAME -->             text: that terminal has printed it, since the last such block
     <!-- waits -->                  sh: it does not end yet; the text block that shows its output stands further down
     <!-- eventually -->             sh: repeated until it prints what stands below it
     <!-- takes 1-4 -->              with any of these: seconds since the step before it
 
 An sh block without a comment is run to its end; the block of text or JSON right below it is what it prints. In
-that, "…" stands for anything, and a figure in s or ms for any other: how long a step may take is said by `takes`.
+that, "…" stands for anything; a figure in s, ms or bytes, a date, a time and an id for any other: how long a step may
+take is said by `takes`.
 """
 
 from __future__ import annotations
@@ -33,8 +37,20 @@ PIECE = re.compile(
 )
 
 OUTPUT = ("text", "json")
-ALONE = ("ctrl-c", "again")
-WORDS = ("file", "terminal", "says", "ctrl-c", "again", "shows", "waits", "eventually", "takes")
+ALONE = ("ctrl-c", "again", "type", "repeat")
+WORDS = ("file", "terminal", "says", *ALONE, "by", "shows", "waits", "eventually", "takes")
+
+FIGURE = r"\d+(?:\.\d+)?"
+YOURS = {
+    r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT": r"\w{3}, [\w: ]+ GMT",
+    r"\b\d\d:\d\d:\d\d\b": r"\d\d:\d\d:\d\d",
+    r"\b[0-9a-f]{32}\b": r"[0-9a-f]{32}",
+    rf"(?<![\w.:]){FIGURE}(?= ?(?:m?s|bytes)\b)": FIGURE,
+    rf'(?:(?<=ms=)|(?<=_ms": )){FIGURE}': FIGURE,
+    r"^ +\d+\.\d{3}(?=  )": r" +\d+\.\d{3}",
+}
+"""What is another each time, and what it looks like: a date, a time, an id; a figure by its unit, or by its name; what
+stands in front of a line of the trace."""
 
 
 @dataclass
@@ -137,8 +153,13 @@ def _line(line: str) -> str:
 
 
 def _figures(text: str) -> str:
-    pieces = re.split(r"(?<![\w.:])\d+(?:\.\d+)?(?= ?m?s\b)", text)
-    return r"\d+(?:\.\d+)?".join(map(re.escape, pieces))
+    either = re.compile("|".join(f"({each})" for each in YOURS))
+    looks = list(YOURS.values())
+    found, end = "", 0
+    for figure in either.finditer(text):
+        found += re.escape(text[end : figure.start()]) + looks[(figure.lastindex or 1) - 1]
+        end = figure.end()
+    return found + re.escape(text[end:])
 
 
 def ports(page: str) -> list[str]:

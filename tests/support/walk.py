@@ -100,6 +100,11 @@ class Terminal:
             self._process.stdin.flush()
             self.wait_until(lambda done=done: self.printed.count("done\n") > done, line)  # type: ignore[misc]
 
+    @property
+    def has_succeeded(self) -> bool:
+        """At its end: whether it says so."""
+        return self._process.returncode == 0
+
     def finish(self) -> str:
         """Waits for its end; returns what it printed."""
         self._close_input()
@@ -143,6 +148,7 @@ class Walk:
         self._waiting: Terminal | None = None
         self._heard: dict[str, int] = {}
         self._says: dict[str, str] = {}
+        self._last_repeated = Step(0, "", "")
 
     def go(self) -> None:
         """Does all of it.
@@ -161,6 +167,13 @@ class Walk:
 
     def _take(self, step: Step) -> None:
         match step.language, step.words:
+            case _, {"by": _}:
+                pass
+            case _, {"type": words}:
+                name, _, text = words.partition(" ")
+                self._reached(name).type(f"{text}\n")
+            case _, {"repeat": _}:
+                self._repeat(self._last_repeated)
             case _, {"file": name}:
                 (self.folder / name).write_text(step.text, encoding="utf-8")
             case "sh", {"terminal": name}:
@@ -177,9 +190,12 @@ class Walk:
                 self._heard = {name: len(each.printed) for name, each in self._terminals.items()}
                 self._waiting = self._terminal(step.text)
             case "sh", {"eventually": _}:
+                self._last_repeated = step
                 self._repeat(step)
             case "sh", _:
-                self._compare(step, step.printed, self._terminal(step.text).finish())
+                ran = self._terminal(step.text)
+                self._compare(step, step.printed, ran.finish())
+                assert step.printed is not None or ran.has_succeeded, f"{step}: {ran.printed}"
             case _:
                 assert self._waiting is not None, f"{step}: no command waits for this"
                 waiting, self._waiting = self._waiting, None
@@ -190,7 +206,6 @@ class Walk:
         self._says[name] = says
         started = self._terminals[name] = self._terminal(command)
         started.wait_until(lambda: says in started.printed, f"{name} does not say {says!r}")
-        started.shown = len(started.printed)
 
     def _reached(self, name: str) -> Terminal:
         """Where a command waits, its request has to be with a server before that is struck."""
