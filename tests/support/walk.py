@@ -115,14 +115,29 @@ class Terminal:
     def end(self) -> None:
         """Ctrl-C, and the end of its input; if need be, kill -9."""
         self._close_input()
-        self._signal(signal.SIGINT)
         try:
-            self._process.wait(PATIENCE)
+            self._interrupt()
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
             self._process.wait()
             raise
         self._reader.join(PATIENCE)
+
+    def _interrupt(self) -> None:
+        """As often as a person would: bash ignores one that comes as its child ends by itself.
+
+        It takes the child for one that handles interrupts, and goes on with its loop.
+        """
+        deadline = time.perf_counter() + PATIENCE
+        while True:
+            self._signal(signal.SIGINT)
+            try:
+                self._process.wait(PATIENCE / 4)
+            except subprocess.TimeoutExpired:
+                if time.perf_counter() >= deadline:
+                    raise
+            else:
+                return
 
     def _close_input(self) -> None:
         assert self._process.stdin is not None
