@@ -37,13 +37,21 @@ from haclient.ops.book import Book
 from haclient.ops.control import Control
 from haclient.ops.feed import Reader
 from haclient.ops.log import Log
-from haclient.types import Fields
+from haclient.types import Fields, Instant
 
 __all__ = ["AdminServer"]
 
 MAX_CONNECTIONS = 64
 """A probe, a scrape, some browsers (six connections each) and the readers of events (feed.MAX_READERS);
-further ones wait in the kernel's queue, and descriptors are left for requests."""
+then whoever has asked nothing makes way for a newcomer, for a crowd that says nothing must not keep a probe
+from its answer. Where all have asked, newcomers wait in the kernel's queue. Descriptors are left for requests."""
+
+SILENT_GRACE = 0.02
+"""Seconds before one makes way, as at a door short of descriptors (haclient.proxy.door): who connects to ask
+is on this machine, and its first byte comes within some milliseconds."""
+
+LOOK_EVERY = 0.02
+"""Seconds between two looks for room while all places are taken."""
 
 MAX_HEAD = 8192
 """Bytes. A browser's head with a long cookie has two or three thousand; nginx takes 8 KiB by default."""
@@ -77,7 +85,8 @@ class AdminServer:
         self._book = book
         self._log = log
         self._admin = Admin(control, book, log)
-        self._slots = trio.Semaphore(MAX_CONNECTIONS)
+        self._waiting: dict[trio.CancelScope, Instant] = {}
+        """Since when a request is waited for, the longest first."""
         self.address = ""
         """What it is bound to, once started."""
         self.connections = 0
@@ -109,14 +118,33 @@ class AdminServer:
         try:
             async with trio.open_nursery() as nursery:
                 while True:
-                    await self._slots.acquire()
-                    transport = await _accept_next(sock)
+                    transport = await self._accept_next(sock)
+                    self.connections += 1
                     nursery.start_soon(self._serve, transport)
         finally:
             stop_listening(sock, bind)
 
+    async def _accept_next(self, sock: socket.socket) -> SocketTransport:
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            while self.connections >= MAX_CONNECTIONS:
+                self._make_room()
+                await trio.sleep(LOOK_EVERY)
+            try:
+                return accept(sock)
+            except BlockingIOError:
+                continue
+            except OSError:
+                await trio.sleep(PAUSE)
+
+    def _make_room(self) -> None:
+        """Ends those who have said nothing: as many as may, for a crowd comes together."""
+        until = trio.current_time() - SILENT_GRACE
+        for scope, since in self._waiting.items():
+            if since <= until:
+                scope.cancel()
+
     async def _serve(self, transport: SocketTransport) -> None:
-        self.connections += 1
         try:
             http = ServerHttp1(transport, MAX_HEAD)
             while await self._serve_one(http, transport):
@@ -128,7 +156,6 @@ class AdminServer:
         finally:
             transport.close()
             self.connections -= 1
-            self._slots.release()
 
     async def _answer(self, line: RequestLine, fields: Fields) -> Reply:
         try:
@@ -142,11 +169,22 @@ class AdminServer:
         what = f"{type(exc).__name__}: {exc}"
         self._log.error("a fault in the admin endpoint; please report it", error=what)
 
+    async def _asked(self, http: ServerHttp1) -> tuple[RequestLine, Fields] | Refusal | None:
+        """The next request; None where there is none to come, or not in time."""
+        now = trio.current_time()
+        scope = trio.CancelScope(deadline=now + HEAD_TIMEOUT)
+        self._waiting[scope] = now
+        try:
+            with scope:
+                return await _next_request(http)
+        finally:
+            del self._waiting[scope]
+        return None
+
     async def _serve_one(self, http: ServerHttp1, transport: SocketTransport) -> bool:
         """One request and its answer; whether the connection may carry another."""
         try:
-            with trio.fail_after(HEAD_TIMEOUT):
-                asked = await _next_request(http)
+            asked = await self._asked(http)
         except BadRequest as bad:
             return await _send(transport, refused(bad.status, bad.reason), is_last=True)
         if asked is None:
@@ -199,17 +237,6 @@ def _openness(sock: socket.socket) -> str:
         if not mode & OTHERS:
             return ""
     return "lets every user of this machine give orders: write SocketMode=0600 into its unit"
-
-
-async def _accept_next(sock: socket.socket) -> SocketTransport:
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        try:
-            return accept(sock)
-        except BlockingIOError:
-            continue
-        except OSError:
-            await trio.sleep(PAUSE)
 
 
 async def _next_request(http: ServerHttp1) -> tuple[RequestLine, Fields] | Refusal | None:

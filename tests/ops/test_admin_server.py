@@ -18,7 +18,13 @@ import trio
 from haclient.core.config import InheritedBind, TcpBind, UnixBind
 from haclient.net.listening import BindError
 from haclient.ops import admin_server
-from haclient.ops.admin_server import MAX_CONNECTIONS, AdminServer, open_private
+from haclient.ops.admin_server import (
+    HEAD_TIMEOUT,
+    MAX_CONNECTIONS,
+    AdminServer,
+    open_private,
+)
+from haclient.ops.feed import MAX_READERS
 from haclient.ops.status_report import OrderReport
 from haclient.types import Endpoint
 from tests.support.loopback import eventually
@@ -242,19 +248,36 @@ async def test_who_sends_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> N
             await each.aclose()
 
 
-async def test_no_more_connections_than_may() -> None:
+async def test_no_more_connections_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_server, "MAX_CONNECTIONS", MAX_READERS)
     async with running([NOBODY_THERE]) as daemon:
-        streams = [await connected(daemon.admin.address) for _ in range(MAX_CONNECTIONS)]
-        await eventually(lambda: daemon.admin.connections == MAX_CONNECTIONS, within=5)
+        # Each wants something: events.
+        streams = [await connected(daemon.admin.address) for _ in range(MAX_READERS)]
+        for stream in streams:
+            await stream.send_all(HEALTHZ.replace(b"healthz", b"events"))
+        await eventually(lambda: daemon.book.feed.readers == MAX_READERS, within=5)
         waiting = await connected(daemon.admin.address)
         await waiting.send_all(HEALTHZ)
         with trio.move_on_after(0.2) as patience:
             await waiting.receive_some()
         assert patience.cancelled_caught
+        assert daemon.admin.connections == MAX_READERS
 
         await streams[0].aclose()
         assert b"HTTP/1.1 200 " in await answers(waiting, 1)
         for stream in (*streams, waiting):
+            await stream.aclose()
+
+
+async def test_a_crowd_that_says_nothing_makes_way() -> None:
+    async with running([NOBODY_THERE]) as daemon:
+        crowd = [await connected(daemon.admin.address) for _ in range(4 * MAX_CONNECTIONS)]
+        asks = await connected(daemon.admin.address)
+        with trio.fail_after(HEAD_TIMEOUT / 2):
+            await asks.send_all(HEALTHZ)
+            assert b"HTTP/1.1 200 " in await answers(asks, 1)
+        assert daemon.admin.connections <= MAX_CONNECTIONS
+        for stream in (*crowd, asks):
             await stream.aclose()
 
 
