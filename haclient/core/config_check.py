@@ -172,22 +172,26 @@ def _is_no_forward_proxy(listener: Door, targets: Collection[str]) -> Iterator[F
         yield Fault(here, what, "rename one of the two")
 
 
-def loop_faults(listeners: Sequence[Door], targets: Mapping[str, Target]) -> Iterator[Fault]:
-    """Targets that are listeners of the same file: the daemon does not dial itself.
+def loop_faults(
+    listeners: Sequence[Door], admin: Bind | None, targets: Mapping[str, Target]
+) -> Iterator[Fault]:
+    """Targets that are listeners of the same file, or its admin endpoint: the daemon does not dial itself.
 
     As far as an address says so; what a name leads to is known when it is dialled.
     """
-    binds = [(one.name, one.bind) for one in listeners if isinstance(one.bind, TcpBind)]
+    own = [
+        (f"that is [listener.{one.name}]: what is sent there would come back", one.bind)
+        for one in listeners
+    ]
+    own.append(("that is [admin]: nobody is to give orders through a listener", admin))
+    binds = [(what, bind) for what, bind in own if isinstance(bind, TcpBind)]
     for target_name, target in targets.items():
         for key, urls in (("urls", target.urls), ("backups", target.backups)):
             for number, url in enumerate(urls):
-                name = next((n for n, bind in binds if _is_at(url.origin, bind)), None)
-                if name is not None:
-                    yield Fault(
-                        ("target", target_name, key, number),
-                        f"that is [listener.{name}]: what is sent there would come back",
-                        "name the servers themselves",
-                    )
+                what = next((words for words, bind in binds if _is_at(url.origin, bind)), None)
+                if what is not None:
+                    path = ("target", target_name, key, number)
+                    yield Fault(path, what, "name the servers themselves")
 
 
 def _is_at(origin: Origin, bind: TcpBind) -> bool:

@@ -1,5 +1,8 @@
 """Keeps a process from dialling its own listeners: such a request would come back, and go out again.
 
+Nor its admin endpoint, which trusts whoever is on this machine: a client from elsewhere whose request went out
+from here would be.
+
 A target's URL may name this process itself, by a mistake in the file or in DNS. Via ends a circle after some
 rounds (haclient.core.loops), where there is one; an address is known for what it is before anything is sent.
 The naive check compares the configured address with the listener's own, and misses wildcard binds, names,
@@ -36,7 +39,7 @@ MEANT_BY_UNSPECIFIED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class OwnDoorError(OSError):
-    """A listener of this very process is there; the message says which."""
+    """This very process listens there; the message says what for."""
 
 
 class OwnDoors:
@@ -54,7 +57,7 @@ class OwnDoors:
         return f"<OwnDoors {sorted(self._ports)} {sorted(self._paths)}>"
 
     def know(self, listening: Mapping[str, socket.socket]) -> None:
-        """From now on these are the listeners, by name."""
+        """From now on these are the sockets, by what is said of them: "listener orders"."""
         self._bound, self._anywhere, self._paths = {}, {}, {}
         for name, sock in listening.items():
             if sock.family == socket.AF_UNIX:
@@ -77,14 +80,14 @@ class OwnDoors:
         """As Dialer.connect.
 
         Raises:
-            OwnDoorError: a listener of this process is there; nothing was sent.
+            OwnDoorError: this process listens there; nothing was sent.
             OSError: as Dialer.connect.
         """
         name = self._listener_at(endpoint)
         if name is None:
             return await self._dialer.connect(endpoint)
         await trio.lowlevel.checkpoint()
-        raise OwnDoorError(f"it is listener {name} of this daemon")
+        raise OwnDoorError(f"it is {name} of this daemon")
 
     def _listener_at(self, endpoint: Endpoint) -> str | None:
         if endpoint.is_unix:

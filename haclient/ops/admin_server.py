@@ -111,6 +111,7 @@ class AdminServer:
             return
         sock = open_private(settings.bind, inherited if inherited is not None else {})
         self.address = address_of(sock)
+        self._control.sidecar.close_off("the admin endpoint", sock)
         nursery.start_soon(self._run, sock, settings.bind)
         self._log.info("listening", admin=self.address)
 

@@ -194,9 +194,12 @@ def _check(source: Source) -> Checked:
         **source.values(("daemon",), DAEMON),
     }
     names = source.names(("target",))
-    for fault in door_faults(doors, admin.bind if admin is not None else None, names):
-        source.fault(fault)
-    for fault in (*protocol_faults(doors, targets), *loop_faults(doors, targets)):
+    private = admin.bind if admin is not None else None
+    for fault in (
+        *door_faults(doors, private, names),
+        *protocol_faults(doors, targets),
+        *loop_faults(doors, private, targets),
+    ):
         source.fault(fault)
     some = [name for name in names if source.names(("target", name))] if doors else []
     for name in unused(doors, some):

@@ -86,6 +86,7 @@ class Sidecar:
         self._turns = Turns()
         self._guards = Guards({}, {}, {})
         self._own_doors = OwnDoors(dialer or SocketDialer())
+        self._private: dict[str, socket.socket] = {}
         engine = Engine(nursery, resolver, self._own_doors)
         self.gateway = Gateway(engine, ReplayLedger(config.replay_memory), tell, tell_fault)
 
@@ -148,7 +149,13 @@ class Sidecar:
     def _know_own_doors(self) -> None:
         """Those of a drain stay known: who listens there next is our successor."""
         open_ones = self._listeners.values()
-        self._own_doors.know({one.door.settings.name: one.sock for one in open_ones})
+        doors = {f"listener {one.door.settings.name}": one.sock for one in open_ones}
+        self._own_doors.know(doors | self._private)
+
+    def close_off(self, what: str, sock: socket.socket) -> None:
+        """Nobody is to get there through a door: `what` listens there, in this process."""
+        self._private[what] = sock
+        self._know_own_doors()
 
     def _change_socket(
         self, settings: ListenerSettings, listener: Listener, undo: contextlib.ExitStack

@@ -311,10 +311,25 @@ def test_what_is_wrong_with_a_forward_proxy(
 def test_a_target_that_is_a_listener_of_the_file(bind: str, url: str, is_own: bool) -> None:
     other = "tcp://c.test:1" if url.startswith("tcp") else "http://c.test/"
     targets = {"t": Target(urls=[other], backups=[other, url])}
-    found = list(loop_faults([door("orders", bind)], targets))
+    found = list(loop_faults([door("orders", bind)], None, targets))
     expected = Fault(
         ("target", "t", "backups", 1),
         "that is [listener.orders]: what is sent there would come back",
+        "name the servers themselves",
+    )
+    assert found == ([expected] if is_own else [])
+
+
+@pytest.mark.parametrize(
+    ("admin", "is_own"),
+    [("127.0.0.1:8080", True), ("127.0.0.1:9090", False), ("unix:/run/a", False)],
+)
+def test_a_target_that_is_the_admin_endpoint(admin: str, is_own: bool) -> None:
+    targets = {"t": Target(urls=["http://127.0.0.1:8080/"])}
+    found = list(loop_faults([door("orders", "127.0.0.1:8081")], parse_bind(admin), targets))
+    expected = Fault(
+        ("target", "t", "urls", 0),
+        "that is [admin]: nobody is to give orders through a listener",
         "name the servers themselves",
     )
     assert found == ([expected] if is_own else [])

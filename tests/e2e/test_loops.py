@@ -76,6 +76,45 @@ def test_after_a_reload_it_is_the_new_ones(tmp_path: Path) -> None:
         assert ask(new)[0] == 502
 
 
+FORWARD = """[listener.proxy]
+mode = "forward"
+bind = "127.0.0.1:{port}"
+allow = ["127.0.0.1:1-65535"]
+"""
+
+
+def through(port: int, method: str, target: str) -> tuple[int, bytes]:
+    """Status and content of what a forward listener answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request(method, target)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def test_nobody_gives_orders_through_a_door(tmp_path: Path) -> None:
+    """The admin endpoint trusts this machine; a list that allows loopback does not open it to others."""
+    admin, door, other = free_port(), free_port(), free_port()
+    private = f'[admin]\nbind = "127.0.0.1:{admin}"\n'
+    with daemon(tmp_path, private + FORWARD.format(port=door)) as process:
+        assert through(admin, "GET", "/config")[0] == 200
+        for method, target in [
+            ("GET", f"http://127.0.0.1:{admin}/config"),
+            ("POST", f"http://[::ffff:127.0.0.1]:{admin}/drain"),
+            ("CONNECT", f"127.0.0.1:{admin}"),
+        ]:
+            status, content = through(door, method, target)
+            assert status == 508, content
+            assert b"it is the admin endpoint of this daemon" in content
+        process.reload(
+            private
+            + FORWARD.format(port=door)
+            + listener(f"127.0.0.1:{other}", f"http://localhost:{admin}/")
+        )
+        assert through(door, "GET", f"http://127.0.0.1:{admin}/config")[0] == 508
+        assert ask(other)[0] == 508
+
+
 def test_two_daemons_in_a_circle(tmp_path: Path) -> None:
     one, two = free_port(), free_port()
     folders = [tmp_path / "one", tmp_path / "two"]

@@ -41,7 +41,7 @@ async def is_refused(bind: str, dialled: str, *, is_dual: bool = False) -> bool:
         endpoint = Endpoint(dialled, port)
         SimOrigin(network, endpoint, "somebody else")
         doors = OwnDoors(network)
-        doors.know({"orders": sock})
+        doors.know({"listener orders": sock})
         try:
             (await doors.connect(endpoint)).close()
         except OwnDoorError:
@@ -103,7 +103,7 @@ async def test_other_ports_are_nobodys() -> None:
     network = SimNetwork()
     with listening("0.0.0.0") as sock:
         doors = OwnDoors(network)
-        doors.know({"orders": sock})
+        doors.know({"listener orders": sock})
         endpoint = Endpoint("127.0.0.1", sock.getsockname()[1] ^ 1)
         SimOrigin(network, endpoint, "a")
         (await doors.connect(endpoint)).close()
@@ -116,7 +116,7 @@ async def test_unix_sockets_by_any_path(tmp_path: Path) -> None:
         sock.bind(str(path))
         sock.listen()
         doors = OwnDoors(SimNetwork())
-        doors.know({"orders": sock})
+        doors.know({"listener orders": sock})
         for each in (path, other):
             with pytest.raises(OwnDoorError):
                 await doors.connect(Endpoint(str(each), 0))
@@ -131,7 +131,7 @@ async def test_what_is_no_listener_any_more_may_be_a_server() -> None:
         endpoint = Endpoint("127.0.0.1", sock.getsockname()[1])
         SimOrigin(network, endpoint, "a")
         doors = OwnDoors(network)
-        doors.know({"orders": sock})
+        doors.know({"listener orders": sock})
         doors.know({})
         (await doors.connect(endpoint)).close()
 

@@ -27,7 +27,7 @@ def own() -> Iterator[socket.socket]:
 
 def know(h: House, own: socket.socket) -> Endpoint:
     """It is the door's from now on."""
-    cast("OwnDoors", h.engine.dialer).know({"shop": own})
+    cast("OwnDoors", h.engine.dialer).know({"listener shop": own})
     return Endpoint("127.0.0.1", own.getsockname()[1])
 
 

@@ -141,9 +141,10 @@ class Daemon:
 
 
 def write_file(folder: Path, text: str) -> Path:
-    """The daemon's file: what is given, and where it is asked how it is."""
+    """The daemon's file: what is given, and where it is asked how it is, if that does not say."""
     path = folder / "haclient.toml"
-    path.write_text(f'{text}\n[admin]\nbind = "{_admin(folder)}"\n')
+    admin = "" if "[admin]" in text else f'\n[admin]\nbind = "{_admin(folder)}"\n'
+    path.write_text(text + admin)
     return path
 
 
@@ -165,7 +166,7 @@ def daemon(
 
     Args:
         folder: for its file, its log, its sockets; one daemon at a time in each.
-        text: of the file, without the admin endpoint.
+        text: of the file; the admin endpoint is on a Unix socket if it has none.
         sockets: listening ones that it inherits, by name.
         descriptors: how many it may have open.
         entering: what goes before its command, to run it elsewhere under the same process id.
