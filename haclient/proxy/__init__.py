@@ -13,7 +13,9 @@
     inflow       the request's content, as the client sends it
     relay        the answer's way to the client
     reply        answers of haclient's own
-    tunnel       bytes both ways after 101 and CONNECT
+    tunnel       bytes both ways after 101 and CONNECT, and in TCP mode; one task while it rests
+    directions   its two tasks, while there is more to do
+    sides        what is known of its two sides: what is owed, and how each ended
     vigil        one look at every client's connection, four times a second: who left, who stalls
     door         a listener in use: its settings, its routes, who is inside
     gateway      what all connections of a process share

@@ -18,7 +18,7 @@ from haclient.core.fields import request_id_of
 from haclient.core.request_head import RequestLine
 from haclient.engine.dial import Dial
 from haclient.engine.live import LiveTarget
-from haclient.errors import Error, ProxyStatus
+from haclient.errors import Error
 from haclient.net.http1_server import RawHead
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.gateway import Gateway
@@ -119,24 +119,10 @@ class Connect:
         try:
             await tunnel.run()
         finally:
-            self._moved = tunnel.bytes_up, tunnel.bytes_down
-            self._note_end(tunnel)
-
-    def _note_end(self, tunnel: Tunnel) -> None:
-        self._detail = f"{tunnel.bytes_up} bytes up, {tunnel.bytes_down} down"
-        if tunnel.dead is not None:
-            self._fail(f"the server is dead: {tunnel.dead}")
-            self._dial.end(Verdict.DEAD, evidence=tunnel.dead)
-        elif tunnel.broken:
-            self._fail(f"the server broke off: {tunnel.broken}")
-            # A server may end its own protocol with a reset: nothing to hold against its address.
-            self._dial.end(Verdict.ANSWERED, f"the tunnel broke off: {tunnel.broken}")
-        else:
-            self._dial.end(Verdict.ANSWERED)
-
-    def _fail(self, why: str) -> None:
-        self._error = ProxyStatus.CONNECTION_TERMINATED.token
-        self._detail += f"; {why}"
+            sides, end = tunnel.sides, tunnel.sides.end()
+            self._moved = sides.bytes_up, sides.bytes_down
+            self._error, self._detail = end.error, end.detail
+            self._dial.end(end.verdict, end.why, end.evidence)
 
     async def _say(self, error: Error) -> None:
         self._head_at, self._status = trio.current_time(), status_for(error)

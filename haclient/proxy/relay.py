@@ -24,7 +24,7 @@ from haclient.net.http1 import Head
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.tunnel import Tunnel
-from haclient.types import Fields, Verdict
+from haclient.types import Fields
 
 __all__ = ["Relay"]
 
@@ -37,7 +37,7 @@ class Relay:
         bytes_sent: of content (of a tunnel, towards the client).
         bytes_up: of a tunnel, towards the server.
         detail: what there is to say of its end, for a person.
-        has_server_failed: a tunnel ended because its server is gone.
+        error: the RFC 9209 error type of a tunnel that ended because its server is gone.
     """
 
     __slots__ = (
@@ -49,7 +49,7 @@ class Relay:
         "bytes_sent",
         "bytes_up",
         "detail",
-        "has_server_failed",
+        "error",
         "may_persist",
     )
 
@@ -64,7 +64,7 @@ class Relay:
         self.may_persist = False
         self.bytes_sent = 0
         self.bytes_up = 0
-        self.has_server_failed = False
+        self.error = ""
         self.detail = ""
 
     @staticmethod
@@ -158,21 +158,10 @@ class Relay:
             self._tell_tunnel(tunnel)
 
     def _tell_tunnel(self, tunnel: Tunnel) -> None:
-        self.bytes_sent, self.bytes_up = tunnel.bytes_down, tunnel.bytes_up
-        self.detail = f"{tunnel.bytes_up} bytes up, {tunnel.bytes_down} down"
-        if tunnel.dead is not None:
-            self._fail(f"the server is dead: {tunnel.dead}")
-            self._answer.abandon(Verdict.DEAD, evidence=tunnel.dead)
-        elif tunnel.broken:
-            self._fail(f"the server broke off: {tunnel.broken}")
-            # A server may end its own protocol with a reset: nothing to hold against its address.
-            self._answer.abandon(Verdict.ANSWERED, f"the tunnel broke off: {tunnel.broken}")
-        else:
-            self._answer.abandon(Verdict.ANSWERED)
-
-    def _fail(self, why: str) -> None:
-        self.has_server_failed = True
-        self.detail += f"; {why}"
+        sides, end = tunnel.sides, tunnel.sides.end()
+        self.bytes_sent, self.bytes_up = sides.bytes_down, sides.bytes_up
+        self.error, self.detail = end.error, end.detail
+        self._answer.abandon(end.verdict, end.why, evidence=end.evidence)
 
 
 def _last_chunk(trailers: Fields) -> bytes:

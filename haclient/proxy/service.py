@@ -221,8 +221,7 @@ class Service:
             answer.abandon()
             self._response_bytes = relay.bytes_sent
             self._bytes_up = relay.bytes_up
-            if relay.has_server_failed:
-                self._error = ProxyStatus.CONNECTION_TERMINATED.token
+            self._error = self._error or relay.error
             self._detail = self._detail or relay.detail
 
     async def _relay_content(self, relay: Relay, answer: Answer) -> bool:

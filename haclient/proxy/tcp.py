@@ -20,6 +20,7 @@ import random
 import trio
 
 from haclient.core.affinity import key_of
+from haclient.core.tunnel_end import judge_end
 from haclient.engine.dial import Dial
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import Sticky
@@ -29,6 +30,7 @@ from haclient.proxy.client_side import identity_of
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import ExchangeRecord, Outcome
+from haclient.proxy.sides import Sides
 from haclient.proxy.tunnel import Tunnel
 from haclient.types import AttemptRecord, Instant, Verdict
 
@@ -146,34 +148,25 @@ class TcpSide:
                 self._outcome = Outcome.TUNNELLED
                 await tunnel.run()
             finally:
-                self._note_end(tunnel, dial)
-            if not tunnel.is_turned_away:
+                self._note_end(tunnel.sides, dial)
+            if not tunnel.sides.is_turned_away:
                 return
             reason = f"{connection.endpoint} {TURNED_AWAY}"
 
-    def _note_end(self, tunnel: Tunnel, dial: Dial) -> None:
+    def _note_end(self, sides: Sides, dial: Dial) -> None:
         up, down = self._tunnels
-        self._tunnels = up, down = up + tunnel.bytes_up, down + tunnel.bytes_down
-        self._unsent = tunnel.unsent
-        moved = f"{up} bytes up, {down} down"
+        self._tunnels = up, down = up + sides.bytes_up, down + sides.bytes_down
+        self._unsent = sides.unsent
         if self._outcome is Outcome.CUT:
-            self._detail = f"{moved}; {self._detail}"
+            self._detail = f"{up} bytes up, {down} down; {self._detail}"
             dial.end(Verdict.CANCELLED)
-        elif tunnel.is_turned_away:
+        elif sides.is_turned_away:
             self._outcome = Outcome.CLIENT_GONE
-            dial.end(Verdict.CLOSED, tunnel.broken or TURNED_AWAY)
-        elif tunnel.dead is not None:
-            self._error = ProxyStatus.CONNECTION_TERMINATED.token
-            self._detail = f"{moved}; the server is dead: {tunnel.dead}"
-            dial.end(Verdict.DEAD, evidence=tunnel.dead)
-        elif tunnel.broken:
-            self._error = ProxyStatus.CONNECTION_TERMINATED.token
-            self._detail = f"{moved}; the server broke off: {tunnel.broken}"
-            # A server may end its own protocol with a reset: nothing to hold against its address.
-            dial.end(Verdict.ANSWERED, f"broke off: {tunnel.broken}")
+            dial.end(Verdict.CLOSED, sides.broken or TURNED_AWAY)
         else:
-            self._detail = moved
-            dial.end(Verdict.ANSWERED)
+            end = judge_end(up, down, sides.dead, sides.broken)
+            self._error, self._detail = end.error, end.detail
+            dial.end(end.verdict, end.why, end.evidence)
 
     def _tell(self, attempts: tuple[AttemptRecord, ...]) -> None:
         up, down = self._tunnels
