@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from haclient.core.allow import AllowList, parse_rule
 from haclient.core.config import Mode
-from haclient.core.spec import Target
+from haclient.core.spec import HealthRequests, Target
 from tests.proxy.house import A, B, House, house
 from tests.proxy.playbook import Party, play
 from tests.sim.dns import Answer
@@ -213,6 +213,21 @@ async def test_a_drain_cuts_it(autojump_clock: MockClock) -> None:
         await play(client.hears_reset(), a.hears_reset())
         [record] = h.records
         assert record.outcome.value == "cut"
+
+
+async def test_defaults_that_mean_nothing_to_a_tunnel(autojump_clock: MockClock) -> None:
+    async with house(**FORWARD) as h:
+        h.gateway.defaults = Target(
+            urls="http://x.test",
+            backups="http://y.test",
+            affinity="cookie:sid",
+            host_header="preserve",
+            idempotency_key="generate",
+            standby=True,
+            health=HealthRequests(path="/health"),
+        )
+        client, a = await established(h)
+        await play(client.says("ping"), a.hears("ping"), a.says("pong"), client.hears("pong"))
 
 
 async def test_a_destination_at_its_limit(autojump_clock: MockClock) -> None:
