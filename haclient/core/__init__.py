@@ -7,7 +7,8 @@ driver in `haclient.net` or `haclient.engine` carries out. Machines never raise 
 does, only for a driver's mistake. tests/meta/test_layers.py holds the rule.
 
     race        which connects start when, which one wins     driver: net.racer
-    pool_state  who gets which connection, who waits           driver: net.pool
+    places      how many connections, who waits, who is next   driver: net.pool
+    pool_state  who gets which connection, what is closed      driver: net.pool
     detector    dead, suspect or only slow                     driver: net.watch
     lookup      which name server is asked what                driver: net.name_lookup
     dns_cache   what is believed, asked anew, served stale     driver: net.name_memory

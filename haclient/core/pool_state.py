@@ -1,55 +1,48 @@
-"""Who gets which connection: leases, idle ones, places kept for a race, and waiters.
+"""Who gets which connection: leased ones, idle ones, and those that are closed.
 
 A connection costs a round trip or three, so it is kept after an exchange and lent to the next
-one. The naive pool is a list: pop one, or connect; append it afterwards. It fails in five ways.
-Without a limit, a slow server is met with ever more connections. A limit that counts only what is
-connected is passed by a race, which opens several at once. A request that waits for room is
-overtaken by one that has just come. A connection that sat idle may be closed by its server in
-the very moment of its reuse, and then a request that may not be resent is lost. And after a server
-died, its other idle connections are handed out one by one, each to fail in its turn.
+one. The naive pool is a list: pop one, or connect; append it afterwards. It fails in three ways.
+It knows no limit (that is haclient.core.places, on which this rests). A connection that sat idle
+may be closed by its server in the very moment of its reuse, and then a request that may not be
+resent is lost. And after a server died, its other idle connections are handed out one by one, each
+to fail in its turn.
 
-Ours: for each endpoint of a group, leased + idle + reserved never pass the limit, and a race
-reserves a place on an endpoint before it connects there. Room that comes free goes to the first
-waiter that can use it, in the same call, so there is never any for a newcomer to snatch. The most
-recently used idle connection is lent first: few stay warm, the rest age out. A request may say how
-long is too long an idle time for it. An endpoint proved dead moves on to its next generation: what
-was idle there is closed, what is leased closes on release, and a report that was born in an older
-generation changes nothing.
+Ours: the most recently used idle connection is lent first: few stay warm, the rest age out. A
+request may say how long is too long an idle time for it. A connection that is released goes to the
+first waiter that can use it. An endpoint proved dead moves on to its next generation: what was idle
+there is closed, what is leased closes on release, and a report that was born in an older generation
+changes nothing.
 
-Groups are independent: no key ever takes room, or a connection, from another one.
+No key ever gets a connection of another one.
 
 The hot path is `lease` and `released`, once for each request, and spends elegance: `lease` returns
 a plain id where the other events return actions, leased connections are counted by nobody (they
 are what is used and neither idle nor reserved), and the idle limit costs one ordered dict.
 
 Left out: whether a connection is still open (the driver asks the kernel before it hands one out),
-a least number of warm connections, and a limit over all endpoints.
+and a least number of warm connections.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from collections.abc import Set as AbstractSet
 
 import msgspec
 
+from haclient.core.places import MAX_CONNECTIONS, Connection, EndpointCounts, Places, Reserve
 from haclient.types import Endpoint, Instant
 
 __all__ = [
+    "IDLE_TIMEOUT",
     "Action",
     "Close",
-    "EndpointCounts",
     "Lease",
     "PoolSnapshot",
     "PoolState",
-    "Reserve",
     "WakeAt",
 ]
-
-MAX_CONNECTIONS = 256
-"""For each endpoint: between the 100 that aiohttp and httpx allow a whole client and Envoy's 1024."""
 
 IDLE_TIMEOUT = 15.0
 """Seconds. aiohttp's; httpx has 5, nginx 60, Go 90. It is to lie below the server's own limit."""
@@ -68,13 +61,6 @@ class Lease(msgspec.Struct, frozen=True):
     connection_id: int
 
 
-class Reserve(msgspec.Struct, frozen=True):
-    """The waiter may connect to this endpoint; a place is reserved."""
-
-    waiter_id: int
-    endpoint: Endpoint
-
-
 class WakeAt(msgspec.Struct, frozen=True):
     """Call `woke` at this instant. One is under way at a time; an early or late call is harmless."""
 
@@ -82,16 +68,6 @@ class WakeAt(msgspec.Struct, frozen=True):
 
 
 Action = Close | Lease | Reserve | WakeAt
-
-
-class EndpointCounts(msgspec.Struct, frozen=True):
-    """How the places of one endpoint are taken."""
-
-    key: Hashable
-    endpoint: Endpoint
-    leased: int
-    idle: int
-    reserved: int
 
 
 class PoolSnapshot(msgspec.Struct, frozen=True):
@@ -102,45 +78,10 @@ class PoolSnapshot(msgspec.Struct, frozen=True):
     is_draining: bool
 
 
-class _Places(msgspec.Struct, eq=False):
-    """One endpoint of one group. `used` is leased + idle + reserved."""
-
-    endpoint: Endpoint
-    used: int = 0
-    reserved: int = 0
-    generation: int = 0
-
-
-class _Waiter(msgspec.Struct, eq=False):
-    endpoints: tuple[Endpoint, ...]
-    deadline: Instant
-
-
-class _Group(msgspec.Struct, eq=False):
-    """Everything under one key. `idle` is a stack: the most recently released is last."""
-
-    key: Hashable
-    places: dict[Endpoint, _Places] = msgspec.field(default_factory=dict)
-    idle: list[_Connection] = msgspec.field(default_factory=list)
-    waiters: OrderedDict[int, _Waiter] = msgspec.field(default_factory=OrderedDict)
-
-
-class _Connection(msgspec.Struct, eq=False):
-    """Leased, or idle since an instant. It begins leased: somebody connected because of a need."""
-
-    id: int
-    group: _Group
-    places: _Places
-    generation: int
-    is_leased: bool = True
-    idle_since: Instant = -math.inf
-
-
 class PoolState:
     """The connections of one client, by opaque key and endpoint.
 
-    A key says what may be shared: an origin, and whatever else must be equal for two requests to
-    ride on one connection (TLS settings, a proxy).
+    `places` takes what comes before a connection is open: `reserve`, `unreserve`, `cancel_wait`.
 
     Args:
         max_connections: places for each endpoint of each key, at least 1.
@@ -153,19 +94,17 @@ class PoolState:
     def __init__(
         self, max_connections: int = MAX_CONNECTIONS, idle_timeout: float = IDLE_TIMEOUT
     ) -> None:
-        if max_connections < 1 or not idle_timeout >= 0:
-            raise ValueError("max_connections must be at least 1, idle_timeout at least 0")
-        self._max_connections = max_connections
+        if not idle_timeout >= 0:
+            raise ValueError("idle_timeout must be at least 0")
+        self.places = Places(max_connections)
+        self._groups = self.places.groups
         self._idle_timeout = idle_timeout
         self._keeps_idle = idle_timeout > 0
         self._is_draining = False
-        self._groups: dict[Hashable, _Group] = {}
-        self._connections: dict[int, _Connection] = {}
-        self._by_age: dict[int, _Connection] = {}
+        self._connections: dict[int, Connection] = {}
+        self._by_age: dict[int, Connection] = {}
         """All idle ones, the longest idle first."""
         self._wake_at: Instant | None = None
-        self.waiting = 0
-        """How many wait, over all keys (read only)."""
 
     # The hot path
 
@@ -175,52 +114,33 @@ class PoolState:
         avoid: AbstractSet[Endpoint],
         now: Instant,
         max_idle: float | None = None,
+        only: Endpoint | None = None,
     ) -> int | None:
         """Takes the most recently used idle connection that is not to an endpoint to `avoid`.
 
         One that has been idle for `max_idle` seconds is left for others: for a request that may
-        not be resent, since a server may be closing it just now (RFC 9112, section 9.5).
+        not be resent, since a server may be closing it just now (RFC 9112, section 9.5). With
+        `only` it is one to that endpoint, whatever is to be avoided.
 
         Returns:
             The id of a connection that is now leased, or None.
         """
         group = self._groups.get(key)
-        if group is None or not group.idle:
+        if group is None:
             return None
         idle = group.idle
-        connection = idle[-1]
-        if avoid and connection.places.endpoint in avoid:
-            others = [c for c in idle if c.places.endpoint not in avoid]
-            if not others:
-                return None
-            connection = others[-1]
+        at = len(idle) - 1
+        if only is not None:
+            while at >= 0 and idle[at].places.endpoint != only:
+                at -= 1
+        elif avoid:
+            while at >= 0 and idle[at].places.endpoint in avoid:
+                at -= 1
         limit = self._idle_timeout
         if max_idle is not None and max_idle < limit:
             limit = max_idle
         # All others that would do are older still. The sum is the one that `woke` compares, so
         # that rounding cannot set the two at odds.
-        if connection.idle_since + limit <= now:
-            return None
-        if avoid:
-            idle.remove(connection)
-        else:
-            idle.pop()
-        del self._by_age[connection.id]
-        connection.is_leased = True
-        return connection.id
-
-    def lease_at(
-        self, key: Hashable, endpoint: Endpoint, now: Instant, max_idle: float | None = None
-    ) -> int | None:
-        """As `lease`, of the connections to one endpoint: for a request that has its own."""
-        group = self._groups.get(key)
-        if group is None or endpoint not in group.places:
-            return None
-        idle = group.idle
-        at = len(idle) - 1
-        while at >= 0 and idle[at].places.endpoint != endpoint:
-            at -= 1
-        limit = self._idle_timeout if max_idle is None else min(max_idle, self._idle_timeout)
         if at < 0 or idle[at].idle_since + limit <= now:
             return None
         connection = idle.pop(at)
@@ -246,7 +166,7 @@ class PoolState:
         if not is_reusable or connection.generation != connection.places.generation:
             return (Close(connection_id), *self._free(connection, now))
         if group.waiters:
-            waiter_id = self._next_waiter(group, connection.places.endpoint, now)
+            waiter_id = self.places.next_waiter(group, connection.places.endpoint, now)
             if waiter_id is not None:
                 return (Lease(waiter_id, connection_id),)
         if not self._keeps_idle:
@@ -260,29 +180,7 @@ class PoolState:
         self._wake_at = now + self._idle_timeout
         return (WakeAt(self._wake_at),)
 
-    # A race for a new connection
-
-    def reserve(self, key: Hashable, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-        """Reserves a place on each endpoint below its limit. No waiter wants one, or it had it.
-
-        Returns:
-            Those endpoints, in the order given, each to be ended by one `opened` or `unreserve`.
-        """
-        group = self._groups.get(key) or _Group(key)
-        granted = tuple(e for e in dict.fromkeys(endpoints) if self._has_room(group, e))
-        for endpoint in granted:
-            self._reserve(group, endpoint)
-        return granted
-
-    def unreserve(self, key: Hashable, endpoint: Endpoint, now: Instant) -> tuple[Action, ...]:
-        """A racer failed or lost: its place is free, or the next waiter's.
-
-        Raises:
-            RuntimeError: no place is reserved there.
-        """
-        group, places = self._reserved(key, endpoint)
-        places.reserved -= 1
-        return self._give_back(group, places, now)
+    # New connections
 
     def opened(self, connection_id: int, key: Hashable, endpoint: Endpoint) -> None:
         """A racer won: its place is now that of a leased connection.
@@ -292,22 +190,18 @@ class PoolState:
         Raises:
             RuntimeError: no place is reserved there, or the id is in use.
         """
-        group, places = self._reserved(key, endpoint)
         if connection_id in self._connections:
             raise RuntimeError(f"there is a connection {connection_id} already")
-        places.reserved -= 1
-        self._connections[connection_id] = _Connection(
+        group, places = self.places.take(key, endpoint)
+        self._connections[connection_id] = Connection(
             connection_id, group, places, places.generation
         )
-
-    # Waiters
 
     def wait(
         self,
         key: Hashable,
         waiter_id: int,
         endpoints: Iterable[Endpoint],
-        now: Instant,
         deadline: Instant = math.inf,
     ) -> tuple[Action, ...]:
         """Queues a request for the next connection to, or place on, one of its endpoints.
@@ -317,36 +211,21 @@ class PoolState:
         is closed for its place, which the waiter has at once: it would else wait for the limit.
 
         `endpoints` is what the request may be sent to, the best first. From `deadline` on the
-        waiter is passed over; it stays until `cancel_wait`. Ids are never used twice.
+        waiter is passed over; it stays until `places.cancel_wait`. Ids are never used twice.
 
         Raises:
             ValueError: there are no endpoints, so the wait would never end.
         """
         wanted = tuple(dict.fromkeys(endpoints))
-        if not wanted:
-            raise ValueError("a waiter needs at least one endpoint to wait for")
-        group = self._groups.get(key) or _Group(key)
-        closing: tuple[Action, ...] = ()
-        endpoint = next((e for e in wanted if self._has_room(group, e)), None)
-        if endpoint is None:
-            oldest = next((c for c in group.idle if c.places.endpoint in wanted), None)
-            if oldest is None:
-                group.waiters[waiter_id] = _Waiter(wanted, deadline)
-                self.waiting += 1
-                return ()
-            self._forget(oldest)
-            oldest.places.used -= 1
-            closing = (Close(oldest.id),)
-            endpoint = oldest.places.endpoint
-        self._reserve(group, endpoint)
-        return (*closing, Reserve(waiter_id, endpoint))
+        closing = self._make_room(key, wanted)
+        return (*closing, *self.places.wait(key, waiter_id, wanted, deadline))
 
-    def cancel_wait(self, key: Hashable, waiter_id: int) -> None:
-        """The waiter went away. One that was served already is not known here, and nothing changes."""
+    def _make_room(self, key: Hashable, wanted: tuple[Endpoint, ...]) -> tuple[Action, ...]:
         group = self._groups.get(key)
-        if group is not None and group.waiters.pop(waiter_id, None) is not None:
-            self.waiting -= 1
-            self._drop_if_empty(group)
+        if group is None or any(self.places.has_room(group, e) for e in wanted):
+            return ()
+        oldest = next((c for c in group.idle if c.places.endpoint in wanted), None)
+        return () if oldest is None else self._close_idle([oldest])
 
     # The ends of a connection
 
@@ -406,92 +285,32 @@ class PoolState:
         self._keeps_idle = False
         return self._close_idle(list(self._by_age.values()))
 
-    def endpoints(self, key: Hashable) -> tuple[Endpoint, ...]:
-        """Where a group has places in use."""
-        group = self._groups.get(key)
-        return () if group is None else tuple(group.places)
-
     def snapshot(self) -> PoolSnapshot:
         """The counts of every endpoint in use. O(everything): not for each request."""
-        counts = []
-        for group in self._groups.values():
-            for places in group.places.values():
-                idle = sum(c.places is places for c in group.idle)
-                leased = places.used - idle - places.reserved
-                counts.append(
-                    EndpointCounts(group.key, places.endpoint, leased, idle, places.reserved)
-                )
-        return PoolSnapshot(tuple(counts), self.waiting, self._is_draining)
+        return PoolSnapshot(self.places.counts(), self.places.waiting, self._is_draining)
 
     def __repr__(self) -> str:
         idle, known = len(self._by_age), len(self._connections)
-        reserved = sum(p.reserved for g in self._groups.values() for p in g.places.values())
         draining = ", draining" if self._is_draining else ""
         return (
-            f"<PoolState {known - idle} leased, {idle} idle, {reserved} reserved,"
-            f" {self.waiting} waiting{draining}>"
+            f"<PoolState {known - idle} leased, {idle} idle, {self.places.reserved} reserved,"
+            f" {self.places.waiting} waiting{draining}>"
         )
 
-    # Places
+    # The end of one
 
-    def _has_room(self, group: _Group, endpoint: Endpoint) -> bool:
-        places = group.places.get(endpoint)
-        return places is None or places.used < self._max_connections
-
-    def _reserve(self, group: _Group, endpoint: Endpoint) -> None:
-        self._groups[group.key] = group
-        places = group.places.setdefault(endpoint, _Places(endpoint))
-        places.used += 1
-        places.reserved += 1
-
-    def _reserved(self, key: Hashable, endpoint: Endpoint) -> tuple[_Group, _Places]:
-        group = self._groups.get(key)
-        places = group.places.get(endpoint) if group is not None else None
-        if group is None or places is None or not places.reserved:
-            raise RuntimeError(f"no place is reserved on {endpoint}")
-        return group, places
-
-    def _next_waiter(self, group: _Group, endpoint: Endpoint, now: Instant) -> int | None:
-        """Takes the first waiter that can use this endpoint out of the queue."""
-        for waiter_id, waiter in group.waiters.items():
-            if endpoint in waiter.endpoints and now < waiter.deadline:
-                del group.waiters[waiter_id]
-                self.waiting -= 1
-                return waiter_id
-        return None
-
-    def _give_back(self, group: _Group, places: _Places, now: Instant) -> tuple[Action, ...]:
-        """Frees one place, for the first waiter that can use it."""
-        waiter_id = self._next_waiter(group, places.endpoint, now)
-        if waiter_id is not None:
-            places.reserved += 1
-            return (Reserve(waiter_id, places.endpoint),)
-        self._vacate(group, places)
-        return ()
-
-    def _vacate(self, group: _Group, places: _Places) -> None:
-        """Frees one place. What is empty is forgotten, so that memory follows what is in use."""
-        places.used -= 1
-        if not places.used:
-            del group.places[places.endpoint]
-            self._drop_if_empty(group)
-
-    def _drop_if_empty(self, group: _Group) -> None:
-        if not group.places and not group.waiters:
-            del self._groups[group.key]
-
-    def _free(self, connection: _Connection, now: Instant) -> tuple[Action, ...]:
+    def _free(self, connection: Connection, now: Instant) -> tuple[Action, ...]:
         self._forget(connection)
-        return self._give_back(connection.group, connection.places, now)
+        return self.places.give_back(connection.group, connection.places, now)
 
-    def _close_idle(self, connections: list[_Connection]) -> tuple[Action, ...]:
+    def _close_idle(self, connections: list[Connection]) -> tuple[Action, ...]:
         """Closes idle ones. Where one was idle no waiter waits, so nobody is owed its place."""
         for connection in connections:
             self._forget(connection)
-            self._vacate(connection.group, connection.places)
+            self.places.vacate(connection.group, connection.places)
         return tuple(Close(connection.id) for connection in connections)
 
-    def _forget(self, connection: _Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         del self._connections[connection.id]
         if not connection.is_leased:
             connection.group.idle.remove(connection)

@@ -77,7 +77,8 @@ def _idle(
     max_idle: float | None,
 ) -> Connection | None:
     if drawn is not None:
-        return target.pool.try_lease_at(*drawn, max_idle)
+        key, endpoint = drawn
+        return target.pool.try_lease(key, max_idle=max_idle, only=endpoint)
     for key in target.first_keys:
         connection = target.pool.try_lease(key, avoid, max_idle)
         if connection is not None:

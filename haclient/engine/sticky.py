@@ -39,7 +39,8 @@ def lease_own(
     if _has_verdict(target, owner.endpoint):
         sticky.is_displaced = True
         return None
-    return target.pool.try_lease_at(target.key(owner.origin), owner.endpoint, max_idle)
+    key = target.key(owner.origin)
+    return target.pool.try_lease(key, max_idle=max_idle, only=owner.endpoint)
 
 
 def try_out_home(target: LiveTarget, sticky: Sticky, used: Connection) -> None:
@@ -145,7 +146,7 @@ class StickyReach:
         if not fit:
             return None
         key = self._target.key(fit[0].origin)
-        return self._target.pool.try_lease_at(key, fit[0].endpoint, self._max_idle)
+        return self._target.pool.try_lease(key, max_idle=self._max_idle, only=fit[0].endpoint)
 
     def _note_displaced(self) -> None:
         owner = self._owners.owner(self._key)

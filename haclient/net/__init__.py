@@ -2,8 +2,8 @@
 
 Each driver here feeds a machine of `haclient.core` and runs the actions that it returns:
 
-    name_lookup -> core.lookup        name_memory -> core.dns_cache
-    pool        -> core.pool_state    racer -> core.race    watch -> core.detector
+    name_lookup -> core.lookup        name_memory -> core.dns_cache    racer -> core.race
+    pool -> core.places, core.pool_state                               watch -> core.detector
 
 What the layers above need of an edge is said by the protocols below, so that the simulated
 network of the tests can stand in for the real one: a `Resolver` gives endpoints, a `Dialer` a

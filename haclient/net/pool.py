@@ -6,9 +6,9 @@ cancelled, so that the next request reads the answer to this one. Here a hit is 
 call, `try_lease`, and the end another, `release`, which is told whether the exchange ended clean.
 Anything else closes the connection, at once and always.
 
-Nothing is decided in this file: `haclient.core.pool_state` says what to do. What is done here is
-to ask the kernel, before a connection is lent again, whether it is still open and quiet: a server
-may have closed it, or have sent what nobody asked for (RFC 9112, sections 9.2 and 9.5).
+Nothing is decided in this file: `haclient.core.places` and `haclient.core.pool_state` say what to do.
+What is done here is to ask the kernel, before a connection is lent again, whether it is still open and
+quiet: a server may have closed it, or have sent what nobody asked for (RFC 9112, sections 9.2 and 9.5).
 
 The hot path is `try_lease` and `release`; it makes no task, timer, scope or event. The idle limit
 is kept by whoever comes by: a miss, a release, and `sweep`, which the shared watch calls.
@@ -28,15 +28,14 @@ from typing import Generic, Protocol, TypeVar, assert_never
 import msgspec
 import trio
 
+from haclient.core.places import MAX_CONNECTIONS, Reserve
 from haclient.core.pool_state import (
     IDLE_TIMEOUT,
-    MAX_CONNECTIONS,
     Action,
     Close,
     Lease,
     PoolSnapshot,
     PoolState,
-    Reserve,
     WakeAt,
 )
 from haclient.types import Endpoint, Instant
@@ -92,6 +91,7 @@ class Pool(Generic[ConnectionT]):
         self, max_connections: int = MAX_CONNECTIONS, idle_timeout: float = IDLE_TIMEOUT
     ) -> None:
         self._state = PoolState(max_connections, idle_timeout)
+        self._places = self._state.places
         self._idle_timeout = idle_timeout
         self._connections: dict[int, ConnectionT] = {}
         self._ids: dict[ConnectionT, int] = {}
@@ -111,6 +111,7 @@ class Pool(Generic[ConnectionT]):
         key: Hashable,
         avoid: AbstractSet[Endpoint] = NOWHERE,
         max_idle: float | None = None,
+        only: Endpoint | None = None,
     ) -> ConnectionT | None:
         """Takes an idle connection that is still open and quiet, the most recently used first.
 
@@ -119,29 +120,14 @@ class Pool(Generic[ConnectionT]):
             avoid: endpoints that this request is not to be sent to.
             max_idle: seconds; one that has been idle as long is left for others. For a request
                 that may not be resent.
+            only: the endpoint that the request is for, if it has its own.
 
         Returns:
             A connection that is the caller's until `release`, or None.
         """
         now = trio.current_time()
         state = self._state
-        while (connection_id := state.lease(key, avoid, now, max_idle)) is not None:
-            connection = self._connections[connection_id]
-            if connection.is_reusable_now():
-                return connection
-            self._close(connection_id)
-            self._run(state.closed(connection_id, now))
-        if now >= self._wake_at:
-            self.sweep(now)
-        return None
-
-    def try_lease_at(
-        self, key: Hashable, endpoint: Endpoint, max_idle: float | None = None
-    ) -> ConnectionT | None:
-        """As `try_lease`, of the connections to one endpoint."""
-        now = trio.current_time()
-        state = self._state
-        while (connection_id := state.lease_at(key, endpoint, now, max_idle)) is not None:
+        while (connection_id := state.lease(key, avoid, now, max_idle, only)) is not None:
             connection = self._connections[connection_id]
             if connection.is_reusable_now():
                 return connection
@@ -169,7 +155,7 @@ class Pool(Generic[ConnectionT]):
             return
         now = trio.current_time()
         state = self._state
-        if reusable and state.waiting:
+        if reusable and self._places.waiting:
             # It may be lent on within this very call, so it is asked now.
             reusable = connection.is_reusable_now()
         actions = state.released(connection_id, reusable, now)
@@ -187,7 +173,7 @@ class Pool(Generic[ConnectionT]):
             Those, in the order given; each is to be ended by one `opened` or `unreserve`. Empty:
             `wait_for_room`.
         """
-        return () if self._is_closed else self._state.reserve(key, endpoints)
+        return () if self._is_closed else self._places.reserve(key, endpoints)
 
     def unreserve(self, key: Hashable, endpoint: Endpoint) -> None:
         """A racer failed or lost.
@@ -195,7 +181,7 @@ class Pool(Generic[ConnectionT]):
         Raises:
             RuntimeError: no place is reserved there.
         """
-        self._run(self._state.unreserve(key, endpoint, trio.current_time()))
+        self._run(self._places.unreserve(key, endpoint, trio.current_time()))
 
     def opened(self, key: Hashable, connection: ConnectionT) -> None:
         """A racer won: the connection takes the place reserved on its endpoint, and is leased.
@@ -234,7 +220,7 @@ class Pool(Generic[ConnectionT]):
             raise trio.ClosedResourceError("the pool is closed")
         waiter_id = next(self._numbers)
         waiter: _Waiter[ConnectionT] = _Waiter(key)
-        actions = self._state.wait(key, waiter_id, endpoints, trio.current_time(), deadline)
+        actions = self._state.wait(key, waiter_id, endpoints, deadline)
         self._waiters[waiter_id] = waiter
         self._run(actions)
         try:
@@ -251,7 +237,7 @@ class Pool(Generic[ConnectionT]):
         granted = waiter.granted
         if granted is None:
             self._waiters.pop(waiter_id, None)
-            self._state.cancel_wait(waiter.key, waiter_id)
+            self._places.cancel_wait(waiter.key, waiter_id)
         elif isinstance(granted, Endpoint):
             self.unreserve(waiter.key, granted)
         else:
@@ -296,7 +282,7 @@ class Pool(Generic[ConnectionT]):
 
     def endpoints(self, key: Hashable) -> tuple[Endpoint, ...]:
         """Where a group has connections, or is about to."""
-        return self._state.endpoints(key)
+        return self._places.endpoints(key)
 
     def shed(self) -> None:
         """Closes what is idle now: somebody needs the descriptors more."""
@@ -311,7 +297,7 @@ class Pool(Generic[ConnectionT]):
         self._is_closed = True
         waiters, self._waiters = self._waiters, {}
         for waiter_id, waiter in waiters.items():
-            self._state.cancel_wait(waiter.key, waiter_id)
+            self._places.cancel_wait(waiter.key, waiter_id)
             waiter.event.set()
         self.drain()
         now = trio.current_time()

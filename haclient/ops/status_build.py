@@ -17,7 +17,7 @@ import trio
 from haclient._version import __version__
 from haclient.core.health import Condition, EndpointHealth
 from haclient.core.names import ip_literal
-from haclient.core.pool_state import EndpointCounts
+from haclient.core.places import EndpointCounts
 from haclient.engine.live import Engine, LiveTarget
 from haclient.net import NameReport
 from haclient.ops.book import Book, Tally

@@ -7,16 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from haclient.core.pool_state import (
-    Action,
-    Close,
-    EndpointCounts,
-    Lease,
-    PoolSnapshot,
-    PoolState,
-    Reserve,
-    WakeAt,
-)
+from haclient.core.places import Reserve
+from haclient.core.pool_state import Action, Close, Lease, PoolSnapshot, PoolState, WakeAt
 from haclient.types import Endpoint, Origin
 
 KEY = Origin("http", "a.test", 80)
@@ -28,7 +20,7 @@ NONE: frozenset[Endpoint] = frozenset()
 
 def connect(pool: PoolState, connection_id: int, endpoint: Endpoint = A, key: object = KEY) -> None:
     """Takes a place and turns it into a leased connection."""
-    assert pool.reserve(key, [endpoint]) == (endpoint,)
+    assert pool.places.reserve(key, [endpoint]) == (endpoint,)
     pool.opened(connection_id, key, endpoint)
 
 
@@ -103,8 +95,8 @@ def test_no_key_gets_the_connection_or_the_room_of_another() -> None:
     pool = PoolState(max_connections=1)
     kept(pool, (1, A, 0.0))
     assert pool.lease(OTHER_KEY, NONE, 0.0) is None
-    assert pool.reserve(OTHER_KEY, [A]) == (A,)
-    assert pool.reserve(OTHER_KEY, [A]) == ()
+    assert pool.places.reserve(OTHER_KEY, [A]) == (A,)
+    assert pool.places.reserve(OTHER_KEY, [A]) == ()
     assert pool.lease(KEY, NONE, 0.0) == 1
 
 
@@ -166,53 +158,24 @@ def test_a_connection_closed_while_idle_is_never_lent() -> None:
     assert pool.lease(KEY, NONE, 1.0) is None
 
 
-# Reservations
-
-
-def test_a_race_gets_a_place_wherever_there_is_room() -> None:
-    pool = PoolState(max_connections=2)
-    connect(pool, 1, A)
-    connect(pool, 2, A)
-    assert pool.reserve(KEY, [A, B, B]) == (B,)
-    assert pool.snapshot() == PoolSnapshot(
-        (EndpointCounts(KEY, A, 2, 0, 0), EndpointCounts(KEY, B, 0, 0, 1)), 0, False
-    )
-
-
-def test_reserved_places_count_towards_the_limit() -> None:
-    pool = PoolState(max_connections=1)
-    assert pool.reserve(KEY, [A, B]) == (A, B)
-    assert pool.reserve(KEY, [A, B]) == ()
-    pool.opened(1, KEY, B)
-    assert pool.unreserve(KEY, A, now=0.0) == ()
-    assert pool.reserve(KEY, [A, B]) == (A,)
-
-
-def test_what_nobody_uses_is_forgotten() -> None:
-    pool = PoolState()
-    pool.reserve(KEY, [A, B])
-    pool.unreserve(KEY, A, now=0.0)
-    pool.unreserve(KEY, B, now=0.0)
-    assert pool.snapshot().endpoints == ()
-    assert pool.reserve(KEY, []) == ()
-    assert pool.snapshot().endpoints == ()
+# New connections
 
 
 @pytest.mark.parametrize("key", [KEY, OTHER_KEY])
 @pytest.mark.parametrize("endpoint", [A, B])
-def test_a_place_that_was_never_reserved_is_a_mistake(key: object, endpoint: Endpoint) -> None:
+def test_a_connection_without_a_reserved_place_is_a_mistake(
+    key: object, endpoint: Endpoint
+) -> None:
     pool = PoolState()
     connect(pool, 1, A)
     with pytest.raises(RuntimeError, match="no place is reserved"):
         pool.opened(2, key, endpoint)
-    with pytest.raises(RuntimeError, match="no place is reserved"):
-        pool.unreserve(key, endpoint, now=0.0)
 
 
 def test_an_id_in_use_is_a_mistake() -> None:
     pool = PoolState()
     connect(pool, 1)
-    pool.reserve(KEY, [A])
+    pool.places.reserve(KEY, [A])
     with pytest.raises(RuntimeError, match="a connection 1 already"):
         pool.opened(1, KEY, A)
     assert counts(pool) == (1, 0, 1)
@@ -227,7 +190,7 @@ def full(*waiters: tuple[int, tuple[Endpoint, ...]], limit: int = 1) -> PoolStat
     connect(pool, 1, A)
     connect(pool, 2, B)
     for waiter_id, endpoints in waiters:
-        assert pool.wait(KEY, waiter_id, endpoints, now=0.0) == ()
+        assert pool.wait(KEY, waiter_id, endpoints) == ()
     return pool
 
 
@@ -236,13 +199,13 @@ def test_waiters_are_served_in_order() -> None:
     assert pool.released(1, True, now=1.0) == (Lease(10, 1),)
     assert pool.released(1, True, now=2.0) == (Lease(11, 1),)
     assert pool.released(1, True, now=3.0) == (WakeAt(18.0),)
-    assert pool.waiting == 0
+    assert pool.places.waiting == 0
 
 
 def test_a_waiter_gets_nothing_of_an_endpoint_that_it_cannot_use() -> None:
     pool = full((10, (A,)), (11, (B,)))
     assert pool.released(2, True, now=1.0) == (Lease(11, 2),)
-    assert pool.waiting == 1
+    assert pool.places.waiting == 1
 
 
 def test_a_connection_that_no_waiter_can_use_is_kept() -> None:
@@ -254,7 +217,7 @@ def test_a_connection_that_no_waiter_can_use_is_kept() -> None:
 def test_the_place_of_a_broken_connection_goes_to_the_first_waiter() -> None:
     pool = full((10, (A,)), (11, (A,)))
     assert pool.released(1, False, now=1.0) == (Close(1), Reserve(10, A))
-    assert pool.unreserve(KEY, A, now=2.0) == (Reserve(11, A),)
+    assert pool.places.unreserve(KEY, A, now=2.0) == (Reserve(11, A),)
     pool.opened(3, KEY, A)
     assert counts(pool) == (1, 0, 0)
 
@@ -267,44 +230,44 @@ def test_a_closed_connection_makes_room_for_a_waiter() -> None:
 
 def test_a_waiter_past_its_deadline_is_passed_over() -> None:
     pool = full()
-    assert pool.wait(KEY, 10, [A], now=0.0, deadline=2.0) == ()
-    assert pool.wait(KEY, 11, [A], now=0.0) == ()
+    assert pool.wait(KEY, 10, [A], deadline=2.0) == ()
+    assert pool.wait(KEY, 11, [A]) == ()
     assert pool.released(1, True, now=2.0) == (Lease(11, 1),)
     assert pool.released(1, True, now=3.0) == (WakeAt(18.0),)
-    assert pool.waiting == 1
-    pool.cancel_wait(KEY, 10)
-    assert pool.waiting == 0
+    assert pool.places.waiting == 1
+    pool.places.cancel_wait(KEY, 10)
+    assert pool.places.waiting == 0
 
 
 def test_a_waiter_just_before_its_deadline_is_served() -> None:
     pool = full()
-    pool.wait(KEY, 10, [A], now=0.0, deadline=2.0)
+    pool.wait(KEY, 10, [A], deadline=2.0)
     assert pool.released(1, True, now=1.999) == (Lease(10, 1),)
 
 
 def test_a_cancelled_waiter_is_not_served() -> None:
     pool = full((10, (A,)), (11, (A,)))
-    pool.cancel_wait(KEY, 10)
+    pool.places.cancel_wait(KEY, 10)
     assert pool.released(1, True, now=0.0) == (Lease(11, 1),)
 
 
 def test_cancelling_what_was_served_changes_nothing() -> None:
     pool = full((10, (A,)))
     pool.released(1, True, now=0.0)
-    pool.cancel_wait(KEY, 10)
-    pool.cancel_wait(OTHER_KEY, 10)
+    pool.places.cancel_wait(KEY, 10)
+    pool.places.cancel_wait(OTHER_KEY, 10)
     assert counts(pool) == (1, 0, 0)
 
 
 def test_a_waiter_that_outlives_every_connection_is_forgotten_when_it_goes() -> None:
     pool = full()
-    pool.wait(KEY, 10, [A], now=0.0, deadline=1.0)
+    pool.wait(KEY, 10, [A], deadline=1.0)
     pool.closed(1, now=2.0)
     pool.closed(2, now=2.0)
-    assert pool.waiting == 1
-    pool.cancel_wait(KEY, 10)
+    assert pool.places.waiting == 1
+    pool.places.cancel_wait(KEY, 10)
     assert repr(pool) == "<PoolState 0 leased, 0 idle, 0 reserved, 0 waiting>"
-    pool.cancel_wait(KEY, 10)
+    pool.places.cancel_wait(KEY, 10)
 
 
 @pytest.mark.parametrize(
@@ -322,23 +285,23 @@ def test_an_idle_connection_too_old_for_the_request_makes_room(
     pool = full()
     for connection_id in idle:
         pool.released(connection_id, True, now=0.0)
-    assert pool.wait(KEY, 10, [A, B], now=5.0) == expected
-    assert pool.reserve(KEY, [A, B]) == (), "they are as full as before"
+    assert pool.wait(KEY, 10, [A, B]) == expected
+    assert pool.places.reserve(KEY, [A, B]) == (), "they are as full as before"
     for action in expected[1:]:
         assert isinstance(action, Reserve)
-        pool.unreserve(KEY, action.endpoint, now=5.0)
-        assert pool.reserve(KEY, [A, B]) == (action.endpoint,)
+        pool.places.unreserve(KEY, action.endpoint, now=5.0)
+        assert pool.places.reserve(KEY, [A, B]) == (action.endpoint,)
 
 
 def test_whoever_waits_where_there_is_room_has_it_at_once() -> None:
     pool = full(limit=2)
-    assert pool.wait(KEY, 10, [B, A], now=0.0) == (Reserve(10, B),)
-    assert PoolState().wait(KEY, 10, [A], now=0.0) == (Reserve(10, A),)
+    assert pool.wait(KEY, 10, [B, A]) == (Reserve(10, B),)
+    assert PoolState().wait(KEY, 10, [A]) == (Reserve(10, A),)
 
 
 def test_waiting_for_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="at least one endpoint"):
-        PoolState().wait(KEY, 10, [], now=0.0)
+        PoolState().wait(KEY, 10, [])
 
 
 # The idle limit
@@ -350,18 +313,6 @@ def test_what_is_idle_too_long_is_closed_when_woken() -> None:
     assert pool.woke(15.5) == (Close(1), WakeAt(16.0))
     assert pool.woke(17.0) == (Close(2), Close(3))
     assert pool.snapshot().endpoints == ()
-
-
-def test_the_endpoints_of_a_group_are_those_with_a_place_in_use() -> None:
-    pool = PoolState()
-    assert pool.endpoints(KEY) == ()
-    connect(pool, 1, A)
-    pool.reserve(KEY, [B])
-    connect(pool, 2, A, OTHER_KEY)
-    assert pool.endpoints(KEY) == (A, B)
-    pool.unreserve(KEY, B, 0.0)
-    pool.closed(1, 0.0)
-    assert pool.endpoints(KEY) == ()
 
 
 def test_an_early_or_stale_wake_up_does_nothing() -> None:
@@ -466,17 +417,24 @@ def test_what_is_outstanding_goes_on_while_draining() -> None:
     assert repr(pool) == "<PoolState 2 leased, 0 idle, 0 reserved, 1 waiting, draining>"
     assert pool.released(1, True, now=0.0) == (Lease(10, 1),)
     assert pool.released(1, True, now=0.0) == (Close(1),)
-    assert pool.reserve(KEY, [A]) == (A,)
+    assert pool.places.reserve(KEY, [A]) == (A,)
 
 
 # Construction
 
 
 @pytest.mark.parametrize(
-    ("max_connections", "idle_timeout"), [(0, 15.0), (1, -1.0), (1, float("nan"))]
+    ("max_connections", "idle_timeout", "told"),
+    [
+        (0, 15.0, "max_connections must be at least 1"),
+        (1, -1.0, "idle_timeout must be at least 0"),
+        (1, float("nan"), "idle_timeout must be at least 0"),
+    ],
 )
-def test_limits_out_of_range_are_refused(max_connections: int, idle_timeout: float) -> None:
-    with pytest.raises(ValueError, match="max_connections must be"):
+def test_limits_out_of_range_are_refused(
+    max_connections: int, idle_timeout: float, told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
         PoolState(max_connections, idle_timeout)
 
 
@@ -484,7 +442,7 @@ def test_the_repr_counts() -> None:
     pool = PoolState()
     kept(pool, (1, A, 0.0), (2, A, 0.0))
     pool.lease(KEY, NONE, 0.0)
-    pool.reserve(KEY, [A, B])
+    pool.places.reserve(KEY, [A, B])
     assert repr(pool) == "<PoolState 1 leased, 1 idle, 2 reserved, 0 waiting>"
 
 
@@ -503,19 +461,19 @@ def test_the_repr_counts() -> None:
         pytest.param(Endpoint("10.0.0.3", 80), None, 4.0, None, id="none where none was opened"),
     ],
 )
-def test_lease_at(
+def test_lease_of_only_one_endpoint(
     endpoint: Endpoint, max_idle: float | None, now: float, expected: int | None
 ) -> None:
     pool = PoolState(idle_timeout=15.0)
     kept(pool, (1, A, 0.0), (2, B, 1.0), (3, A, 2.0), (4, B, 3.0))
-    assert pool.lease_at(KEY, endpoint, now, max_idle) == expected
+    assert pool.lease(KEY, NONE, now, max_idle, endpoint) == expected
 
 
 def test_what_is_leased_there_is_leased() -> None:
     pool = PoolState()
     kept(pool, (1, A, 0.0), (2, B, 1.0))
-    assert pool.lease_at(KEY, A, 2.0) == 1
-    assert pool.lease_at(KEY, A, 2.0) is None
-    assert pool.lease_at(OTHER_KEY, B, 2.0) is None
+    assert pool.lease(KEY, NONE, 2.0, only=A) == 1
+    assert pool.lease(KEY, NONE, 2.0, only=A) is None
+    assert pool.lease(OTHER_KEY, NONE, 2.0, only=B) is None
     assert counts(pool) == (1, 0, 0)
     assert pool.lease(KEY, NONE, 2.0) == 2

@@ -20,7 +20,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from haclient.core.pool_state import Action, Close, Lease, PoolState, Reserve, WakeAt
+from haclient.core.places import Reserve
+from haclient.core.pool_state import Action, Close, Lease, PoolState, WakeAt
 from haclient.types import Endpoint
 
 LIMIT = 3
@@ -152,12 +153,12 @@ class PoolMachine(RuleBasedStateMachine):
         endpoint=endpoints,
         max_idle=st.none() | st.sampled_from([0.0, 1.0, 9.0]),
     )
-    def lease_at(self, key: str, endpoint: Endpoint, max_idle: float | None) -> None:
+    def lease_only(self, key: str, endpoint: Endpoint, max_idle: float | None) -> None:
         limit = min(IDLE_TIMEOUT, math.inf if max_idle is None else max_idle)
         there = [c for c in self.idle() if c.key == key and c.endpoint == endpoint]
         fit = [c for c in there if c.idle_since is not None and self.now - c.idle_since < limit]
         expected = fit[-1] if fit else None
-        actual = self.pool.lease_at(key, endpoint, self.now, max_idle)
+        actual = self.pool.lease(key, frozenset(ENDPOINTS), self.now, max_idle, endpoint)
         assert actual == (expected.id if expected else None)
         if expected:
             expected.idle_since = None
@@ -165,7 +166,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(key=keys, wanted=several_endpoints)
     def reserve(self, key: str, wanted: tuple[Endpoint, ...]) -> None:
         expected = tuple(e for e in dict.fromkeys(wanted) if self.used(key, e) < LIMIT)
-        assert self.pool.reserve(key, wanted) == expected
+        assert self.pool.places.reserve(key, wanted) == expected
         self.reserved.extend((key, e) for e in expected)
 
     @precondition(lambda self: self.reserved)
@@ -180,7 +181,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(pick=picks)
     def unreserve(self, pick: int) -> None:
         key, endpoint = self.reserved.pop(pick % len(self.reserved))
-        self.expect(self.pool.unreserve(key, endpoint, self.now), *self.freed(key, endpoint))
+        self.expect(self.pool.places.unreserve(key, endpoint, self.now), *self.freed(key, endpoint))
 
     @precondition(lambda self: self.leased())
     @rule(pick=picks)
@@ -214,7 +215,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(key=keys, wanted=several_endpoints, patience=st.sampled_from([0.0, 1.0, 5.0, math.inf]))
     def wait(self, key: str, wanted: tuple[Endpoint, ...], patience: float) -> None:
         waiter = Waiting(self.new_id(), key, wanted, self.now + patience)
-        actual = self.pool.wait(key, waiter.id, wanted, self.now, waiter.deadline)
+        actual = self.pool.wait(key, waiter.id, wanted, waiter.deadline)
         with_room = [e for e in wanted if self.used(key, e) < LIMIT]
         in_the_way = [c for c in self.idle() if c.key == key and c.endpoint in wanted]
         if with_room:
@@ -233,7 +234,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(pick=picks)
     def cancel_wait(self, pick: int) -> None:
         waiter = self.waiters.pop(pick % len(self.waiters))
-        self.pool.cancel_wait(waiter.key, waiter.id)
+        self.pool.places.cancel_wait(waiter.key, waiter.id)
 
     @rule()
     def wake(self) -> None:
@@ -273,7 +274,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.pool.released(gone, is_reusable=True, now=self.now) == ()
         assert self.pool.closed(gone, self.now) == ()
         for key in ("one", "two"):
-            self.pool.cancel_wait(key, gone)
+            self.pool.places.cancel_wait(key, gone)
 
     @precondition(lambda self: not self.is_draining and self.steps > 40)
     @rule()
@@ -299,7 +300,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert 0 < c.leased + c.idle + c.reserved <= LIMIT
         listed = {(c.key, c.endpoint) for c in snapshot.endpoints}
         assert listed == {(h.key, h.endpoint) for h in self.connections} | set(self.reserved)
-        assert snapshot.waiting == self.pool.waiting == len(self.waiters)
+        assert snapshot.waiting == self.pool.places.waiting == len(self.waiters)
 
     @invariant()
     def nobody_waits_for_what_is_there(self) -> None:

@@ -1,6 +1,6 @@
 """The pool's driver: does it carry out what the machine decides, and clean up when cancelled?
 
-What is decided has its tests in tests/core/test_pool_state.py.
+What is decided has its tests in tests/core/test_places.py and test_pool_state.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from haclient.core.pool_state import EndpointCounts, PoolSnapshot
+from haclient.core.places import EndpointCounts
+from haclient.core.pool_state import PoolSnapshot
 from haclient.net.pool import Pool
 from haclient.types import Endpoint, Origin
 
