@@ -25,7 +25,7 @@ Left out: weights, and counting what is outstanding at each server.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import assert_never
 
@@ -37,8 +37,10 @@ __all__ = [
     "RECOMMENDED_DELAY",
     "Candidate",
     "arrange",
+    "by_level",
     "connection_attempt_delay",
     "interleaved",
+    "order_among",
     "shuffled",
 ]
 
@@ -117,6 +119,34 @@ def shuffled(candidates: list[Candidate], chance: Callable[[], float]) -> list[C
         other = int(chance() * (last + 1))
         drawn[last], drawn[other] = drawn[other], drawn[last]
     return drawn
+
+
+def by_level(
+    tier: Sequence[Origin], levels: Mapping[Origin, Sequence[Sequence[Endpoint]]]
+) -> list[list[tuple[Origin, Endpoint]]]:
+    """Returns the addresses of a tier in the order of its URLs, level after level.
+
+    The priorities of a service come one after another, the first one together with plain URLs.
+
+    Args:
+        tier: its origins.
+        levels: of each of them whose name gave any.
+    """
+    depth = max((len(levels.get(origin, ())) for origin in tier), default=0)
+    return [
+        [
+            (origin, endpoint)
+            for origin in tier
+            for endpoints in levels.get(origin, ())[level : level + 1]
+            for endpoint in endpoints
+        ]
+        for level in range(depth)
+    ]
+
+
+def order_among(origins: Iterable[Origin], configured: Order) -> Order:
+    """Returns the target's order; but a service's own is drawn already, by weight, and stands."""
+    return Order.LISTED if any(one.is_service for one in origins) else configured
 
 
 def connection_attempt_delay(order: Order, configured: float) -> float:

@@ -25,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from haclient.core.affinity import Key, in_order_of_weight, name_of, weight
-from haclient.core.balance import Candidate
+from haclient.core.balance import Candidate, by_level
 from haclient.types import Endpoint, Origin
 
 __all__ = ["MAX_MOVED", "Owners"]
@@ -93,12 +93,11 @@ class Owners:
 
     def _levels_of(self, tier: Sequence[Origin]) -> list[list[Candidate]]:
         """An endpoint of two URLs counts once: its clients could not be divided between the two."""
-        depth = max((len(self._known.get(origin, ())) for origin in tier), default=0)
-        found: list[dict[Endpoint, Candidate]] = [{} for _ in range(depth)]
-        for origin in tier:
-            for number, endpoints in enumerate(self._known.get(origin, ())):
-                for endpoint in endpoints:
-                    found[number].setdefault(endpoint, Candidate(origin, endpoint))
+        found: list[dict[Endpoint, Candidate]] = []
+        for pairs in by_level(tier, self._known):
+            found.append({})
+            for origin, endpoint in pairs:
+                found[-1].setdefault(endpoint, Candidate(origin, endpoint))
         return [list(level.values()) for level in found if level]
 
     # --- whose ---------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from haclient import events
 from haclient.core.retry import GIVEN_UP, Failure
 from haclient.engine import recording
 from haclient.engine.breakage import end_of
-from haclient.engine.leasing import lease
+from haclient.engine.leasing import idle_connection, max_idle_for, try_out_passed_over
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import (
     Answered,
@@ -36,6 +36,7 @@ from haclient.engine.outcome import (
 )
 from haclient.engine.reach import Reach
 from haclient.engine.sending import Sending
+from haclient.engine.sticky import reach_of
 from haclient.errors import ContentTooLargeError
 from haclient.net import InterruptedReceive
 from haclient.net.connection import Connection
@@ -148,9 +149,13 @@ class Attempt:
                 return self._explain(exc)
 
     async def _lease(self) -> bool:
-        connection = await lease(self, self._observe)
+        target, request = self.target, self.request
+        connection, drawn = idle_connection(target, request, self.tried, self.started_at)
+        if connection is None:
+            connection = await self._reach_out(drawn)
         if connection is None:
             return False
+        try_out_passed_over(target, request.known_client, connection)
         self.connection = connection
         # Also one that was waited for may have served others meanwhile.
         self.reused = connection.exchanges > 0
@@ -160,6 +165,15 @@ class Attempt:
         if self._observe is not None:
             self._observe(recording.connected(self.number, connection, reused=self.reused))
         return True
+
+    async def _reach_out(self, drawn: Endpoint | None) -> Connection | None:
+        client = self.request.known_client
+        self.reach = reach = reach_of(self.target, self.number, self._observe, client, drawn)
+        connection = await reach.connection(
+            self.tried, max_idle=max_idle_for(self.request), may_return=self.may_return
+        )
+        self.tried.update(reach.met.refused())
+        return connection
 
     async def _send(self) -> None:
         connection, request = self._leased, self.request
@@ -343,9 +357,11 @@ class Attempt:
             evidence=evidence,
         )
         if verdict is Verdict.REFUSED and self.reach is not None:
-            detail = self.reach.describe()
-            failure = replace(failure, timed_out_after=self.reach.silent_for(trio.current_time()))
-            if self.reach.has_only_names_failed:
+            detail = self.reach.met.describe()
+            failure = replace(
+                failure, timed_out_after=self.reach.met.silent_for(trio.current_time())
+            )
+            if self.reach.met.has_only_names_failed:
                 verdict = Verdict.FAILED  # as it is told; the machine goes by the failure
         self.abandon(verdict, detail, evidence)
         return Failed(failure, error)
@@ -417,7 +433,7 @@ class Attempt:
         if verdict is Verdict.ANSWERED:
             self.phase = Phase.DONE
         elif self.connection is None and self.reach is not None:
-            self.phase = self.reach.phase
+            self.phase = self.reach.met.phase
         if self.entry is not None:
             self.target.engine.watch.remove(self.entry)
         # An answer may come before all of the request.

@@ -27,11 +27,11 @@ import trio
 from haclient import events
 from haclient.engine import recording
 from haclient.engine.failure import error_for
+from haclient.engine.leasing import try_out_passed_over
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import Sticky
 from haclient.engine.reach import Reach
-from haclient.engine.sticky import StickyReach, note_answer, try_out_home
-from haclient.engine.trial import try_out_better
+from haclient.engine.sticky import note_answer, reach_of
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
 from haclient.types import AttemptRecord, Endpoint, Evidence, Instant, Phase, Verdict
@@ -97,27 +97,21 @@ class Dial:
         """
         reach = self._begin(reason)
         try:
-            connection = await self._reach_out(reach)
+            connection = await reach.connection(self._tried)
         except Exception as exc:
             # At its limit of connections for too long, mostly.
-            self.phase = reach.phase
+            self.phase = reach.met.phase
             self.end(Verdict.FAILED, str(exc))
             raise error_for(self._records, "", reach, exc) from None
-        self._tried.update(reach.refused())
+        self._tried.update(reach.met.refused())
         if connection is None:
-            self.phase = reach.phase
-            verdict = Verdict.FAILED if reach.has_only_names_failed else Verdict.REFUSED
-            self.end(verdict, reach.describe())
+            self.phase = reach.met.phase
+            verdict = Verdict.FAILED if reach.met.has_only_names_failed else Verdict.REFUSED
+            self.end(verdict, reach.met.describe())
             # Of this attempt: what an earlier one came to is in its record.
             raise error_for(self._records, "", reach, None, self._records[-1])
         self._note_connected(connection)
         return connection
-
-    async def _reach_out(self, reach: Reach) -> Connection | None:
-        if self._sticky is None:
-            return await reach.connection(self._tried)
-        way = StickyReach(reach, self._sticky, self._tried, None)
-        return await way.connection(may_return=True)
 
     def _begin(self, reason: str) -> Reach:
         if not self._is_over:
@@ -127,7 +121,7 @@ class Dial:
         self.sent_at = self.first_byte_at = None
         self.started_at = trio.current_time()
         self._is_over = False
-        self.reach = reach = Reach(self.target, self.number, self._observe)
+        self.reach = reach = reach_of(self.target, self.number, self._observe, self._sticky)
         if self._observe is not None:
             origins = tuple(url.origin for url in self.target.first_tier)
             self._observe(events.AttemptStarted(self.started_at, self.number, origins, reason))
@@ -139,11 +133,7 @@ class Dial:
         self.phase = Phase.WAITING
         self._tried.add(connection.endpoint)
         self._generation = target.engine.health.generation(connection.endpoint)
-        if self._sticky is not None:
-            if self._sticky.is_displaced:
-                try_out_home(target, self._sticky, connection)
-        elif target.is_ranked and connection.key is not target.first_keys[0]:
-            try_out_better(target, connection)
+        try_out_passed_over(target, self._sticky, connection)
         if self._observe is not None:
             self._observe(recording.connected(self.number, connection, reused=False))
 
@@ -178,7 +168,7 @@ class Dial:
         self._is_over = True
         now, connection = trio.current_time(), self.connection
         if self.phase is Phase.RESOLVING and self.reach is not None:
-            self.phase = self.reach.phase  # cancelled on the way
+            self.phase = self.reach.met.phase  # cancelled on the way
         if verdict is Verdict.ANSWERED:
             self.phase = Phase.DONE
         record = recording.record_of(self, now, verdict, detail, evidence, replay="")

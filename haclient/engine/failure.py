@@ -115,9 +115,9 @@ def _unconnected(
     records: tuple[AttemptRecord, ...], reach: Reach | None, may: bool, stage: Phase
 ) -> Error:
     """No address could be connected: names, refusals, time-outs or certificates."""
-    attempts = reach.attempts if reach is not None else []
-    if not attempts and reach is not None and reach.errors:
-        first = reach.errors[0]
+    attempts = reach.met.attempts if reach is not None else []
+    if not attempts and reach is not None and reach.met.errors:
+        first = reach.met.errors[0]
         first.attempts, first.stage, first.may_have_been_processed = records, stage, may
         return first
     # One that was asked again at last, having failed before, is told once.
@@ -126,7 +126,7 @@ def _unconnected(
     kinds = {one.failure for one in real}
     lines = "; ".join(_connect_words(one) for one in real) or "no address to connect to"
     kind, remedy = _connect_class(kinds)
-    unresolved = "".join(f"; {error}" for error in (reach.errors if reach else ()))
+    unresolved = "".join(f"; {error}" for error in (reach.met.errors if reach else ()))
     return kind(
         f"cannot connect to {_whom(records, reach)}{_through(reach)}: {lines}{unresolved}",
         remedy=remedy,

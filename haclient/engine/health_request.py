@@ -18,8 +18,8 @@ from haclient._version import __version__
 from haclient.core.framing import write_request_head
 from haclient.core.health_check import Result, result_of
 from haclient.engine.breakage import end_of
+from haclient.engine.connecting import establish
 from haclient.engine.live import LiveTarget
-from haclient.engine.reach import Reach
 from haclient.net import Transport
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
@@ -85,7 +85,7 @@ async def _usable(
     if not origin.is_secure:
         return transport  # type: ignore[return-value]  # a stream by what it does
     try:
-        return await Reach(target, 0, None).establish(transport, origin)
+        return await establish(target, transport, origin)
     except TlsFileError as error:
         # Of ours, and the requests that need it say so.
         return Told(Result.NOT_CONNECTED, str(error), ConnectFailure.LOCAL)

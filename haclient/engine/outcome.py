@@ -67,6 +67,11 @@ class Request(msgspec.Struct, eq=False):
     turn: trio.Lock | None = None
     """The exchange's own: whoever of two attempts side by side is in `on_interim` holds it."""
 
+    @property
+    def known_client(self) -> Sticky | None:
+        """Whose the request is, where the target has an affinity and the request bears its key."""
+        return self.sticky if self.sticky is not None and self.sticky.key is not None else None
+
 
 class Answered(msgspec.Struct, frozen=True):
     """The head of the final response is here; with is_whole_wanted all of the content too."""

@@ -65,13 +65,13 @@ def record_of(
         status=attempt.head.status if attempt.head else None,
         reused=attempt.reused,
         bytes_sent=attempt.bytes_sent,
-        resolved_at=reach.resolved_at if reach else None,
+        resolved_at=reach.met.resolved_at if reach else None,
         connected_at=own.connected_at if own else None,
         usable_at=own.usable_at if own else None,
         sent_at=attempt.sent_at,
         first_byte_at=attempt.first_byte_at,
         local=connection.transport.local if connection else None,
-        connection_attempts=tuple(reach.attempts) if reach else (),
+        connection_attempts=tuple(reach.met.attempts) if reach else (),
         replay=replay,
     )
 

@@ -22,8 +22,8 @@ import trio
 
 from haclient import events
 from haclient.core.balance import Candidate
+from haclient.engine.connecting import connect_to_one
 from haclient.engine.live import LiveTarget
-from haclient.engine.reach import Reach
 from haclient.net import Transport
 from haclient.net.connection import Connection
 from haclient.net.tls import TlsFileError
@@ -133,7 +133,7 @@ class Standby:
                 if endpoint != beside and not target.is_held_down(endpoint, now)
             ]
             try:
-                connection = await Reach(target, 0, None).trial(*others) if others else None
+                connection = await connect_to_one(target, others) if others else None
             except TlsFileError:
                 return None  # a request that needs the file says so
             if connection is not None:

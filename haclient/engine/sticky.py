@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import trio
 
+from haclient import events
 from haclient.core.affinity import session_of
 from haclient.core.balance import Candidate
 from haclient.core.owners import Owners
@@ -24,9 +25,9 @@ from haclient.engine.outcome import Sticky
 from haclient.engine.reach import Reach
 from haclient.engine.trial import try_out
 from haclient.net.connection import Connection
-from haclient.types import Endpoint, Fields
+from haclient.types import Endpoint, Fields, Instant, Order
 
-__all__ = ["StickyReach", "lease_own", "note_answer", "try_out_home"]
+__all__ = ["StickyReach", "lease_own", "note_answer", "reach_of", "try_out_home"]
 
 
 def lease_own(
@@ -67,58 +68,71 @@ def note_answer(
         owners.settle(session, endpoint)
 
 
-class StickyReach:
+def reach_of(
+    target: LiveTarget,
+    attempt: int,
+    observe: events.Observer | None,
+    sticky: Sticky | None,
+    drawn: Endpoint | None = None,
+) -> Reach:
+    """The way to a connection for a request, whose client has its own server or not."""
+    if sticky is not None:
+        return StickyReach(target, attempt, observe, sticky)
+    return Reach(target, attempt, observe, drawn=drawn)
+
+
+class StickyReach(Reach):
     """To a connection for one client's request, where there is none to be had at once.
 
     Args:
-        reach: of the attempt; it remembers what was met.
         sticky: whose the request is.
-        avoid: addresses that the exchange has met in trouble.
-        max_idle: as for Pool.try_lease.
+        target, attempt, observe: as for Reach.
     """
 
     def __init__(
-        self, reach: Reach, sticky: Sticky, avoid: set[Endpoint], max_idle: float | None
+        self, target: LiveTarget, attempt: int, observe: events.Observer | None, sticky: Sticky
     ) -> None:
-        self._reach = reach
-        self._target = reach.target
+        super().__init__(target, attempt, observe, order=Order.LISTED)
         self._sticky = sticky
         self._key = _key(sticky)
-        self._owners = _owners(reach.target)
-        self._avoid = avoid
-        self._max_idle = 0.0 if sticky.wants_fresh else max_idle
+        self._owners = _owners(target)
+        self._avoid: set[Endpoint] = set()
+        self._max_idle: float | None = None
         self._in_trouble: list[Candidate] = []
         self._asked: set[Endpoint] = set()
-        reach.is_sticky = True
 
-    def __repr__(self) -> str:
-        return f"<StickyReach {self._reach!r}>"
-
-    async def connection(self, *, may_return: bool) -> Connection | None:
-        """As Reach.connection."""
+    async def connection(
+        self, avoid: set[Endpoint], *, max_idle: float | None = None, may_return: bool = True
+    ) -> Connection | None:
+        """As Reach.connection, of the client's servers in its own order."""
+        self._avoid = avoid
+        self._max_idle = 0.0 if self._sticky.wants_fresh else max_idle
         connection = await self._where_it_moved()
-        for number, tier in enumerate(self._target.tiers):
+        for number, tier in enumerate(self.target.tiers):
             if connection is None:
-                await self._reach.learn(tier)
+                await self.learn(tier)
                 connection = await self._in_tier(number)
         if connection is not None:
             return connection
         in_trouble = self._in_trouble if may_return else []
-        return await self._reach.last_resort(in_trouble, self._avoid, self._max_idle)
+        return await self.last_resort(in_trouble, self._avoid, self._max_idle)
+
+    def _is_held_down(self, endpoint: Endpoint, now: Instant) -> bool:
+        return self.target.has_verdict(endpoint, now)
 
     async def _where_it_moved(self) -> Connection | None:
         moved = self._owners.moved_to(self._key)
         if moved is None:
             return None
-        await self._reach.learn(self._target.tiers[moved[0]])
+        await self.learn(self.target.tiers[moved[0]])
         moved = self._owners.moved_to(self._key)  # unless it left the answers just now
-        return None if moved is None else await self._ask([moved[1]])
+        return None if moved is None else await self._ask_fit([moved[1]])
 
     async def _in_tier(self, number: int) -> Connection | None:
         for level in self._owners.in_order(self._key, number):
             # The owner alone; only if that failed those who stand in for it.
             for candidates in self._one_and_others(level):
-                connection = await self._ask(candidates)
+                connection = await self._ask_fit(candidates)
                 if connection is not None:
                     return connection
         return None
@@ -129,28 +143,28 @@ class StickyReach:
         yield own
         yield [one for one in level if one not in own]
 
-    async def _ask(self, candidates: list[Candidate]) -> Connection | None:
+    async def _ask_fit(self, candidates: list[Candidate]) -> Connection | None:
         """Those who are fit, in their order; who is not is left for later."""
         unasked = [one for one in candidates if one.endpoint not in self._asked]
         self._asked.update(one.endpoint for one in unasked)
         fresh = [one for one in unasked if one.endpoint not in self._avoid]
         self._in_trouble += [one for one in unasked if one.endpoint in self._avoid]
-        fit = [one for one in fresh if not _has_verdict(self._target, one.endpoint)]
-        self._reach.put_off.append([one for one in fresh if one not in fit])
-        connection = self._pooled(fit) or (await self._reach.ask(fit) if fit else None)
+        fit = [one for one in fresh if not _has_verdict(self.target, one.endpoint)]
+        self.put_off.append([one for one in fresh if one not in fit])
+        connection = self._idle_to_first(fit) or (await self.ask(fit) if fit else None)
         self._note_displaced()
         return connection
 
-    def _pooled(self, fit: list[Candidate]) -> Connection | None:
+    def _idle_to_first(self, fit: list[Candidate]) -> Connection | None:
         """An idle connection to the first of them: the others only stand in for it."""
         if not fit:
             return None
-        key = self._target.key(fit[0].origin)
-        return self._target.pool.try_lease(key, max_idle=self._max_idle, only=fit[0].endpoint)
+        key = self.target.key(fit[0].origin)
+        return self.target.pool.try_lease(key, max_idle=self._max_idle, only=fit[0].endpoint)
 
     def _note_displaced(self) -> None:
         owner = self._owners.owner(self._key)
-        if owner is not None and _has_verdict(self._target, owner.endpoint):
+        if owner is not None and _has_verdict(self.target, owner.endpoint):
             self._sticky.is_displaced = True
 
 

@@ -21,8 +21,8 @@ import trio
 
 from haclient.core.balance import Candidate
 from haclient.core.trial import better
+from haclient.engine.connecting import connect_to_one
 from haclient.engine.live import LiveTarget
-from haclient.engine.reach import Reach
 from haclient.net.connection import Connection
 from haclient.net.tls import TlsFileError
 from haclient.types import Order
@@ -49,7 +49,7 @@ async def _try_out(target: LiveTarget, one: Candidate) -> None:
     health = target.engine.health
     generation = health.generation(one.endpoint)
     try:
-        connection = await Reach(target, 0, None).trial(one)
+        connection = await connect_to_one(target, [one])
     except TlsFileError:
         return  # a request that needs the file says so
     finally:

@@ -14,8 +14,10 @@ from haclient.core.balance import (
     RECOMMENDED_DELAY,
     Candidate,
     arrange,
+    by_level,
     connection_attempt_delay,
     interleaved,
+    order_among,
     shuffled,
 )
 from haclient.core.spec import Order
@@ -150,6 +152,46 @@ def test_shuffling_leaves_its_argument_alone() -> None:
     items = [Candidate(*pair) for pair in (A1, A2)]
     assert shuffled(items, lambda: 0.0) == items[::-1]
     assert items == [Candidate(*A1), Candidate(*A2)]
+
+
+SERVICE = Origin("http", "_http._tcp.s.example", 0)
+A_AT, B_AT = A1[1], B1[1]
+S1, S2 = Endpoint("203.0.113.1", 80), Endpoint("203.0.113.2", 80)
+
+
+@pytest.mark.parametrize(
+    ("tier", "levels", "expected"),
+    [
+        pytest.param([], {}, [], id="no URLs"),
+        pytest.param([A, B], {}, [], id="no name gave any"),
+        pytest.param([A, B], {B: [[B_AT]]}, [[B1]], id="one did"),
+        pytest.param([B, A], {A: [[A_AT]], B: [[B_AT]]}, [[B1, A1]], id="in the URLs' order"),
+        pytest.param([A], {A: [[A_AT]], B: [[B_AT], [B_AT]]}, [[A1]], id="of this tier alone"),
+        pytest.param(
+            [SERVICE, A],
+            {SERVICE: [[S1], [S2]], A: [[A_AT]]},
+            [[(SERVICE, S1), A1], [(SERVICE, S2)]],
+            id="the second priority behind the plain URL",
+        ),
+        pytest.param([A, A], {A: [[A_AT]]}, [[A1, A1]], id="named twice"),
+    ],
+)
+def test_levels(
+    tier: list[Origin], levels: dict[Origin, list[list[Endpoint]]], expected: list[list[Pair]]
+) -> None:
+    assert by_level(tier, levels) == expected
+
+
+@pytest.mark.parametrize(
+    ("origins", "configured", "expected"),
+    [
+        pytest.param([A, B], Order.SHUFFLED, Order.SHUFFLED, id="as configured"),
+        pytest.param([], Order.FASTEST, Order.FASTEST, id="nobody"),
+        pytest.param([A, SERVICE], Order.SHUFFLED, Order.LISTED, id="a service is drawn already"),
+    ],
+)
+def test_order_among(origins: list[Origin], configured: Order, expected: Order) -> None:
+    assert order_among(iter(origins), configured) is expected
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from haclient.types import (
     Endpoint,
     Evidence,
     EvidenceKind,
+    Order,
     Origin,
     Phase,
     Verdict,
@@ -62,9 +63,9 @@ def unreached(
         proxy=parse_url(proxy) if proxy else None,
         tiers=tuple((parse_url(url),) for url in urls),
     )
-    reach = Reach(cast("LiveTarget", target), 1, None)
-    reach.attempts += attempts
-    reach.errors += errors
+    reach = Reach(cast("LiveTarget", target), 1, None, order=Order.FASTEST)
+    reach.met.attempts += attempts
+    reach.met.errors += errors
     return reach
 
 
@@ -208,7 +209,7 @@ class TestUnconnected:
             failed(ConnectFailure.REFUSED, B),
             failed(ConnectFailure.REFUSED, A),
         )
-        assert reach.describe() == "10.0.0.1:80 refused, 10.0.0.2:80 refused"
+        assert reach.met.describe() == "10.0.0.1:80 refused, 10.0.0.2:80 refused"
         assert error_of(UNCONNECTED, reach=reach).message == (
             "cannot connect to http://a.test: 10.0.0.1:80 refused after 0.25 s; "
             "10.0.0.2:80 refused after 0.25 s"
