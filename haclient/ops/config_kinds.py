@@ -247,15 +247,6 @@ LOG_FORMAT = one_of(LOG_FORMATS)
 LOG_LEVEL = one_of(LOG_LEVELS)
 
 
-def not_yet(remedy: str) -> OneValue:
-    """A key that a later version reads, whatever its value."""
-
-    def read(value: object) -> object:
-        raise ValueError(f"this version does not do that yet; {remedy}")
-
-    return OneValue("not yet", read, {"not": {}})
-
-
 # --- names and addresses --------------------------------------------------------------------------
 
 _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
