@@ -36,7 +36,8 @@ differs from unknown only in its generation.
 
 An unknown endpoint costs one look into a dict, and all is well with most of them.
 
-Left out: health requests (haclient.core.health_check), outlier statistics, and any way to keep an endpoint from being asked.
+Left out: health requests (haclient.core.health_check), outlier statistics, and any way to keep an
+endpoint from being asked.
 """
 
 from __future__ import annotations
