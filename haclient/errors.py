@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 
-from haclient.types import AttemptRecord, Phase
+from haclient.types import AttemptRecord, Limit, Phase
 
 __all__ = [
     "BadRequestError",
@@ -88,11 +88,13 @@ class Error(Exception):
         remedy: what a person could do about it, a sentence; empty where there is nothing to say. It
             ends the text of the error.
         why_not_again: why nothing more was tried, where that was decided ("the window is over").
+        limit: the one of ours (window, budget) for which nothing more was tried; None where it was not for that.
         proxy_status: the error type of RFC 9209.
     """
 
     proxy_status = ProxyStatus.PROXY_INTERNAL_ERROR
     why_not_again = ""
+    limit: Limit | None = None
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ __all__ = [
     "EvidenceKind",
     "Fields",
     "Instant",
+    "Limit",
     "Order",
     "Origin",
     "Phase",
@@ -195,6 +196,13 @@ class Verdict(enum.Enum):
     """The caller went away, or the deadline passed."""
     FAILED = "failed"
     """The request's own content could not be read, or names could not be resolved."""
+
+
+class Limit(enum.Enum):
+    """What of ours kept a request from one more attempt, that a server might have answered."""
+
+    BUDGET = "the retry budget is spent"
+    WINDOW = "the window is over"
 
 
 class EvidenceKind(enum.Enum):

@@ -17,9 +17,8 @@ on a server that was only slow, and makes a storm of an outage. What matters ins
 
 One machine serves one exchange. Attempts are known by their number.
 
-    outstanding → suspect ⇄ outstanding       suspected / cleared
-    outstanding → doubtful ⇄ outstanding      doubted / cleared
-    outstanding or suspect → ended            failed / answered
+    outstanding → suspect or doubtful ⇄ outstanding       suspected / cleared
+    outstanding, suspect or doubtful → ended              failed / answered
 """
 
 from __future__ import annotations
@@ -29,12 +28,10 @@ import math
 import msgspec
 
 from haclient.core.budget import Budget
-from haclient.types import Evidence, Instant, Verdict
+from haclient.types import Evidence, Instant, Limit, Verdict
 
 __all__ = [
-    "BUDGET_SPENT",
     "GIVEN_UP",
-    "WINDOW_OVER",
     "Again",
     "Decision",
     "Failure",
@@ -57,11 +54,6 @@ LOST = frozenset({Verdict.DEAD, Verdict.CLOSED, Verdict.SLOW, Verdict.GARBLED})
 
 GIVEN_UP = frozenset({Verdict.SUPERSEDED, Verdict.CANCELLED})
 """Our own ends, not the servers'; a suspicion may have been the reason."""
-
-
-BUDGET_SPENT = "the retry budget is spent"
-WINDOW_OVER = "the window is over"
-"""Reasons that the doors answer with a status of their own (503, 504)."""
 
 
 LAST_WORD = 0.05
@@ -130,9 +122,15 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class GiveUp(msgspec.Struct, frozen=True):
-    """The caller gets an error; `reason` says why nothing more was tried."""
+    """The caller gets an error; `reason` says why nothing more was tried, `limit` whether that is ours."""
 
     reason: str
+    limit: Limit | None = None
+
+    @classmethod
+    def at(cls, limit: Limit) -> GiveUp:
+        """A limit of ours was reached."""
+        return cls(limit.value, limit)
 
 
 Decision = Relay | Again | Wait | GiveUp
@@ -212,32 +210,21 @@ class Retry:
         is_replayable: bool,
         is_elsewhere: bool,
     ) -> Decision:
-        """The attempt's server gave no sign of life where a living one would have."""
-        self._suspects.add(attempt)
-        self._in_trouble_since(now - evidence.silent_for)
-        return self._beside(attempt, evidence, now, may_share=is_replayable and is_elsewhere)
+        """The attempt's server gave no sign of life where a living one would have.
 
-    def doubted(
-        self,
-        attempt: int,
-        evidence: Evidence,
-        now: Instant,
-        *,
-        is_replayable: bool,
-        is_elsewhere: bool,
-    ) -> Decision:
-        """The attempt's server lives, and its application may hang.
-
-        That opens no window, and never ends the attempt: it may be at work.
+        Where only its application is silent, its host lives: that makes the attempt doubtful, opens no
+        window, and never ends it: it may be at work.
         """
-        self._doubtful.add(attempt)
-        return self._beside(attempt, evidence, now, may_share=is_replayable and is_elsewhere)
+        if evidence.is_of_health:
+            self._doubtful.add(attempt)
+        else:
+            self._suspects.add(attempt)
+            self._in_trouble_since(now - evidence.silent_for)
+        may_share = is_replayable and is_elsewhere and self._facts.is_safe
+        return self._beside(attempt, evidence, now, may_share and self._are_all_in_doubt)
 
-    def _beside(
-        self, attempt: int, evidence: Evidence, now: Instant, *, may_share: bool
-    ) -> Decision:
-        """A second try beside the first, where it does no harm."""
-        may_share = may_share and self._facts.is_safe and self._are_all_in_doubt
+    def _beside(self, attempt: int, evidence: Evidence, now: Instant, may_share: bool) -> Decision:
+        """A second try while the first goes on, where it does no harm."""
         if may_share and self._may_start(now) and self._budget.withdraw(now):
             return Again(f"attempt {attempt} is suspect: {evidence}")
         return Wait(self.window_ends_at)
@@ -285,7 +272,7 @@ class Retry:
         if not self._are_all_in_doubt:
             return Wait(self.window_ends_at)
         why_not = self._why_not_again(failure, now)
-        if not why_not:
+        if why_not is None:
             return Again(f"attempt {attempt} ended: {failure.evidence or failure.verdict.value}")
         if self._outstanding:
             return Wait(self.window_ends_at)
@@ -310,9 +297,7 @@ class Retry:
         self._trouble_since = math.inf
         if not evidence.is_of_health:
             self._in_trouble_since(now - evidence.silent_for)
-        if is_elsewhere and self._may_start(now) and self._budget.withdraw(now):
-            return Again(f"attempt {attempt} is suspect: {evidence}")
-        return Wait(self.window_ends_at)
+        return self._beside(attempt, evidence, now, is_elsewhere)
 
     def refused(self, attempt: int, failure: Failure, now: Instant) -> Decision:
         """The answer that was relayed is of no use. Returns Again or GiveUp."""
@@ -334,45 +319,45 @@ class Retry:
         if self._outstanding and not self.is_hopeless:
             self._trouble_since = math.inf
             return Wait(self.window_ends_at)
-        return self._last_word(WINDOW_OVER)
+        return self._last_word(GiveUp.at(Limit.WINDOW))
 
-    def _last_word(self, why_not: str) -> Decision:
-        return Relay(self._held) if self._held is not None else GiveUp(why_not)
+    def _last_word(self, why_not: GiveUp) -> Decision:
+        return Relay(self._held) if self._held is not None else why_not
 
-    def _why_not_again(self, failure: Failure, now: Instant) -> str:
-        """Why the request may not be sent again; empty where it may."""
+    def _why_not_again(self, failure: Failure, now: Instant) -> GiveUp | None:
+        """Why the request may not be sent again; None where it may."""
         verdict = failure.verdict
-        if verdict is Verdict.REFUSED and failure.timed_out_after is not None:
-            # Nothing was sent and nobody said no: worth another SYN to each, if there is time for
-            # that to be lost as well (measured at 5 % loss each way: 16 of 150 cold requests to
-            # one address failed without).
-            if self._held is None and self._may_start(now + failure.timed_out_after):
-                return ""
-            return "every address was tried"
+        if verdict is Verdict.REFUSED:
+            # Every address of every tier was asked by this very attempt. Where nothing was sent and
+            # nobody said no, another SYN to each is worth it, if there is time for that to be lost as
+            # well (measured at 5 % loss each way: 16 of 150 cold requests to one address failed without).
+            silent = failure.timed_out_after
+            if silent is not None and self._held is None and self._may_start(now + silent):
+                return None
+            return GiveUp("every address was tried")
         if verdict not in LOST:
-            # Refused: every address of every tier was asked by this very attempt.
-            return "every address was tried" if verdict is Verdict.REFUSED else verdict.value
+            return GiveUp(verdict.value)
         if failure.bytes_sent and not self._facts.is_idempotent:
-            return f"{self._facts.method} is not idempotent"
+            return GiveUp(f"{self._facts.method} is not idempotent")
         if not failure.is_replayable:
-            return "its content cannot be sent again"
+            return GiveUp("its content cannot be sent again")
         if self._held is not None and not failure.is_elsewhere:
             # Who is left has answered already, and would be asked for the same answer again.
-            return "there is no other server"
+            return GiveUp("there is no other server")
         if self._started >= self._max_attempts:
-            return f"{self._started} attempts were made"
+            return GiveUp(f"{self._started} attempts were made")
         if now >= self.window_ends_at:
-            return WINDOW_OVER
+            return GiveUp.at(Limit.WINDOW)
         if not failure.is_elsewhere and verdict is not Verdict.DEAD and not failure.is_reused:
             # A fresh connection to the only server, ended by that server: it will do so again.
             # (Dead is a matter of the path, and a reused connection may have been closed for age.)
-            return "there is no other server"
+            return GiveUp("there is no other server")
         if verdict in (Verdict.SLOW, Verdict.GARBLED):
             if not failure.is_elsewhere:
-                return "there is no other server"
+                return GiveUp("there is no other server")
             if not self._budget.withdraw(now):
-                return BUDGET_SPENT
-        return ""
+                return GiveUp.at(Limit.BUDGET)
+        return None
 
     def _may_start(self, now: Instant) -> bool:
         return self._started < self._max_attempts and now < self.window_ends_at

@@ -108,8 +108,8 @@ class Course:
                     attempt = self._begin(reason)
                 case Wait():
                     pass
-                case GiveUp(reason):
-                    raise self._error(reason)
+                case GiveUp():
+                    raise self._error(decision)
                 case _:
                     assert_never(decision)
 
@@ -180,7 +180,7 @@ class Course:
                     return attempt, judgement
                 decision = self._refuse(attempt, judgement.reason)
             assert isinstance(decision, GiveUp)
-            raise self._error(decision.reason)
+            raise self._error(decision)
         finally:
             self.close()
             self._kept = None
@@ -203,7 +203,7 @@ class Course:
         self._note_failed(outcome)
         self._told = broken
         cannot = f", and the rest cannot be asked for: {why}" if why else ""
-        return self._error(f"part of it was handed over already{cannot}")
+        return self._error(GiveUp(f"part of it was handed over already{cannot}"))
 
     async def _run_beside(self, suspect: Attempt, reason: str) -> Attempt:
         """The rare way: the suspect goes on while others try."""
@@ -231,7 +231,7 @@ class Course:
         # and a cancellation of the caller may still come while the tasks end.
         if isinstance(decision, Relay):
             return self._relay(decision.attempt)
-        raise self._error(decision.reason)
+        raise self._error(decision)
 
     async def _next_decision(
         self, receive: trio.MemoryReceiveChannel[tuple[Attempt, Outcome]], until: float
@@ -261,7 +261,7 @@ class Course:
                     is_elsewhere=may_ask_on and self._target.has_untried(self._tried),
                 )
             case Suspicion(evidence):
-                return (retry.doubted if evidence.is_of_health else retry.suspected)(
+                return retry.suspected(
                     number,
                     evidence,
                     now,
@@ -323,11 +323,11 @@ class Course:
             )
         return winner
 
-    def _error(self, reason: str) -> Exception:
+    def _error(self, why_not_again: GiveUp) -> Exception:
         self.close()
         error = self._last_failed.error if self._last_failed is not None else None
         told = self._told.record if self._told is not None else None
-        return error_for(self.records(), reason, self._attempts[-1].reach, error, told)
+        return error_for(self.records(), why_not_again, self._attempts[-1].reach, error, told)
 
     def deadline_error(self, timeout: float) -> DeadlineError:
         """The caller's time is up; whatever is outstanding is closed."""

@@ -25,6 +25,7 @@ from __future__ import annotations
 import trio
 
 from haclient import events
+from haclient.core.retry import GiveUp
 from haclient.engine import recording
 from haclient.engine.failure import error_for
 from haclient.engine.leasing import try_out_passed_over
@@ -102,14 +103,14 @@ class Dial:
             # At its limit of connections for too long, mostly.
             self.phase = reach.met.phase
             self.end(Verdict.FAILED, str(exc))
-            raise error_for(self._records, "", reach, exc) from None
+            raise error_for(self._records, GiveUp(""), reach, exc) from None
         self._tried.update(reach.met.refused())
         if connection is None:
             self.phase = reach.met.phase
             verdict = Verdict.FAILED if reach.met.has_only_names_failed else Verdict.REFUSED
             self.end(verdict, reach.met.describe())
             # Of this attempt: what an earlier one came to is in its record.
-            raise error_for(self._records, "", reach, None, self._records[-1])
+            raise error_for(self._records, GiveUp(""), reach, None, self._records[-1])
         self._note_connected(connection)
         return connection
 

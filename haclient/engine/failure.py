@@ -6,7 +6,7 @@ says what else was tried, why nothing more was, and what to do.
 
 from __future__ import annotations
 
-from haclient.core.retry import GIVEN_UP
+from haclient.core.retry import GIVEN_UP, GiveUp
 from haclient.engine.outcome import CallerFailed
 from haclient.engine.reach import Reach
 from haclient.errors import (
@@ -33,7 +33,7 @@ MOST_NAMED = 4
 
 def error_for(
     records: tuple[AttemptRecord, ...],
-    reason: str,
+    why_not_again: GiveUp,
     reach: Reach | None,
     error: Exception | None,
     told: AttemptRecord | None = None,
@@ -42,7 +42,7 @@ def error_for(
 
     Args:
         records: every attempt, in order; at least one.
-        reason: why nothing more was tried (from core.retry).
+        why_not_again: nothing more was tried.
         reach: the last attempt's way to a connection.
         error: the caller's own part that failed; returned itself, with the records added.
         told: the attempt to tell of; by default the one that tells most.
@@ -69,14 +69,14 @@ def error_for(
     # Without an error of the caller's own it is names that failed.
     if told.verdict in (Verdict.REFUSED, Verdict.FAILED):
         return _unconnected(records, reach, may, stage)
-    message = f"{told.describe()}; {_may_words(may)}not tried again: {reason}"
+    message = f"{told.describe()}; {_may_words(may)}not tried again: {why_not_again.reason}"
     failed = _class_for(told)(
         message + _others(records, told),
         stage=told.phase,
         may_have_been_processed=may,
         attempts=records,
     )
-    failed.why_not_again = reason
+    failed.why_not_again, failed.limit = why_not_again.reason, why_not_again.limit
     return failed
 
 

@@ -12,16 +12,15 @@ import http
 import msgspec
 
 from haclient.core.proxy_status import proxy_status
-from haclient.core.retry import BUDGET_SPENT, WINDOW_OVER
 from haclient.errors import Error, ProxyStatus
-from haclient.types import AttemptRecord, Instant
+from haclient.types import AttemptRecord, Instant, Limit
 
 __all__ = ["content_size", "problem", "refusal", "status_for"]
 
 RETRY_AFTER = 1
 """Seconds, with 503: a place in a queue, or a share of the budget, is had again within about that."""
 
-STATUS_OF_REASON = {BUDGET_SPENT: 503, WINDOW_OVER: 504}
+STATUS_OF_LIMIT = {Limit.BUDGET: 503, Limit.WINDOW: 504}
 """What a caller would do next differs from what the last server's failure alone would tell him."""
 
 FORBIDDEN = 403
@@ -105,7 +104,9 @@ def status_for(error: Error) -> int:
     """
     if error.proxy_status is ProxyStatus.DESTINATION_IP_PROHIBITED:
         return FORBIDDEN
-    return STATUS_OF_REASON.get(error.why_not_again, error.proxy_status.status)
+    if error.limit is not None:
+        return STATUS_OF_LIMIT[error.limit]
+    return error.proxy_status.status
 
 
 def _attempt(record: AttemptRecord, began_at: Instant) -> dict[str, object]:

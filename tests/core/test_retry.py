@@ -22,7 +22,7 @@ from haclient.core.retry import (
     Retry,
     Wait,
 )
-from haclient.types import Evidence, EvidenceKind, Verdict
+from haclient.types import Evidence, EvidenceKind, Limit, Verdict
 from tests.core.counted_budget import CountedBudget
 
 CASES = Path(__file__).parent / "cases" / "retry"
@@ -30,6 +30,8 @@ TABLES = {path.stem: tomllib.loads(path.read_text()) for path in sorted(CASES.gl
 
 WINDOW = 4.0
 STATUSES = frozenset({502, 503, 504})
+
+LIMITS = {"the window is over": Limit.WINDOW, "the retry budget is spent": Limit.BUDGET}
 
 Combination = dict[str, Any]
 
@@ -191,7 +193,8 @@ def expected(case: dict[str, Any], told: dict[str, Any], retry: Retry) -> Decisi
     if "again" in case:
         return Again(case["again"].format(**told))
     if "gives_up" in case:
-        return GiveUp(case["gives_up"].format(**told))
+        reason = case["gives_up"].format(**told)
+        return GiveUp(reason, LIMITS.get(reason))
     return Relay(told["attempt"]) if "relays" in case else Wait(retry.window_ends_at)
 
 
@@ -235,13 +238,15 @@ def test_the_second_death_may_come_too_late() -> None:
     retry.failed(1, failure(Verdict.DEAD, silent_for=2.5), 12.5)  # since 10.0
     retry.started()
     dead = failure(Verdict.DEAD, silent_for=2.5)
-    assert retry.failed(2, dead, 15.1) == GiveUp("the window is over")  # since 12.6
+    assert retry.failed(2, dead, 15.1) == GiveUp("the window is over", Limit.WINDOW)  # since 12.6
 
 
 @pytest.mark.parametrize(
     ("dies_at", "decision"),
     [
-        pytest.param(13.94, GiveUp("the window is over"), id="not within the first window"),
+        pytest.param(
+            13.94, GiveUp("the window is over", Limit.WINDOW), id="not within the first window"
+        ),
         pytest.param(
             13.96,
             Again("attempt 2 ended: 3 keep-alive probes unanswered, silent for 2.50 s"),
@@ -329,7 +334,7 @@ def test_the_window_s_end_ends_what_is_suspect_only() -> None:
     retry.suspected(2, silence(1.0), 21.0, is_replayable=True, is_elsewhere=False)
     assert retry.is_hopeless
     assert retry.window_ends_at == 20.0 + WINDOW - LAST_WORD
-    assert retry.window_ended() == GiveUp("the window is over")
+    assert retry.window_ended() == GiveUp("the window is over", Limit.WINDOW)
 
 
 def test_a_suspect_dies_beside_a_healthy_attempt_which_is_waited_for() -> None:
@@ -475,7 +480,7 @@ def test_an_answer_that_is_not_the_rest_calls_for_another_server_within_the_budg
     other = failure(Verdict.GARBLED)
     assert retry.refused(3, other, 11.1) == Again("attempt 3 ended: garbled")
     retry.started()
-    assert retry.refused(4, other, 11.2) == GiveUp("the retry budget is spent")
+    assert retry.refused(4, other, 11.2) == GiveUp("the retry budget is spent", Limit.BUDGET)
     assert budget.asked == 3
 
 
@@ -538,7 +543,7 @@ def unanswered(seconds: float = 4.0) -> Evidence:
 
 
 def doubt(retry: Retry, attempt: int, now: float = 20.0, *, elsewhere: bool = True) -> Decision:
-    return retry.doubted(attempt, unanswered(), now, is_replayable=True, is_elsewhere=elsewhere)
+    return retry.suspected(attempt, unanswered(), now, is_replayable=True, is_elsewhere=elsewhere)
 
 
 @pytest.mark.parametrize(

@@ -128,8 +128,9 @@ class RetryMachine(RuleBasedStateMachine):
                 # The latest answer that there was, be it a held one.
                 assert number == self.answers[-1]
                 self.final = decision
-            case GiveUp(reason):
+            case GiveUp(reason, limit):
                 assert reason
+                assert limit is None or reason == limit.value
                 assert not self.answers, "an answer was there to be relayed"
                 assert all(attempt.is_suspect for attempt in self.outstanding)
                 self.final = decision
@@ -213,7 +214,7 @@ class RetryMachine(RuleBasedStateMachine):
         attempt = self.outstanding[pick % len(self.outstanding)]
         attempt.is_doubtful = True
         before = self.retry.window_ends_at
-        decision = self.retry.doubted(
+        decision = self.retry.suspected(
             attempt.number,
             Evidence(EvidenceKind.HEALTH_REQUESTS, 2, silent_for, "/health"),
             self.now,

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
+from haclient.core.retry import GiveUp
 from haclient.core.url import parse_url
 from haclient.engine.failure import error_for
 from haclient.engine.live import LiveTarget
@@ -36,6 +37,7 @@ from haclient.types import (
     Endpoint,
     Evidence,
     EvidenceKind,
+    Limit,
     Order,
     Origin,
     Phase,
@@ -74,7 +76,7 @@ def failed(failure: ConnectFailure, endpoint: Endpoint = A, detail: str = "") ->
 
 
 def error_of(*records: AttemptRecord, reach: Reach | None = None, reason: str = "why") -> Error:
-    error = error_for(records, reason, reach, None)
+    error = error_for(records, GiveUp(reason), reach, None)
     assert isinstance(error, Error)
     assert error.attempts == records
     return error
@@ -108,6 +110,13 @@ def test_the_message_says_what_happened_and_why_nothing_more_was_tried() -> None
     )
 
 
+@pytest.mark.parametrize("limit", [None, *Limit])
+def test_a_limit_of_ours_is_told_as_such(limit: Limit | None) -> None:
+    error = error_for((SENT,), GiveUp("why", limit), None, None)
+    assert isinstance(error, Error)
+    assert (error.why_not_again, error.limit) == ("why", limit)
+
+
 def test_nothing_was_sent_and_the_message_does_not_say_so_of_the_request() -> None:
     error = error_of(replace(SENT, bytes_sent=0))
     assert not error.may_have_been_processed
@@ -137,7 +146,7 @@ class TestManyAttempts:
 
     def test_whoever_knows_better_says_which_one_it_is(self) -> None:
         second = replace(SENT, number=2, endpoint=B, phase=Phase.RECEIVING)
-        error = error_for((SENT, second), "why", None, None, SENT)
+        error = error_for((SENT, second), GiveUp("why"), None, None, SENT)
         assert type(error) is ServerDiedError
         assert str(error).startswith("10.0.0.1:80: closed")
 
@@ -145,14 +154,14 @@ class TestManyAttempts:
 class TestTheCallersOwn:
     def test_an_error_of_ours_gets_the_records(self) -> None:
         own = ContentError("the source failed")
-        assert error_for((SENT,), "why", None, own) is own
+        assert error_for((SENT,), GiveUp("why"), None, own) is own
         assert own.attempts == (SENT,)
         assert own.may_have_been_processed
         assert own.stage is Phase.WAITING
 
     def test_a_head_that_cannot_be_written_is_a_bad_request(self) -> None:
         record = replace(SENT, bytes_sent=0, verdict=Verdict.FAILED)
-        error = error_for((record,), "why", None, ValueError("two Host fields"))
+        error = error_for((record,), GiveUp("why"), None, ValueError("two Host fields"))
         assert type(error) is BadRequestError
         assert str(error) == "the request cannot be sent: two Host fields"
         assert error.attempts == (record,)
@@ -160,7 +169,7 @@ class TestTheCallersOwn:
 
     def test_anything_else_is_a_bug_and_is_not_dressed_up(self) -> None:
         own = ZeroDivisionError()
-        assert error_for((SENT,), "why", None, own) is own
+        assert error_for((SENT,), GiveUp("why"), None, own) is own
 
 
 class TestUnconnected:

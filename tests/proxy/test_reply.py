@@ -13,6 +13,7 @@ from haclient.types import (
     Endpoint,
     Evidence,
     EvidenceKind,
+    Limit,
     Origin,
     Phase,
     Verdict,
@@ -163,3 +164,17 @@ def test_no_detail_breaks_the_head(detail: str) -> None:
 def test_the_status_of_an_error(error: type[ConnectError], status: int) -> None:
     raised = error("x", stage=Phase.WAITING, may_have_been_processed=False, attempts=(DEAD,))
     assert status_for(raised) == status
+
+
+@pytest.mark.parametrize(("limit", "status"), [(Limit.BUDGET, 503), (Limit.WINDOW, 504)])
+def test_a_limit_of_ours_has_a_status_of_its_own(limit: Limit, status: int) -> None:
+    raised = ServerDiedError("x", stage=Phase.WAITING, attempts=(DEAD,))
+    raised.why_not_again, raised.limit = "whatever it is told as", limit
+    assert status_for(raised) == status
+
+
+@pytest.mark.parametrize("limit", Limit)
+def test_the_words_of_a_limit_decide_nothing(limit: Limit) -> None:
+    raised = ServerDiedError("x", stage=Phase.WAITING, attempts=(DEAD,))
+    raised.why_not_again = limit.value
+    assert status_for(raised) == 502
