@@ -8,7 +8,7 @@ proxy's mind.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -17,9 +17,12 @@ from tests.corpus.case import RequestCase, ResponseCase
 from tests.corpus.client import CANARY, PATIENCE, VICTIM, Heard, ask, converse
 from tests.corpus.verdict import Verdict, on_request, on_response
 
-__all__ = ["Splits", "play_request", "play_response", "splits"]
+__all__ = ["Form", "Splits", "as_it_is", "play_request", "play_response", "splits"]
 
 Splits = tuple[bytes, ...]
+
+Form = Callable[[bytes], bytes]
+"""How the requests beside the case are written: a forward proxy is asked in absolute-form."""
 
 LONG = 600
 """Bytes from which on a wire is not cut byte by byte, but in this many pieces."""
@@ -48,8 +51,17 @@ def _between(parts: list[bytes]) -> Iterator[bytes]:
             yield piece
 
 
+def as_it_is(wire: bytes) -> bytes:
+    """In origin-form."""
+    return wire
+
+
 async def play_request(
-    case: RequestCase, address: tuple[str, int], backend: Backend, pieces: Splits
+    case: RequestCase,
+    address: tuple[str, int],
+    backend: Backend,
+    pieces: Splits,
+    form: Form = as_it_is,
 ) -> Verdict:
     """Plays it with its wire cut so."""
     backend.forget()
@@ -57,12 +69,12 @@ async def play_request(
     # An answer to HEAD that is the proxy's own error is none that the server's could be taken for.
     methods = [one.method for one in asked] or [_method(case.wire)]
     methods.append("GET")
-    tail = (CANARY,) if case.tail == "canary" else ()
+    tail = (form(CANARY),) if case.tail == "canary" else ()
     # With the last piece, so that whoever refuses has it in hand already.
     pieces = (*pieces[:-1], pieces[-1] + b"".join(tail))
     try:
         heard = await converse(address, pieces, methods, fin=case.tail == "fin")
-        victim: Heard | None = await _victim(address)
+        victim: Heard | None = await _victim(address, form)
     except OSError:
         heard, victim = Heard(), None
     backend.read = [one for one in backend.read if one.first[1] != b"/victim"]
@@ -73,16 +85,20 @@ def _method(wire: bytes) -> str:
     return "HEAD" if wire.startswith(b"HEAD ") else "GET"
 
 
-async def _victim(address: tuple[str, int]) -> Heard:
+async def _victim(address: tuple[str, int], form: Form) -> Heard:
     stream = await trio.open_tcp_stream(*address)
     try:
-        return await ask(stream, VICTIM, "GET", PATIENCE)
+        return await ask(stream, form(VICTIM), "GET", PATIENCE)
     finally:
         await trio.aclose_forcefully(stream)
 
 
 async def play_response(
-    case: ResponseCase, address: tuple[str, int], backend: Backend, pieces: Splits
+    case: ResponseCase,
+    address: tuple[str, int],
+    backend: Backend,
+    pieces: Splits,
+    form: Form = as_it_is,
 ) -> Verdict:
     """Plays it with what the server says cut so."""
     backend.forget()
@@ -97,12 +113,12 @@ async def play_response(
             if case.then:
                 await trio.sleep(2 * PAUSE)
             if heard.answers and heard.end == "nothing" and not heard.rest:
-                same = await ask(stream, VICTIM, "GET", PATIENCE)
+                same = await ask(stream, form(VICTIM), "GET", PATIENCE)
                 if same.answers or same.rest:
                     victims.append(same)  # else it was closed behind the answer, which is allowed
         finally:
             await trio.aclose_forcefully(stream)
-        victims.append(await _victim(address))
+        victims.append(await _victim(address, form))
     except OSError:
         victims.append(None)
     return on_response(case, heard, victims)

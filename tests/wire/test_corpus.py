@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
+from haclient.core.config import Mode
+from tests.corpus.absolute import OF_ANOTHER_FORM, absolute
 from tests.corpus.backend import Backend
 from tests.corpus.case import RequestCase, ResponseCase, request_cases, response_cases
 from tests.corpus.play import play_request, play_response, splits
@@ -21,9 +23,41 @@ TOPICS = list(dict.fromkeys((type(case), case.topic) for case in CASES))
     ("kind", "topic"), TOPICS, ids=lambda value: getattr(value, "__name__", value)
 )
 async def test_every_verdict_is_right(kind: type, topic: str) -> None:
-    cases = tuple(case for case in CASES if isinstance(case, kind) and case.topic == topic)
-    wrong = [str(one) for one in await run_all(cases) if one.grade is not Grade.RIGHT]
+    wrong = [str(one) for one in await run_all(of(kind, topic)) if one.grade is not Grade.RIGHT]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "topic"), TOPICS, ids=lambda value: getattr(value, "__name__", value)
+)
+async def test_every_verdict_is_right_at_a_forward_listener(kind: type, topic: str) -> None:
+    """In absolute-form; of another form a forward proxy has its own view, which is harmless too."""
+    played = await run_all(of(kind, topic), Mode.FORWARD)
+    others = [one for one in played if one.name in OF_ANOTHER_FORM]
+    assert [one.grade for one in others] == [Grade.WRONG] * len(others)
+    wrong = [str(one) for one in played if one.grade is not Grade.RIGHT and one not in others]
+    assert not wrong, "\n".join(wrong)
+
+
+def of(kind: type, topic: str) -> tuple[RequestCase | ResponseCase, ...]:
+    return tuple(case for case in CASES if isinstance(case, kind) and case.topic == topic)
+
+
+def test_what_a_forward_listener_is_played() -> None:
+    """In absolute-form, all but a few; with the content, and what is hidden there, as it was."""
+    played = {f"{case.topic}/{case.id}": absolute(case) for case in CASES}
+    assert set(OF_ANOTHER_FORM) < set(played)
+    asked = [case.wire for case in played.values() if isinstance(case, RequestCase)]
+    assert sum(b" http://a.test/" in wire.partition(b"\r\n")[0] for wire in asked) > 500
+    hidden = played["plain/get-with-hidden-request"]
+    assert isinstance(hidden, RequestCase)
+    assert hidden.wire == (
+        b"GET http://a.test/a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 44\r\n\r\n"
+        b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\nX: y\r\n"
+    )
+    twice = played["pipeline/two"]
+    assert isinstance(twice, RequestCase)
+    assert twice.wire.count(b" http://a.test/") == twice.wire.count(b" HTTP/1.1") == 2
 
 
 def test_there_are_enough_of_them() -> None:
