@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing
-import os
 import shutil
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.tables import median, print_table
+from tests.support.bulk_server import give, memory_file, take
 from tests.support.daemon import connected, daemon, eventually
 from tests.support.process_figures import cpu_seconds
 from tests.support.sidecar import free_port
@@ -67,28 +67,6 @@ HAPROXIES = {
         "tune.pipesize 1048576",
     ),
 }
-
-
-def give(sock: socket.socket, size: int, source: int) -> None:
-    """Sends `size` bytes out of a file in memory, as often as it takes."""
-    length = os.fstat(source).st_size
-    while size:
-        size -= os.sendfile(sock.fileno(), source, 0, min(size, length))
-
-
-def take(sock: socket.socket, size: int) -> None:
-    """Receives as many; the kernel throws them away."""
-    buffer = bytearray(1 << 20)  # which nobody writes to
-    while size:
-        got = sock.recv_into(buffer, min(size, len(buffer)), socket.MSG_TRUNC)
-        assert got, f"{size} bytes are missing"
-        size -= got
-
-
-def memory_file() -> int:
-    descriptor = os.memfd_create("noise")
-    os.write(descriptor, os.urandom(1 << 20) * 16)
-    return descriptor
 
 
 def serve(listener: socket.socket) -> None:
