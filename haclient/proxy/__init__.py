@@ -9,6 +9,7 @@
     destinations whom a forward listener was asked for lately
     connect      a tunnel, asked for by CONNECT
     refuse       what is no request, or none that is allowed: answered, and the connection ended
+    account      what an exchange has come to, of requests and of CONNECT; told once it is over
     service      one request: routed, asked of the engine, its answer relayed, its record told
     inflow       the request's content, as the client sends it
     relay        the answer's way to the client

@@ -11,7 +11,7 @@ import random
 import trio
 
 from haclient.core.affinity import Affinity, key_of
-from haclient.core.fields import forwarded_value, request_fields, request_id_of
+from haclient.core.fields import forwarded_value, request_fields
 from haclient.core.loops import PSEUDONYM
 from haclient.core.request_head import RequestLine
 from haclient.core.spec import HostHeader, IdempotencyKey
@@ -23,14 +23,14 @@ from haclient.engine.outcome import Request, Sticky
 from haclient.errors import Error, ProxyStatus
 from haclient.net.http1 import Head
 from haclient.net.http1_server import BadRequest, ClientLeft, RawHead
+from haclient.proxy.account import Account
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.inflow import Inflow
-from haclient.proxy.record import ExchangeRecord, Outcome
-from haclient.proxy.refuse import new_request_id
+from haclient.proxy.record import Outcome
 from haclient.proxy.relay import Relay
-from haclient.proxy.reply import content_size, problem, status_for
-from haclient.types import AttemptRecord, Fields, Instant, Verdict
+from haclient.proxy.reply import status_for
+from haclient.types import AttemptRecord, Fields, Verdict
 
 __all__ = ["Service"]
 
@@ -39,37 +39,13 @@ VIA = {False: b"1.1 " + PSEUDONYM, True: b"1.0 " + PSEUDONYM}
 
 NOT_FOUND, SWITCHING, BAD_GATEWAY = 404, 101, 502
 
-CUTTABLE = {Outcome.CLIENT_GONE, Outcome.TUNNELLED}
-"""What an end from outside would look like otherwise."""
-
 MASK_64 = (1 << 64) - 1
 
 
-class Service:
+class Service(Account):
     """See the module's docstring; `run` once."""
 
-    __slots__ = (
-        "_attempts",
-        "_bytes_up",
-        "_detail",
-        "_error",
-        "_gateway",
-        "_gone",
-        "_head_at",
-        "_inflow",
-        "_is_cut",
-        "_line",
-        "_live",
-        "_outcome",
-        "_raw",
-        "_request_id",
-        "_response_bytes",
-        "_side",
-        "_status",
-        "began_at",
-        "is_answering",
-        "target",
-    )
+    __slots__ = ("_attempts", "_inflow", "_live", "is_answering")
 
     def __init__(
         self,
@@ -80,34 +56,12 @@ class Service:
         live: LiveTarget | None = None,
     ) -> None:
         """`live` is a forward proxy's, for whom the request itself says where it goes."""
+        super().__init__(gateway, side, raw, line, "")
         side.http.begin_content(line.length)
-        self._gateway = gateway
         self._live = live
-        self._side = side
-        self._raw = raw
-        self._line = line
         self._inflow = Inflow(side, line)
-        self.target = ""
-        self._request_id = ""
-        self._status = 0
-        self._outcome = Outcome.CLIENT_GONE
-        self._error = ""
-        self._detail = ""
-        self._gone = ""
-        self._is_cut = False
-        self._head_at: Instant | None = None
-        self._response_bytes = 0
-        self._bytes_up = 0
         self._attempts: list[Attempt] = []
-        self.began_at = side.began_at
         self.is_answering = False
-
-    def __repr__(self) -> str:
-        return f"<Service {self._line.method} {self._line.target}>"
-
-    def note_client_gone(self, why: str, *, is_cut: bool = False) -> None:
-        """The connection is about to be ended for this reason."""
-        self._gone, self._is_cut = why, is_cut
 
     async def run(self) -> bool:
         """Serves the request; whether the connection may carry another."""
@@ -124,6 +78,7 @@ class Service:
             self._gone = self._gone or str(exc) or "the client left"
             return False
         finally:
+            self._bytes_up += self._inflow.bytes_read
             self._tell()
             # Each knows the request, and that knows us: a cycle, which only the collector would free.
             self._attempts.clear()
@@ -219,7 +174,7 @@ class Service:
             raise
         finally:
             answer.abandon()
-            self._response_bytes = relay.bytes_sent
+            self._bytes_down += relay.bytes_sent
             self._bytes_up = relay.bytes_up
             self._error = self._error or relay.error
             self._detail = self._detail or relay.detail
@@ -269,70 +224,12 @@ class Service:
     async def _say(self, status: int, detail: str, token: str, may: bool = False) -> bool:
         may_go_on = self._line.is_persistent and self._inflow.is_whole
         may_go_on = may_go_on and not self._side.door.is_draining and not self._line.is_http10
-        self._status, self._error, self._detail = status, token, detail
-        self._outcome = Outcome.OWN
-        self._head_at = trio.current_time()
         self.is_answering = True
-        attempts = self._records()
-        endpoints = [str(one.endpoint) for one in attempts if one.endpoint is not None]
-        data = problem(
-            status,
-            detail,
-            error=token,
-            is_head=self._line.method == "HEAD",
-            is_last=not may_go_on,
-            request_id=self._identify(),
-            began_at=self.began_at,
-            may_have_been_processed=may,
-            attempts=attempts,
-            next_hop=endpoints[-1] if endpoints else "",
-        )
-        try:
-            await self._side.send(data)
-        except BaseException:
-            self._outcome = Outcome.CLIENT_GONE
-            raise
-        self._response_bytes = content_size(data)
+        await self._say_problem(status, detail, token, is_last=not may_go_on, may=may)
         return may_go_on
-
-    # --- what is told ------------------------------------------------------------------------
-
-    def _identify(self) -> str:
-        """The request's id, also where it came to no server's fields."""
-        if not self._request_id:
-            self._request_id = request_id_of(self._raw.fields) or new_request_id()
-        return self._request_id
 
     def _records(self) -> tuple[AttemptRecord, ...]:
         return tuple(one.record for one in self._attempts if one.record is not None)
-
-    def _tell(self) -> None:
-        line = self._line
-        is_gone = self._outcome is Outcome.CLIENT_GONE
-        self._gateway.tell(
-            ExchangeRecord(
-                listener=self._side.door.settings.name,
-                target=self.target,
-                client=self._side.client,
-                request_id=self._identify(),
-                method=line.method,
-                path=line.target,
-                host=line.authority.decode("latin-1"),
-                http_version="1.0" if line.is_http10 else "1.1",
-                status=self._status,
-                outcome=Outcome.CUT
-                if self._is_cut and self._outcome in CUTTABLE
-                else self._outcome,
-                began_at=self.began_at,
-                ended_at=trio.current_time(),
-                head_at=self._head_at,
-                request_bytes=self._inflow.bytes_read + self._bytes_up,
-                response_bytes=self._response_bytes,
-                attempts=self._records(),
-                error=self._error,
-                detail=self._gone if is_gone else self._detail,
-            )
-        )
 
 
 def _value(fields: Fields, name: bytes) -> str:

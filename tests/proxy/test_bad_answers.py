@@ -58,6 +58,7 @@ async def test_what_cannot_be_passed_on(autojump_clock: MockClock, said: str) ->
         assert client.got.server == ""
         assert client.got.proxy_status.startswith("haclient; error=http_protocol_error; next-hop=")
         assert client.got.problem["may_have_been_processed"]
+        assert h.records[0].response_bytes == len(client.got.content)
         [attempt] = client.got.problem["attempts"]
         assert attempt["verdict"] == "garbled"
         assert stream.end.is_gone or stream.end.has_fin_arrived
