@@ -10,9 +10,8 @@ connection. So the detector counts by itself, and TCP_USER_TIMEOUT stays 0.
 Here are the constants that detector, watch and socket options share, each with its evidence, and
 what follows from them: when suspicion and death come in each phase at the latest
 (`detection_bounds`), whether a failover window has room for that and a new connection
-(`Plan.for_window`), and what the kernel's own keep-alive is set to on systems that do not answer
-the detector's questions (`kernel_fallback`). Measured means: on Linux 6.18, between network
-namespaces, at 0 to 200 ms round trip and 0 to 10 % loss.
+(`Plan.for_window`). Measured means: on Linux 6.18, between network namespaces, at 0 to 200 ms round
+trip and 0 to 10 % loss.
 
 Left out: loss. A lost segment costs a retransmission more before the verdict, and three lost
 probes in a row make a false one: 0.1 % of silent spells at 5 % loss each way. A process or virtual
@@ -32,6 +31,7 @@ __all__ = [
     "DEAD_AFTER_RETRANSMITS",
     "DEAD_AFTER_WINDOW_PROBES",
     "FIRST_LOOK",
+    "KERNEL_ALONE_KEEPCNT",
     "KERNEL_KEEPCNT",
     "KERNEL_KEEPINTVL",
     "LOOK_EVERY",
@@ -41,12 +41,10 @@ __all__ = [
     "SILENCE_BEFORE_PROBE",
     "SUSPECT_AFTER_WINDOW_PROBES",
     "Bounds",
-    "KernelFallback",
     "Plan",
     "Refusal",
     "WatchPhase",
     "detection_bounds",
-    "kernel_fallback",
     "probe_gap",
     "settle_time",
 ]
@@ -100,6 +98,11 @@ KERNEL_KEEPCNT = 10
 """TCP_KEEPCNT. Each probe that we ask for counts towards it (measured), so it lies well above
 DEAD_AFTER_PROBES: the verdict is ours."""
 
+KERNEL_ALONE_KEEPCNT = 2
+"""TCP_KEEPCNT where the system does not answer the detector's questions, and the kernel judges: after a
+silence of SILENCE_BEFORE_PROBE and this many probes, KERNEL_KEEPINTVL apart, 3 s (measured: idle + count x
+interval). With 1 one lost probe ends a living connection; with more no window of 4 s could be kept."""
+
 RTO_MAX_MS = 1000
 """Milliseconds, TCP_RTO_MAX_MS (Linux 6.15): the least that it takes. It keeps window probes
 a second apart, which else go two minutes apart."""
@@ -115,13 +118,6 @@ times as coarse as the one below. Measured: 4 to 7 % late."""
 
 WINDOW_PROBE_EVERY = 1.02
 """Seconds, measured with TCP_RTO_MAX_MS at 1000."""
-
-KERNEL_MAX_SECONDS = 32767
-"""Of TCP_KEEPIDLE and TCP_KEEPINTVL (Linux, include/net/tcp.h: MAX_TCP_KEEPIDLE, -INTVL)."""
-
-FALLBACK_LEAST = 3
-"""Whole seconds: idle 1, interval 1, count 2. With a count of 1 one lost probe ends a living
-connection."""
 
 
 class WatchPhase(enum.Enum):
@@ -308,55 +304,6 @@ class Plan(msgspec.Struct, frozen=True):
             f"{phase.value}: suspect within {bounds.suspect:.3g} s, dead within {bounds.dead:.3g} s,"
             f" resent within {resent:.3g} s"
         )
-
-
-class KernelFallback(msgspec.Struct, frozen=True):
-    """TCP_KEEPIDLE, TCP_KEEPINTVL (whole seconds) and TCP_KEEPCNT."""
-
-    idle: int
-    interval: int
-    count: int
-
-    @property
-    def detects_within(self) -> int:
-        """Seconds from the last segment to the kernel's time-out (measured: idle + n x interval)."""
-        return self.idle + self.interval * self.count
-
-    def explain(self) -> tuple[str, ...]:
-        """One line for a person."""
-        return (
-            f"kernel keep-alive: idle {self.idle} s, interval {self.interval} s,"
-            f" count {self.count}: dead within {self.detects_within} s, while silent only",
-        )
-
-
-def kernel_fallback(window: float, time_to_resend: float) -> KernelFallback | Refusal:
-    """The kernel's own keep-alive, where it does not answer the detector's questions.
-
-    `idle + interval * count <= window - time_to_resend`, all of it used: as many probes as the
-    detector asks for, as far apart as they fit, after as long an idle time as is left. In this way
-    a long window costs few packets.
-
-    Args:
-        window: seconds; counted to the millisecond, as is the next.
-        time_to_resend: seconds, connect_timeout for one.
-
-    Raises:
-        ValueError: time_to_resend is negative.
-    """
-    if not time_to_resend >= 0:
-        raise ValueError("time_to_resend must be at least 0")
-    most = (DEAD_AFTER_PROBES + 1) * KERNEL_MAX_SECONDS
-    room = math.floor(round(min(window - time_to_resend, most), 3))
-    if room < FALLBACK_LEAST:
-        reason = (
-            f"kernel keep-alive takes {FALLBACK_LEAST} s at least,"
-            f" and {time_to_resend:g} s are for the resend"
-        )
-        return Refusal(window, _rounded_up(FALLBACK_LEAST + time_to_resend), reason)
-    count = min(DEAD_AFTER_PROBES, room - 1)
-    interval = room // (count + 1)
-    return KernelFallback(room - count * interval, interval, count)
 
 
 def _rounded_up(seconds: float) -> float:

@@ -4,7 +4,7 @@ Python's `socket` names only some of the options, and reads TCP_INFO as raw byte
 offsets here are those of Linux (uapi/linux/in.h, tcp.h); struct tcp_info only ever grows at its
 end. `tcp_info_works` asks the running kernel once whether the offsets hold, on a loopback
 connection whose counters are known; where they do not hold, or on another system, there is no
-snapshot and the kernel's own keep-alive stands in (core.keepalive.kernel_fallback).
+snapshot and the kernel's own keep-alive stands in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ import struct
 import sys
 
 from haclient.core.detector import TcpInfo
-from haclient.core.keepalive import KERNEL_KEEPCNT, KERNEL_KEEPINTVL, RTO_MAX_MS
+from haclient.core.keepalive import (
+    KERNEL_ALONE_KEEPCNT,
+    KERNEL_KEEPCNT,
+    KERNEL_KEEPINTVL,
+    RTO_MAX_MS,
+)
 
 __all__ = [
     "leave_to_kernel",
@@ -32,10 +37,6 @@ IP_RECVERR = 11
 IPV6_RECVERR = 25
 TCP_RTO_MAX_MS = 44
 """Linux 6.15 on: caps the retransmission and window-probe back-off of one connection."""
-
-KERNEL_ALONE_KEEPCNT = 2
-"""Idle 1 s and two probes a second apart: dead within 3 s, the least that
-core.keepalive.kernel_fallback gives to any window, so that no window is too short for it."""
 
 TCP_INFO_BYTES = 148
 """Up to and including tcpi_notsent_bytes, which Linux 4.6 added."""
@@ -95,8 +96,14 @@ def leave_to_kernel(sock: socket.socket) -> None:
 
 
 def stop_keepalive(sock: socket.socket) -> None:
-    """Switches keep-alive off: no probe leaves any more."""
+    """Switches keep-alive off: no probe leaves any more, and the next time the count is ours again.
+
+    For a kernel that judged once, while the process was out of descriptors (`tcp_info_works`), may be
+    asked from then on.
+    """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+    if hasattr(socket, "TCP_KEEPCNT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KERNEL_KEEPCNT)
 
 
 def tcp_info(sock: socket.socket) -> TcpInfo | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from haclient.core.keepalive import (
     DEAD_AFTER_PROBES,
     FIRST_LOOK,
+    KERNEL_ALONE_KEEPCNT,
     KERNEL_KEEPCNT,
     KERNEL_KEEPINTVL,
     LOOK_EVERY,
@@ -19,15 +20,14 @@ from haclient.core.keepalive import (
     RTO_MAX_MS,
     SILENCE_BEFORE_PROBE,
     Bounds,
-    KernelFallback,
     Plan,
     Refusal,
     WatchPhase,
     detection_bounds,
-    kernel_fallback,
     probe_gap,
     settle_time,
 )
+from haclient.core.spec import Target
 
 seconds = st.floats(min_value=0.0, max_value=2.0)
 windows = st.floats(min_value=-1.0, max_value=600.0)
@@ -241,63 +241,9 @@ def test_a_plan_adds_up_or_is_refused_with_the_smallest_that_does(
 # The kernel's own
 
 
-@pytest.mark.parametrize(
-    ("window", "time_to_resend", "expected"),
-    [
-        pytest.param(4.0, 1.0, KernelFallback(1, 1, 2), id="4 s: two probes"),
-        pytest.param(4.999, 1.0, KernelFallback(1, 1, 2), id="parts of a second are of no use"),
-        pytest.param(5.0, 1.0, KernelFallback(1, 1, 3), id="5 s: three, as the detector"),
-        pytest.param(11.0, 1.0, KernelFallback(4, 2, 3), id="a longer one: fewer packets"),
-        pytest.param(4.1, 1.1, KernelFallback(1, 1, 2), id="to the millisecond, not to the bit"),
-        pytest.param(1e9, 1.0, KernelFallback(32767, 32767, 3), id="up to the kernel's range"),
-        pytest.param(math.inf, 1.0, KernelFallback(32767, 32767, 3), id="and no further"),
-    ],
-)
-def test_the_fallback_uses_the_window(
-    window: float, time_to_resend: float, expected: KernelFallback
-) -> None:
-    assert kernel_fallback(window, time_to_resend) == expected
-
-
-def test_the_fallback_refuses_a_window_in_which_one_lost_probe_would_kill() -> None:
-    assert kernel_fallback(3.5, 1.0) == Refusal(
-        3.5, 4.0, "kernel keep-alive takes 3 s at least, and 1 s are for the resend"
-    )
-
-
-def test_the_fallback_explains_itself() -> None:
-    assert KernelFallback(4, 2, 3).explain() == (
-        "kernel keep-alive: idle 4 s, interval 2 s, count 3: dead within 10 s, while silent only",
-    )
-
-
-def test_a_negative_time_to_resend_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 0"):
-        kernel_fallback(4.0, -1.0)
-
-
-@given(
-    window=st.floats(min_value=-10.0, max_value=1e6),
-    time_to_resend=st.floats(min_value=0.0, max_value=1e3),
-)
-def test_the_fallback_keeps_the_window_and_the_kernels_ranges(
-    window: float, time_to_resend: float
-) -> None:
-    found = kernel_fallback(window, time_to_resend)
-    if isinstance(found, Refusal):
-        assert window < found.smallest
-        found = kernel_fallback(found.smallest, time_to_resend)
-        assert found == KernelFallback(1, 1, 2)
-        return
-    assert found.idle + found.interval * found.count == found.detects_within
-    assert found.detects_within <= window - time_to_resend + 0.001
-    assert 1 <= found.idle <= 32767
-    assert 1 <= found.interval <= 32767
-    assert 2 <= found.count <= 127
-
-
-@given(window=st.floats(min_value=3.0, max_value=1e4))
-def test_the_fallback_leaves_less_than_a_second_unused(window: float) -> None:
-    found = kernel_fallback(window, 0.0)
-    assert isinstance(found, KernelFallback)
-    assert window - found.detects_within < 1.001
+def test_where_the_kernel_judges_one_lost_probe_ends_nothing_and_the_usual_window_is_kept() -> None:
+    assert KERNEL_ALONE_KEEPCNT >= 2
+    dead = SILENCE_BEFORE_PROBE + KERNEL_KEEPINTVL * KERNEL_ALONE_KEEPCNT
+    assert dead == 3.0
+    usual = Target(urls="http://a.test")
+    assert dead + usual.connect_timeout <= usual.window

@@ -16,6 +16,7 @@ from haclient.net.sockopts import (
     IP_RECVERR,
     IPV6_RECVERR,
     TCP_RTO_MAX_MS,
+    leave_to_kernel,
     prepare_connect,
     set_for_life,
     start_keepalive,
@@ -107,6 +108,18 @@ class TestOptionsReadBack:
             assert tcp_option(client, socket.TCP_KEEPIDLE) == 3
             stop_keepalive(client)
             assert not is_keepalive_on(client)
+
+    def test_the_kernel_that_judges_counts_two_probes_and_only_then(self) -> None:
+        with tcp_pair() as (client, _server):
+            set_for_life(client)
+            leave_to_kernel(client)
+            assert is_keepalive_on(client)
+            assert tcp_option(client, socket.TCP_KEEPIDLE) == 1
+            assert tcp_option(client, socket.TCP_KEEPINTVL) == 1
+            assert tcp_option(client, socket.TCP_KEEPCNT) == 2
+            stop_keepalive(client)
+            assert not is_keepalive_on(client)
+            assert tcp_option(client, socket.TCP_KEEPCNT) == 10, "the next verdict is ours again"
 
     def test_a_unix_socket_has_nothing_to_set_and_nothing_to_tell(self) -> None:
         with unix_pair() as (client, _server):
