@@ -9,10 +9,32 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import BinaryIO
 
-__all__ = ["read_regular", "require_regular"]
+__all__ = ["NotRegularError", "open_regular", "read_regular", "require_regular"]
 
 NOT_REGULAR = "it is no regular file"
+
+
+class NotRegularError(OSError):
+    """A pipe, a device, a socket or a folder is there."""
+
+    def __init__(self) -> None:
+        super().__init__(NOT_REGULAR)
+
+
+def open_regular(path: str, flags: int = 0) -> BinaryIO:
+    """Opens a file for reading; `flags` as os.open, beside those that it needs.
+
+    Raises:
+        OSError: it cannot be opened, or is no file.
+    """
+    all_flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags
+    file = open(path, "rb", opener=lambda at, _: os.open(at, all_flags))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise NotRegularError
+    return file
 
 
 def read_regular(path: str, most: int = -1) -> bytes:
@@ -21,10 +43,7 @@ def read_regular(path: str, most: int = -1) -> bytes:
     Raises:
         OSError: it cannot be read, or is no file.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(path, "rb", opener=lambda at, _: os.open(at, flags)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(NOT_REGULAR)
+    with open_regular(path) as file:
         return file.read(most)
 
 
@@ -35,4 +54,4 @@ def require_regular(path: str) -> None:
         OSError: there is nothing, it cannot be looked at, or it is no file.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(NOT_REGULAR)
+        raise NotRegularError

@@ -28,6 +28,7 @@ import msgspec
 import trio
 
 from haclient.core.saved_names import MAX_BYTES, SavedName, read_saved_names, saved_names_text
+from haclient.regular_file import NotRegularError, open_regular
 
 __all__ = ["StateFile", "StateFileTrouble"]
 
@@ -91,6 +92,9 @@ class StateFile:
             text = self._read_checked()
         except FileNotFoundError:
             return {}
+        except NotRegularError:
+            self._refuse("it is not a regular file")
+            return {}
         except OSError as error:
             self._refuse(f"it cannot be read: {_words(error)}")
             return {}
@@ -103,8 +107,7 @@ class StateFile:
             return {}
 
     def _read_checked(self) -> bytes | None:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with open(os.open(self.path, flags), "rb") as file:
+        with open_regular(self.path, os.O_NOFOLLOW) as file:
             if why := _why_refused(os.fstat(file.fileno())):
                 self._refuse(why)
                 return None
@@ -174,8 +177,6 @@ class StateFile:
 
 def _why_refused(found: os.stat_result) -> str:
     """Why such a file is not to be trusted; empty if it is."""
-    if not stat.S_ISREG(found.st_mode):
-        return "it is not a regular file"
     if found.st_uid != os.geteuid():
         return f"it belongs to user {found.st_uid}, and this is user {os.geteuid()}"
     if found.st_mode & WRITABLE_BY_OTHERS:

@@ -12,6 +12,7 @@ import os
 import stat
 
 from haclient.core.users import MAX_BYTES, Users
+from haclient.regular_file import NotRegularError, open_regular
 
 __all__ = ["read_users", "read_users_text"]
 
@@ -39,13 +40,14 @@ def read_users_text(path: str) -> str:
         ValueError: as `read_users`.
     """
     try:
-        # A pipe would keep us waiting for somebody to write.
-        with open(path, "rb", opener=lambda at, flags: os.open(at, flags | os.O_NONBLOCK)) as file:
+        with open_regular(path) as file:
             if why := _why_refused(path, os.fstat(file.fileno())):
                 raise ValueError(why)
             return file.read(MAX_BYTES + 1).decode()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no UTF-8; write it with 'haclient passwd'") from None
+    except NotRegularError:
+        raise ValueError(f"{path} is no regular file") from None
     except OSError as exc:
         raise ValueError(
             f"{path} cannot be read: {exc.strerror}; make it with 'haclient passwd'"
@@ -54,8 +56,6 @@ def read_users_text(path: str) -> str:
 
 def _why_refused(path: str, found: os.stat_result) -> str:
     mode = stat.S_IMODE(found.st_mode)
-    if not stat.S_ISREG(found.st_mode):
-        return f"{path} is no regular file"
     if found.st_uid not in (0, os.geteuid()):
         return f"{path} belongs to user {found.st_uid}, who could write himself in; chown it"
     if mode & OF_OTHERS or mode & WRITABLE:

@@ -18,6 +18,7 @@ from haclient.core.users import Users
 from haclient.net.tls import TlsFileError
 from haclient.net.tls_server import make_server_context
 from haclient.net.users_file import read_users
+from haclient.regular_file import read_regular
 
 __all__ = ["GuardError", "Guards", "read_guards", "renewed"]
 
@@ -62,8 +63,7 @@ def _print_of(tls: DoorTls) -> bytes:
     digest = hashlib.sha256()
     for path in (tls.cert_file, tls.key_file, tls.client_ca_file):
         if path is not None:
-            with open(path, "rb") as file:
-                digest.update(file.read())
+            digest.update(read_regular(path))
     return digest.digest()
 
 

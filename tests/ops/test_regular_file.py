@@ -8,14 +8,21 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+import trustme
 
+from haclient.core.config import DoorTls
 from haclient.core.spec import TlsSettings
 from haclient.net.tls import TlsFileError, make_context
+from haclient.net.tls_server import make_server_context
 from haclient.ops.config_error import ConfigError
 from haclient.ops.config_file import read_bytes
 from haclient.ops.config_tls import file_faults
-from haclient.regular_file import NOT_REGULAR, read_regular, require_regular
+from haclient.regular_file import NOT_REGULAR, open_regular, read_regular, require_regular
+from tests.support.certificates import write_client_certificate
+
+CA = trustme.CA()
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +57,16 @@ def test_what_is_no_file(pipe: str) -> None:
             require_regular(path)
 
 
+def test_how_it_is_opened_is_the_caller_s_to_say(tmp_path: Path) -> None:
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_bytes(b"content")
+    link.symlink_to(path)
+    with open_regular(str(path), os.O_NOFOLLOW) as file:
+        assert file.read() == b"content"
+    with pytest.raises(OSError, match="symbolic links"):
+        open_regular(str(link), os.O_NOFOLLOW)
+
+
 def test_a_folder(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         read_regular(str(tmp_path))
@@ -76,3 +93,12 @@ def test_files_of_tls(key: str, pipe: str) -> None:
     assert list(file_faults(settings)) == [(key, expected)]
     with pytest.raises(TlsFileError, match=NOT_REGULAR):
         make_context(settings)
+
+
+@pytest.mark.parametrize("key", ["cert_file", "key_file", "client_ca_file"])
+def test_files_of_a_listener_s_tls(key: str, pipe: str, tmp_path: Path) -> None:
+    """At the start and at each reload: neither may wait for a writer."""
+    cert_file, key_file = write_client_certificate(CA, tmp_path)
+    settings = DoorTls(cert_file=cert_file, key_file=key_file)
+    with pytest.raises(TlsFileError, match=f"{pipe} cannot be used: {NOT_REGULAR}"):
+        make_server_context(msgspec.structs.replace(settings, **{key: pipe}))
