@@ -22,8 +22,10 @@ import trio
 
 from haclient.core.config import DoorTls
 from haclient.core.detector import TcpInfo
+from haclient.net.one_at_a_time import OneAtATime
+from haclient.net.socket_stream import DEFAULT_RECEIVE_BYTES
 from haclient.net.tls import ALPN, VERSIONS, load, load_own, tls_words
-from haclient.net.transport import DEFAULT_RECEIVE_BYTES, HangUp, OneAtATime, SocketTransport
+from haclient.net.transport import HangUp, SocketTransport
 from haclient.types import Endpoint
 
 __all__ = ["HandshakeError", "TlsTransport", "make_server_context"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from haclient.types import Endpoint
 __all__ = [
     "accepted",
     "clog",
+    "connected",
     "endpoint_at",
     "eventually",
     "has_ipv6",
@@ -120,6 +121,17 @@ def transport_to(sock: socket.socket) -> SocketTransport:
         return SocketTransport(sock, Endpoint("/run/peer.sock", 0))
     host, port, *_ = sock.getpeername()
     return SocketTransport(sock, Endpoint(host, port))
+
+
+@contextmanager
+def connected(
+    sockets: Callable[[], AbstractContextManager[tuple[socket.socket, socket.socket]]] = tcp_pair,
+) -> Iterator[tuple[SocketTransport, socket.socket]]:
+    """A transport, and the plain socket of its peer."""
+    with sockets() as (client, server):
+        transport = transport_to(client)
+        yield transport, server
+        transport.close()
 
 
 def reset(sock: socket.socket) -> None:
