@@ -176,6 +176,13 @@ def test_every_setting_of_a_target_is_in_the_library() -> None:
     assert not [name for name in haclient.Target.__struct_fields__ if f"`{name}`" not in written]
 
 
+def test_every_module_of_the_core_is_in_the_design() -> None:
+    design = (DOCS / "design.md").read_text()
+    modules = [path.stem for path in (ROOT / "haclient" / "core").glob("[a-z]*.py")]
+    named = [name for name in modules if f"`{name}`" in design or f"core/{name}.py" in design]
+    assert sorted(set(modules) - set(named)) == []
+
+
 def test_every_verdict_is_in_the_glossary() -> None:
     written = section(page("glossary"), "Verdicts")
 
