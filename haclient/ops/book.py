@@ -184,11 +184,19 @@ class Book:
         """
         self.feed.publish(kind, report)
 
+    def rows_of(
+        self, listeners: Collection[str], targets: Collection[str]
+    ) -> dict[tuple[str, str], Row]:
+        """Without those that are of another listener or target."""
+        return {
+            (listener, target): row
+            for (listener, target), row in self.rows.items()
+            if listener in listeners and target in targets
+        }
+
     def forget_others(self, listeners: Collection[str], targets: Collection[str]) -> None:
-        """Drops what a reload has removed, so that names without end cost memory without end."""
-        for listener, target in list(self.rows):
-            if listener not in listeners or target not in targets:
-                del self.rows[listener, target]
+        """Drops what a reload has removed: names without end would cost memory without end."""
+        self.rows = self.rows_of(listeners, targets)
         used = {target for _, target in self.rows}
         self.tallies = {name: each for name, each in self.tallies.items() if name in used}
 

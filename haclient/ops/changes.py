@@ -4,6 +4,9 @@ The engine could tell of each change where it happens, on the way of requests. I
 compared twice a second: a look at a hundred addresses takes a tenth of a millisecond. What came and went
 between two looks is not told; the access log has it, and the failovers.
 
+What a reload has removed is no longer counted for from the next look on; that does not wait for a scrape, which there
+may never be, and which changes nothing.
+
 Readers of events get each change. The log gets what an operator must know at level warning, and each of
 it once: an address is in trouble from its first failure until it answers again, however often it is held
 down meanwhile; a target is when every address of it is.
@@ -23,7 +26,7 @@ from haclient.engine.live import LiveTarget
 from haclient.ops.book import Book
 from haclient.ops.control import Control
 from haclient.ops.log import Log
-from haclient.ops.status_build import Connections, health_told, states_of
+from haclient.ops.status_build import Connections, health_told, names_in_use, states_of
 from haclient.types import Endpoint, Instant, Origin
 
 __all__ = ["Changes", "HealthChange", "NameChange", "watch_changes"]
@@ -95,6 +98,7 @@ class Changes:
         self._look_for_outages(by_target)
         self._compare_names(gateway.targets)
         self._look_for_wrong_paths(gateway.targets)
+        self._book.forget_others(*names_in_use(self._control.sidecar))
         self._has_looked = True
 
     # --- addresses ---------------------------------------------------------------------------

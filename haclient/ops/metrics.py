@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from haclient._version import __version__
-from haclient.core.config import Mode
 from haclient.core.health import EndpointHealth
 from haclient.core.health_check import Result
 from haclient.ops.book import Book, Histogram, Tally
@@ -31,6 +30,7 @@ from haclient.ops.log import Log
 from haclient.ops.status_build import (
     Connections,
     doors_of,
+    names_in_use,
     outstanding_by_target,
     stale_served,
     states_of,
@@ -63,12 +63,6 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """All that is ours, of one moment."""
-        sidecar, book = self._control.sidecar, self._book
-        doors = [door.settings for door in doors_of(sidecar)]
-        # A forward listener's destinations are counted under its own name.
-        forward = [door.name for door in doors if door.mode is Mode.FORWARD]
-        targets = {"", *sidecar.gateway.targets, *forward}
-        book.forget_others({door.name for door in doors}, targets)
         yield from self._process()
         yield from self._requests()
         yield from self._targets()
@@ -136,7 +130,8 @@ class Metrics:
             "response) and by what the client got.",
             labels=["listener", "target", "code", "outcome"],
         )
-        for (listener, target), row in self._book.rows.items():
+        rows = self._book.rows_of(*names_in_use(self._control.sidecar))
+        for (listener, target), row in rows.items():
             for digit, count in enumerate(row.answered):
                 if count:
                     metric.add_metric([listener, target, _code(digit), "answered"], count)
@@ -148,7 +143,7 @@ class Metrics:
             "Bytes of tunnels that are over (TCP mode, CONNECT, after 101): up from clients, down to them.",
             labels=["listener", "target", "direction"],
         )
-        for (listener, target), row in self._book.rows.items():
+        for (listener, target), row in rows.items():
             moved.add_metric([listener, target, "up"], row.tunnel_bytes_up)
             moved.add_metric([listener, target, "down"], row.tunnel_bytes_down)
         yield moved

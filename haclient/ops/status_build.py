@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 import trio
 
 from haclient._version import __version__
+from haclient.core.config import Mode
 from haclient.core.health import Condition, EndpointHealth
 from haclient.core.names import ip_literal
 from haclient.core.places import EndpointCounts
@@ -44,6 +45,7 @@ __all__ = [
     "doors_of",
     "health_told",
     "known_endpoints",
+    "names_in_use",
     "outstanding_by_target",
     "stale_served",
     "states_of",
@@ -112,6 +114,14 @@ def build_status(control: Control, book: Book, wall_now: float) -> StatusReport:
 def doors_of(sidecar: Sidecar) -> list[Door]:
     """Those that are open, or have somebody inside."""
     return [door for door in sidecar.doors if door.inside or not door.is_draining]
+
+
+def names_in_use(sidecar: Sidecar) -> tuple[set[str], set[str]]:
+    """The listeners and the targets by which requests are counted; the empty one is of those without a target."""
+    doors = [door.settings for door in doors_of(sidecar)]
+    # A forward listener's destinations are counted under its own name.
+    forward = [door.name for door in doors if door.mode is Mode.FORWARD]
+    return {door.name for door in doors}, {"", *sidecar.gateway.targets, *forward}
 
 
 def outstanding_by_target(doors: list[Door]) -> Counter[str]:

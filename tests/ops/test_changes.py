@@ -20,6 +20,7 @@ from haclient.ops.book import Book
 from haclient.ops.changes import Changes
 from haclient.ops.feed import Reader
 from haclient.ops.log import Log
+from haclient.proxy.record import ExchangeRecord, Outcome
 from haclient.types import Endpoint
 from tests.support.running import Running, running
 
@@ -250,3 +251,38 @@ async def test_what_health_requests_say_is_told_once(lines: Lines) -> None:
         "warning health requests tell nothing: correct the path of the target's health target=a "
         'path=/health address=127.0.0.1:9 why="answered with 404"',
     ]
+
+
+def exchange(name: str) -> ExchangeRecord:
+    """At the listener and the target of that name."""
+    return ExchangeRecord(
+        listener=name,
+        target=name,
+        client="127.0.0.1:50312",
+        request_id="7f3a",
+        method="GET",
+        path="/",
+        host="orders.internal",
+        http_version="1.1",
+        status=200,
+        outcome=Outcome.ANSWERED,
+        began_at=100.0,
+        ended_at=100.02,
+        attempts=(),
+    )
+
+
+async def test_what_a_reload_removed_is_forgotten_though_nobody_asks(lines: Lines) -> None:
+    """Else names without end would cost memory without end."""
+    async with running([A], [B]) as daemon:
+        changes, _, book = looking(daemon, lines.log)
+        for name in ("a", "b"):
+            book.tell(exchange(name))
+        changes.look(trio.current_time())
+        assert set(book.rows) == {("a", "a"), ("b", "b")}
+        config = daemon.sidecar.config
+        daemon.sidecar.apply(
+            type(config)(targets={"a": config.targets["a"]}, listeners=config.listeners[:1])
+        )
+        changes.look(trio.current_time())
+        assert set(book.rows) == {("a", "a")}

@@ -13,10 +13,11 @@ import trio
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from haclient.core.config import Mode
+from haclient.core.config import LogSettings, Mode
 from haclient.core.health_check import Result
 from haclient.core.spec import HealthRequests
-from haclient.ops.metrics import MEDIA_TYPE
+from haclient.ops.log import Log
+from haclient.ops.metrics import MEDIA_TYPE, Metrics
 from haclient.types import Endpoint
 from tests.support.loopback import eventually
 from tests.support.origin import Behaviour, Origin
@@ -193,6 +194,26 @@ async def test_a_removed_target_leaves_no_series(nursery: trio.Nursery) -> None:
             for sample in family.samples
             if sample.labels.get("target") == "b"
         ]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_scrape_changes_nothing(nursery: trio.Nursery, tmp_path: Path) -> None:
+    """What is counted must not hang on who asks, and how often."""
+    endpoint = await nursery.start(Origin().serve)
+    async with running([endpoint], [endpoint]) as daemon:
+        await asked(daemon.sidecar.doors[1].address, "GET /")
+        config = daemon.sidecar.config
+        first, _ = config.listeners
+        with (tmp_path / "stderr").open("wb") as stderr:
+            log = Log(LogSettings(), stderr, under_journal=False)
+        await eventually(lambda: ("b", "b") in daemon.book.rows, within=5)
+        daemon.sidecar.apply(type(config)(targets=config.targets, listeners=(first,)))
+        found = list(Metrics(daemon, daemon.book, log).collect())
+        assert not [
+            s for metric in found for s in metric.samples if s.labels.get("listener") == "b"
+        ]
+        assert ("b", "b") in daemon.book.rows
+        log.close()
     nursery.cancel_scope.cancel()
 
 
