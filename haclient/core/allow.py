@@ -26,7 +26,7 @@ import re
 
 import msgspec
 
-from haclient.core.names import ip_literal, to_ascii
+from haclient.core.names import ip_literal, to_ascii, whom_kernel_dials
 
 __all__ = ["AllowList", "Forbidden", "Rule", "parse_rule"]
 
@@ -181,7 +181,7 @@ class AllowList(msgspec.Struct, frozen=True):
             port: 1 to 65535.
             address: an IP literal, as it would be dialled.
         """
-        parsed = _parsed(address)
+        parsed = whom_kernel_dials(address)
         name = host.removesuffix(".")
         fitting = [
             rule for rule in self.rules if rule.takes_name(name) or rule.takes_address(parsed)
@@ -262,11 +262,6 @@ def _pattern(host: str) -> str:
         return host
     asterisk = "*." if host.startswith("*.") else ""
     return asterisk + to_ascii(host[len(asterisk) :]).removesuffix(".")
-
-
-def _parsed(address: str) -> Address:
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def _special(address: Address) -> tuple[Block, Network] | None:

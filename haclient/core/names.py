@@ -43,6 +43,7 @@ __all__ = [
     "parse_resolv_conf",
     "query_names",
     "to_ascii",
+    "whom_kernel_dials",
 ]
 
 DNS_PORT = 53
@@ -222,9 +223,18 @@ def is_loopback(address: str) -> bool:
     Raises:
         ValueError: it is none.
     """
-    found = ipaddress.ip_address(address)
     # Of ::ffff:127.0.0.1, Python 3.11 says that it is no loopback address.
-    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+    return whom_kernel_dials(address).is_loopback
+
+
+def whom_kernel_dials(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address without its zone; of an IPv4-mapped one the IPv4 address, to which the kernel connects.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 @functools.lru_cache(maxsize=1024)

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 
 import trio
 
+from haclient.core.names import whom_kernel_dials
 from haclient.net import Dialer, Transport
 from haclient.net.dialer import address_of, family_of
 from haclient.types import Endpoint
@@ -111,9 +112,8 @@ def _is_same(path: str, endpoint: Endpoint) -> bool:
 
 def _plain(address: str) -> str:
     """One spelling, for whom the kernel connects to; a zone stays."""
-    bare, percent, zone = address.partition("%")
-    found = ipaddress.ip_address(bare)
-    plain = str(getattr(found, "ipv4_mapped", None) or found)
+    _, percent, zone = address.partition("%")
+    plain = str(whom_kernel_dials(address))
     return MEANT_BY_UNSPECIFIED.get(plain, plain) + percent + zone
 
 

@@ -21,6 +21,7 @@ from haclient.core.names import (
     parse_resolv_conf,
     query_names,
     to_ascii,
+    whom_kernel_dials,
 )
 from haclient.types import Endpoint
 
@@ -382,3 +383,16 @@ def test_loopback(address: str, expected: bool) -> None:
 def test_a_name_is_no_loopback_address() -> None:
     with pytest.raises(ValueError, match="localhost"):
         is_loopback("localhost")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        pytest.param("10.0.0.1", "10.0.0.1", id="IPv4"),
+        pytest.param("2001:db8::1", "2001:db8::1", id="IPv6"),
+        pytest.param("::ffff:10.0.0.1", "10.0.0.1", id="IPv4 in another dress"),
+        pytest.param("fe80::1%eth0", "fe80::1", id="a zone says only by which way"),
+    ],
+)
+def test_whom_the_kernel_dials(address: str, expected: str) -> None:
+    assert str(whom_kernel_dials(address)) == expected
