@@ -1,22 +1,48 @@
-"""What a request's Idempotency-Key means, and a key for one that bears none.
+"""Whether a request may run twice: by its method, or by its Idempotency-Key; and a key for one without.
 
-With the field a server knows a request again (draft-ietf-httpapi-idempotency-key-header): it executes the
-first one that bears a key, and gives the same answer to whatever comes with that key later. So a POST that
-bears one may be sent again. The naive sidecar adds a key to each attempt, and then nobody knows anything
-again; ours belongs to the request, before its first attempt, and every attempt bears the same bytes.
+Safe and idempotent methods may (RFC 9110, sections 9.2.1 and 9.2.2). By the field a server knows any request
+again (draft-ietf-httpapi-idempotency-key-header): it executes the first one that bears a key, and gives the
+same answer to whatever comes with that key later. So a POST that bears one may be sent again. The naive
+sidecar adds a key to each attempt, and then nobody knows anything again; ours belongs to the request, before
+its first attempt, and every attempt bears the same bytes.
 
 Only where the target says that its servers honour keys (`idempotency_key = "generate"`): to a server that
 does not look at it the field is noise, and the second POST a second order. Left out: what the servers make
-of a key, and telling whether they do.
+of a key, and telling whether they do; and whether it is sent again (haclient.core.retry).
 """
 
 from __future__ import annotations
 
+import msgspec
+
 from haclient.types import Fields
 
-__all__ = ["bears_key", "new_key", "with_key"]
+__all__ = ["IDEMPOTENT_METHODS", "SAFE_METHODS", "RequestFacts", "bears_key", "new_key", "with_key"]
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""RFC 9110, section 9.2.1."""
+
+IDEMPOTENT_METHODS = SAFE_METHODS | {"PUT", "DELETE"}
+"""RFC 9110, section 9.2.2."""
 
 NAME = b"Idempotency-Key"
+
+
+class RequestFacts(msgspec.Struct, frozen=True):
+    """What of a request the decision needs."""
+
+    method: str
+    has_idempotency_key: bool = False
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether a second run beside the first does no harm."""
+        return self.method in SAFE_METHODS
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether a second run after the first does no harm."""
+        return self.method in IDEMPOTENT_METHODS or self.has_idempotency_key
 
 
 def bears_key(fields: Fields) -> bool:

@@ -28,6 +28,7 @@ import math
 import msgspec
 
 from haclient.core.budget import Budget
+from haclient.core.idempotency import RequestFacts
 from haclient.types import Evidence, Instant, Limit, Verdict
 
 __all__ = [
@@ -37,17 +38,9 @@ __all__ = [
     "Failure",
     "GiveUp",
     "Relay",
-    "RequestFacts",
     "Retry",
     "Wait",
 ]
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""RFC 9110, section 9.2.1."""
-
-IDEMPOTENT_METHODS = SAFE_METHODS | {"PUT", "DELETE"}
-"""RFC 9110, section 9.2.2."""
-
 
 LOST = frozenset({Verdict.DEAD, Verdict.CLOSED, Verdict.SLOW, Verdict.GARBLED})
 """Verdicts on a server that had been connected: they open the window."""
@@ -60,23 +53,6 @@ LAST_WORD = 0.05
 """Seconds of the window that are kept for what comes after its end: a failure is told, and a last
 attempt sent, inside the window, on a busy machine too (measured: 1 to 4 ms; a loop that is late
 by 50 ms is overloaded)."""
-
-
-class RequestFacts(msgspec.Struct, frozen=True):
-    """What of a request the decision needs."""
-
-    method: str
-    has_idempotency_key: bool = False
-
-    @property
-    def is_safe(self) -> bool:
-        """Whether a second run beside the first does no harm."""
-        return self.method in SAFE_METHODS
-
-    @property
-    def is_idempotent(self) -> bool:
-        """Whether a second run after the first does no harm."""
-        return self.method in IDEMPOTENT_METHODS or self.has_idempotency_key
 
 
 class Failure(msgspec.Struct, frozen=True):

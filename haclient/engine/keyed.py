@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import os
 
-from haclient.core.idempotency import bears_key, new_key, with_key
-from haclient.core.retry import RequestFacts
+from haclient.core.idempotency import RequestFacts, bears_key, new_key, with_key
 from haclient.core.spec import IdempotencyKey
 from haclient.types import Fields
 

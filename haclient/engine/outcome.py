@@ -8,7 +8,8 @@ import msgspec
 import trio
 
 from haclient.core.affinity import Key
-from haclient.core.retry import Failure, RequestFacts
+from haclient.core.idempotency import RequestFacts
+from haclient.core.retry import Failure
 from haclient.engine.replay import Content
 from haclient.net.http1 import Head
 from haclient.types import Evidence, Fields

@@ -12,15 +12,8 @@ from typing import assert_never
 import msgspec
 
 from haclient.core.budget import Budget
-from haclient.core.retry import (
-    IDEMPOTENT_METHODS,
-    Again,
-    Decision,
-    Failure,
-    GiveUp,
-    RequestFacts,
-    Retry,
-)
+from haclient.core.idempotency import IDEMPOTENT_METHODS, RequestFacts
+from haclient.core.retry import Again, Decision, Failure, GiveUp, Retry
 from haclient.core.spec import IdempotencyKey, Target
 from haclient.types import Evidence, EvidenceKind, Verdict
 

@@ -20,7 +20,7 @@ import trio
 
 from haclient import events
 from haclient.client import Client
-from haclient.core.retry import RequestFacts
+from haclient.core.idempotency import RequestFacts
 from haclient.core.spec import IdempotencyKey
 from haclient.core.url import Url
 from haclient.errors import Error

@@ -1,4 +1,4 @@
-"""What is a key, what a new one looks like, and when one is added."""
+"""Which requests may run twice, what is a key, what a new one looks like, and when one is added."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from haclient.core.idempotency import bears_key, new_key, with_key
+from haclient.core.idempotency import RequestFacts, bears_key, new_key, with_key
 from haclient.types import Fields
 
 NEW = (b"Idempotency-Key", b'"new"')
@@ -63,3 +63,26 @@ def test_a_new_key_is_a_string_with_a_random_uuid() -> None:
 
 def test_a_request_that_was_given_a_key_bears_one() -> None:
     assert bears_key(with_key((OTHER,), new_key(bytes(16))))
+
+
+@pytest.mark.parametrize(
+    ("method", "has_key", "is_safe", "is_idempotent"),
+    [
+        ("GET", False, True, True),
+        ("HEAD", False, True, True),
+        ("OPTIONS", False, True, True),
+        ("TRACE", False, True, True),
+        ("PUT", False, False, True),
+        ("DELETE", False, False, True),
+        ("POST", False, False, False),
+        ("PATCH", False, False, False),
+        ("get", False, False, False),
+        ("POST", True, False, True),
+        ("PUT", True, False, True),
+    ],
+)
+def test_which_requests_may_run_twice(
+    method: str, has_key: bool, is_safe: bool, is_idempotent: bool
+) -> None:
+    facts = RequestFacts(method, has_idempotency_key=has_key)
+    assert (facts.is_safe, facts.is_idempotent) == (is_safe, is_idempotent)

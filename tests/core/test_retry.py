@@ -11,17 +11,8 @@ from typing import Any
 
 import pytest
 
-from haclient.core.retry import (
-    LAST_WORD,
-    Again,
-    Decision,
-    Failure,
-    GiveUp,
-    Relay,
-    RequestFacts,
-    Retry,
-    Wait,
-)
+from haclient.core.idempotency import RequestFacts
+from haclient.core.retry import LAST_WORD, Again, Decision, Failure, GiveUp, Relay, Retry, Wait
 from haclient.types import Evidence, EvidenceKind, Limit, Verdict
 from tests.core.counted_budget import CountedBudget
 

@@ -20,17 +20,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from haclient.core.retry import (
-    LAST_WORD,
-    Again,
-    Decision,
-    Failure,
-    GiveUp,
-    Relay,
-    RequestFacts,
-    Retry,
-    Wait,
-)
+from haclient.core.idempotency import RequestFacts
+from haclient.core.retry import LAST_WORD, Again, Decision, Failure, GiveUp, Relay, Retry, Wait
 from haclient.types import Evidence, EvidenceKind, Verdict
 from tests.core.counted_budget import CountedBudget
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from haclient.core.retry import RequestFacts
+from haclient.core.idempotency import RequestFacts
 from haclient.engine.attempt import Attempt
 from haclient.engine.course import Course
 from haclient.engine.exchange import exchange

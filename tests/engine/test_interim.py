@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from haclient.core.retry import RequestFacts
+from haclient.core.idempotency import RequestFacts
 from haclient.core.spec import Target
 from haclient.engine.exchange import Answer, exchange
 from haclient.engine.outcome import Request

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from haclient import events
 from haclient.client import RequestOptions
-from haclient.core.retry import RequestFacts
+from haclient.core.idempotency import RequestFacts
 from haclient.core.spec import Target
 from haclient.engine.exchange import Answer, exchange
 from haclient.engine.outcome import Request

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from haclient import events
-from haclient.core.retry import RequestFacts
+from haclient.core.idempotency import RequestFacts
 from haclient.engine.exchange import exchange
 from haclient.engine.outcome import Request
 from haclient.engine.replay import StreamContent

@@ -23,7 +23,7 @@ import trio
 import trio.testing
 
 from haclient.client import MAX_CONTENT, Client, ProxySource, RequestOptions, Settings
-from haclient.core.retry import IDEMPOTENT_METHODS
+from haclient.core.idempotency import IDEMPOTENT_METHODS
 from haclient.core.spec import IdempotencyKey, Target
 from haclient.engine.live import Engine
 from haclient.errors import Error
