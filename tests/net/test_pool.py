@@ -107,6 +107,18 @@ async def test_with_none_fit_the_answer_is_none(pool: Pool[Plug]) -> None:
     assert [plug.is_closed for plug in plugs] == [True, True]
 
 
+async def test_for_only_one_endpoint_no_other_is_lent_or_asked(pool: Pool[Plug]) -> None:
+    older, newer, elsewhere = connect(pool), connect(pool), connect(pool, B)
+    for plug in (older, newer, elsewhere):
+        pool.release(plug, reusable=True)
+    newer.is_quiet = False
+    assert pool.try_lease(KEY, only=A) is older
+    assert newer.is_closed
+    assert pool.try_lease(KEY, only=A) is None
+    assert elsewhere.questions == 0
+    assert used(pool) == {A: (1, 0, 0), B: (0, 1, 0)}
+
+
 async def test_one_idle_too_long_for_a_request_is_neither_asked_nor_closed(
     pool: Pool[Plug],
     autojump_clock: Clock,
