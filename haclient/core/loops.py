@@ -7,8 +7,8 @@ name, each see the others'. So a number of rounds is let through, and the reques
 A comma or a name inside a comment is no member of the list (section 5.6.5): comments may be nested and hold
 quoted pairs. Nobody is misled by a Via that is malformed, only counted as far as it can be read.
 
-Left out: a circle whose hops add no Via (via = false); what keeps a process from dialling itself is in
-haclient.net.own_doors.
+Left out: a circle whose hops add no Via (via = false), which ends where a target's max_connections do. What
+keeps a process from dialling itself is in haclient.net.own_doors.
 """
 
 from __future__ import annotations
