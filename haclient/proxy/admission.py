@@ -17,7 +17,7 @@ from haclient.errors import ProxyStatus
 from haclient.net.transport import SocketTransport
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
-from haclient.proxy.record import TurnedAway, Why
+from haclient.proxy.record import Why
 from haclient.proxy.reply import refusal
 
 __all__ = ["may_enter", "part_with"]
@@ -42,9 +42,7 @@ async def may_enter(gateway: Gateway, door: Door, transport: SocketTransport) ->
     if allowed is None or uid in allowed:
         return True
     detail = f"user id {uid} is not in allow_uids"
-    turn_away = TurnedAway(listener=door.settings.name, client="unix", why=Why.UID, detail=detail)
-    door.turned_away[Why.UID.value] += 1
-    gateway.tell_turned_away(turn_away)
+    gateway.note_turned_away(door, "unix", Why.UID, detail)
     if door.settings.mode is Mode.TCP or door.settings.tls is not None:
         transport.reset()
         return False

@@ -25,7 +25,7 @@ from haclient.proxy.door import Door
 from haclient.proxy.tunnel import Tunnel
 from haclient.types import Instant
 
-__all__ = ["ClientSide", "Served", "identity_of"]
+__all__ = ["ClientSide", "Served", "identity_of", "name_of"]
 
 LEAVES_NOTICED_AFTER = 0.25
 """Seconds. A request that is answered sooner costs no look at its client; a second is promised."""
@@ -56,6 +56,12 @@ def identity_of(transport: ClientTransport) -> str:
     """Who is behind a connection: the address without the port; on a Unix socket the user."""
     endpoint = transport.endpoint
     return f"uid:{transport.peer_uid()}" if endpoint.is_unix else endpoint.address
+
+
+def name_of(transport: ClientTransport) -> str:
+    """Whose connection it is, for a person."""
+    endpoint = transport.endpoint
+    return "unix" if endpoint.is_unix else str(endpoint)
 
 
 class ClientSide:
@@ -94,7 +100,7 @@ class ClientSide:
     def __init__(self, door: Door, transport: ClientTransport, idle_grace: float) -> None:
         self.door = door
         self.transport = transport
-        self.client = "unix" if transport.endpoint.is_unix else str(transport.endpoint)
+        self.client = name_of(transport)
         self.http = ServerHttp1(transport, door.settings.max_head)
         self.scope = trio.CancelScope()
         self.began_at: Instant = 0.0

@@ -27,7 +27,7 @@ from haclient.errors import ProxyStatus
 from haclient.net.http1_server import RawHead
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.gateway import Gateway
-from haclient.proxy.record import TurnedAway, Why
+from haclient.proxy.record import Why
 
 __all__ = ["Guard", "Turns", "Word", "known_or_refused"]
 
@@ -185,23 +185,10 @@ async def known_or_refused(gateway: Gateway, side: ClientSide, raw: RawHead) -> 
         return RawHead(raw.method, raw.target, raw.http_version, others)
     if word is Word.BUSY:
         return _refusal(UNAVAILABLE, word.value, b"")
-    _tell_wrong(gateway, side)
+    # Without the name: people type passwords there.
+    gateway.note_turned_away(door, side.client, Why.CREDENTIALS, word.value)
     return _refusal(asking.status, word.value, field)
 
 
 def _refusal(status: int, reason: str, challenge: bytes) -> Refusal:
     return Refusal(status, reason, ProxyStatus.HTTP_REQUEST_DENIED, challenge)
-
-
-def _tell_wrong(gateway: Gateway, side: ClientSide) -> None:
-    """Without the name: people type passwords there."""
-    door = side.door
-    door.turned_away[Why.CREDENTIALS.value] += 1
-    gateway.tell_turned_away(
-        TurnedAway(
-            listener=door.settings.name,
-            client=side.client,
-            why=Why.CREDENTIALS,
-            detail=Word.WRONG.value,
-        )
-    )

@@ -15,7 +15,8 @@ from haclient.events import Observer
 from haclient.net.parking import Parking
 from haclient.net.pipes import Pipes
 from haclient.proxy.destinations import Destinations
-from haclient.proxy.record import ExchangeRecord, TurnedAway
+from haclient.proxy.door import Door
+from haclient.proxy.record import ExchangeRecord, TurnedAway, Why
 
 __all__ = ["Gateway"]
 
@@ -69,6 +70,13 @@ class Gateway:
             self._destinations[settings.name] = found
         found.allow, found.defaults = settings.allow, self.defaults
         return found
+
+    def note_turned_away(self, door: Door, client: str, why: Why, detail: str) -> None:
+        """Counts and tells that somebody might not enter."""
+        door.turned_away[why.value] += 1
+        self.tell_turned_away(
+            TurnedAway(listener=door.settings.name, client=client, why=why, detail=detail)
+        )
 
     def forget_other_destinations(self, listeners: Collection[str]) -> None:
         """Drops those of listeners that are no more."""

@@ -16,9 +16,10 @@ from haclient.errors import ProxyStatus
 from haclient.net.tls_server import HandshakeError, TlsTransport
 from haclient.net.transport import SocketTransport
 from haclient.proxy.admission import part_with
+from haclient.proxy.client_side import name_of
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
-from haclient.proxy.record import TurnedAway, Why
+from haclient.proxy.record import Why
 from haclient.proxy.reply import refusal
 from haclient.types import Instant
 
@@ -87,10 +88,10 @@ async def shake_hands(
             transport.close()
     if error is not None:
         if not error.is_nothing:
-            _tell(gateway, door, transport, str(error))
+            gateway.note_turned_away(door, name_of(transport), Why.TLS, str(error))
         await part_with(door, transport, _last_words(door, error), has_spoken=True)
     elif one.has_expired and not has_succeeded:
-        _tell(gateway, door, transport, TOO_SLOW)
+        gateway.note_turned_away(door, name_of(transport), Why.TLS, TOO_SLOW)
     return secure if has_succeeded else None
 
 
@@ -102,12 +103,4 @@ def _last_words(door: Door, error: HandshakeError) -> bytes:
         "this door speaks TLS: write https:// in place of http://",
         is_head=False,
         error=ProxyStatus.HTTP_REQUEST_ERROR,
-    )
-
-
-def _tell(gateway: Gateway, door: Door, transport: SocketTransport, why: str) -> None:
-    door.turned_away[Why.TLS.value] += 1
-    client = "unix" if transport.endpoint.is_unix else str(transport.endpoint)
-    gateway.tell_turned_away(
-        TurnedAway(listener=door.settings.name, client=client, why=Why.TLS, detail=why)
     )

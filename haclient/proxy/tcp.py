@@ -15,7 +15,6 @@ ends when a side does, or by the drain: it is given drain_timeout, and is reset 
 from __future__ import annotations
 
 import math
-import random
 
 import trio
 
@@ -26,10 +25,11 @@ from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import Sticky
 from haclient.errors import Error, ProxyStatus
 from haclient.net.transport import ClientTransport, HangUp
-from haclient.proxy.client_side import identity_of
+from haclient.proxy.client_side import identity_of, name_of
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import ExchangeRecord, Outcome
+from haclient.proxy.refuse import new_request_id
 from haclient.proxy.sides import Sides
 from haclient.proxy.tunnel import Tunnel
 from haclient.types import AttemptRecord, Instant, Verdict
@@ -102,8 +102,7 @@ class TcpSide:
     @property
     def client(self) -> str:
         """Whose connection it is, for a person."""
-        endpoint = self.transport.endpoint
-        return "unix" if endpoint.is_unix else str(endpoint)
+        return name_of(self.transport)
 
     def take_buffered(self) -> bytes:
         """What another server did not take."""
@@ -175,7 +174,7 @@ class TcpSide:
                 listener=self._door.settings.name,
                 target=self.target,
                 client=self.client,
-                request_id=f"{random.getrandbits(128):032x}",  # a name, no secret
+                request_id=new_request_id(),
                 method="TCP",
                 path="",
                 host="",
