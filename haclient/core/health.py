@@ -47,7 +47,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from haclient.types import ConnectFailure, Endpoint, Instant
+from haclient.types import ConnectFailure, Endpoint, Evidence, Instant, Verdict
 
 __all__ = [
     "FIRST_HOLD",
@@ -59,7 +59,9 @@ __all__ = [
     "EndpointHealth",
     "Health",
     "counts_against",
+    "end_counts_against",
     "hold_after",
+    "is_lost",
 ]
 
 FIRST_HOLD = 5.0
@@ -104,6 +106,24 @@ def counts_against(failure: ConnectFailure) -> bool:
     that nobody was asked, PROXY that a proxy is well and has no way to the origin.
     """
     return failure in _HELD_AGAINST
+
+
+def is_lost(verdict: Verdict, evidence: Evidence | None) -> bool:
+    """Whether the server was dead when its connection ended: by proof, or overtaken while it was suspect.
+
+    Nobody watches one to its end whom another one overtook. Health requests that were not answered are no
+    sign of it: the host lives, and may be at work.
+    """
+    is_suspect = evidence is not None and not evidence.is_of_health
+    return verdict is Verdict.DEAD or (verdict is Verdict.SUPERSEDED and is_suspect)
+
+
+def end_counts_against(verdict: Verdict, evidence: Evidence | None, *, is_reused: bool) -> bool:
+    """Whether the end of a connection that was in use says something of its endpoint.
+
+    One that has served before may have been closed for its age; that is no fault.
+    """
+    return is_lost(verdict, evidence) or (verdict is Verdict.CLOSED and not is_reused)
 
 
 class Condition(enum.Enum):

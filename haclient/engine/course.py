@@ -162,9 +162,8 @@ class Course:
         return await self._ask_for_rest(decision, request, judge)
 
     def _is_elsewhere(self, broken: Attempt) -> bool:
-        assert broken.connection is not None
         # Who failed before this answer began may be back by now: a long one sees many a restart.
-        self._tried = {broken.connection.endpoint}
+        self._tried = {broken.talk.connection.endpoint}
         return self._target.has_untried(self._tried)
 
     async def _ask_for_rest(
@@ -174,8 +173,8 @@ class Course:
         try:
             while isinstance(decision, Again):
                 attempt = await self.run(decision.reason)
-                assert attempt.head is not None
-                judgement = judge(attempt.head)
+                assert attempt.talk.head is not None
+                judgement = judge(attempt.talk.head)
                 if isinstance(judgement, GoOn):
                     return attempt, judgement
                 decision = self._refuse(attempt, judgement.reason)
@@ -287,8 +286,7 @@ class Course:
         """A connection that was closed for its age says nothing of its server: a client whose own it is stays."""
         sticky = self._request.sticky
         if sticky is not None and failure.verdict is Verdict.CLOSED and failure.is_reused:
-            assert attempt.connection is not None
-            self._tried.discard(attempt.connection.endpoint)
+            self._tried.discard(attempt.talk.connection.endpoint)
             sticky.wants_fresh = True
 
     def _begin(self, reason: str) -> Attempt:
@@ -313,14 +311,10 @@ class Course:
         self._winner = winner = self._attempts[number - 1]
         self.close()
         if self._request.sticky is not None:
-            assert winner.connection is not None
-            assert winner.head is not None
-            note_answer(
-                self._target,
-                self._request.sticky,
-                winner.connection.endpoint,
-                winner.head.fields,
-            )
+            talk = winner.talk
+            assert talk.head is not None
+            endpoint, fields = talk.connection.endpoint, talk.head.fields
+            note_answer(self._target, self._request.sticky, endpoint, fields)
         return winner
 
     def _error(self, why_not_again: GiveUp) -> Exception:

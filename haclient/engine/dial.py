@@ -28,19 +28,16 @@ from haclient import events
 from haclient.core.retry import GiveUp
 from haclient.engine import recording
 from haclient.engine.failure import error_for
+from haclient.engine.holding import Holding
 from haclient.engine.leasing import try_out_passed_over
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import Sticky
 from haclient.engine.reach import Reach
 from haclient.engine.sticky import note_answer, reach_of
 from haclient.net.connection import Connection
-from haclient.net.http1 import Head
 from haclient.types import AttemptRecord, Endpoint, Evidence, Instant, Phase, Verdict
 
 __all__ = ["Dial"]
-
-LOST = frozenset({Verdict.DEAD, Verdict.CLOSED})
-"""Verdicts that are held against the address."""
 
 
 class Dial:
@@ -48,13 +45,9 @@ class Dial:
 
     Attributes:
         number: of the attempt at hand, from 1 on.
-        connection: of the attempt at hand, once there is one.
-        first_byte_at: when the server was first heard of.
+        holding: its connection, once it has one.
+        reach: its way there.
     """
-
-    head: Head | None = None
-    reused = False
-    """Of every record: there is no HTTP here, and no second use."""
 
     def __init__(
         self,
@@ -67,22 +60,17 @@ class Dial:
             raise ValueError(f"only tcp:// targets are dialled, and this one is {origins}")
         self.target = target
         self.number = 0
-        self.phase = Phase.RESOLVING
-        self.connection: Connection | None = None
+        self.holding: Holding | None = None
         self.reach: Reach | None = None
         self.started_at: Instant = trio.current_time()
-        self.sent_at: Instant | None = None
-        self.first_byte_at: Instant | None = None
         self._observe = observe
         self._sticky = sticky
         self._records: tuple[AttemptRecord, ...] = ()
         self._tried: set[Endpoint] = set()
-        self._generation = 0
         self._is_over = True
 
     def __repr__(self) -> str:
-        where = self.connection.endpoint if self.connection else self.target.first_tier[0].origin
-        return f"<Dial {self.number} to {where}, {self.phase.value}>"
+        return f"<Dial {self.number} to {recording.where(self)}, {recording.phase_of(self).value}>"
 
     async def connect(self, reason: str = "") -> Connection:
         """Returns a new connection, the caller's until `end`.
@@ -101,12 +89,10 @@ class Dial:
             connection = await reach.connection(self._tried)
         except Exception as exc:
             # At its limit of connections for too long, mostly.
-            self.phase = reach.met.phase
             self.end(Verdict.FAILED, str(exc))
             raise error_for(self._records, GiveUp(""), reach, exc) from None
         self._tried.update(reach.met.refused())
         if connection is None:
-            self.phase = reach.met.phase
             verdict = Verdict.FAILED if reach.met.has_only_names_failed else Verdict.REFUSED
             self.end(verdict, reach.met.describe())
             # Of this attempt: what an earlier one came to is in its record.
@@ -118,8 +104,7 @@ class Dial:
         if not self._is_over:
             raise RuntimeError("the attempt before has not been ended")
         self.number += 1
-        self.phase, self.connection = Phase.RESOLVING, None
-        self.sent_at = self.first_byte_at = None
+        self.holding = None
         self.started_at = trio.current_time()
         self._is_over = False
         self.reach = reach = reach_of(self.target, self.number, self._observe, self._sticky)
@@ -129,19 +114,11 @@ class Dial:
         return reach
 
     def _note_connected(self, connection: Connection) -> None:
-        target = self.target
-        self.connection = connection
-        self.phase = Phase.WAITING
+        self.holding = Holding(self.target, connection)
         self._tried.add(connection.endpoint)
-        self._generation = target.engine.health.generation(connection.endpoint)
-        try_out_passed_over(target, self._sticky, connection)
+        try_out_passed_over(self.target, self._sticky, connection)
         if self._observe is not None:
             self._observe(recording.connected(self.number, connection, reused=False))
-
-    @property
-    def bytes_sent(self) -> int:
-        """Of the client's, handed to the kernel for this server."""
-        return self.connection.transport.bytes_sent if self.connection is not None else 0
 
     @property
     def records(self) -> tuple[AttemptRecord, ...]:
@@ -150,14 +127,14 @@ class Dial:
 
     def note_answer(self) -> None:
         """The server has spoken: whatever it says, it serves."""
-        assert self.connection is not None
-        if self.first_byte_at is None:
-            now = self.first_byte_at = trio.current_time()
-            self.phase = Phase.RECEIVING
-            health = self.target.engine.health
-            health.report_success(self.connection.endpoint, now, self._generation)
+        held = self.holding
+        assert held is not None
+        if held.first_byte_at is None:
+            now = held.first_byte_at = trio.current_time()
+            held.phase = Phase.RECEIVING
+            held.note_served(now)
             if self._sticky is not None:
-                note_answer(self.target, self._sticky, self.connection.endpoint)
+                note_answer(self.target, self._sticky, held.connection.endpoint)
 
     def end(self, verdict: Verdict, detail: str = "", evidence: Evidence | None = None) -> None:
         """The attempt is over and its connection closed, at once. Harmless where it was over already.
@@ -167,18 +144,12 @@ class Dial:
         if self._is_over:
             return
         self._is_over = True
-        now, connection = trio.current_time(), self.connection
-        if self.phase is Phase.RESOLVING and self.reach is not None:
-            self.phase = self.reach.met.phase  # cancelled on the way
-        if verdict is Verdict.ANSWERED:
-            self.phase = Phase.DONE
+        now, held = trio.current_time(), self.holding
+        if held is not None:
+            held.end(verdict)
         record = recording.record_of(self, now, verdict, detail, evidence, replay="")
         self._records += (record,)
-        if connection is not None:
-            connection.close()
-            self.target.pool.release(connection, reusable=False)
-            if verdict in LOST:
-                health = self.target.engine.health
-                health.report_failure(connection.endpoint, now, self._generation)
+        if held is not None:
+            held.close(verdict, evidence)
         if self._observe is not None:
             self._observe(events.AttemptEnded(now, self.number, record))

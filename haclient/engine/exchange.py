@@ -82,9 +82,10 @@ class Answer:
     )
 
     def __init__(self, course: Course, attempt: Attempt) -> None:
-        assert attempt.head is not None
+        head = attempt.talk.head
+        assert head is not None
         self.attempt = attempt
-        self.head: Head = attempt.head
+        self.head: Head = head
         self.resumes = 0
         self._course = course
         self._source: Attempt | Rest = attempt
@@ -104,7 +105,7 @@ class Answer:
     @property
     def content(self) -> bytes:
         """The whole content, where it was wanted whole."""
-        return self.attempt.content
+        return self.attempt.talk.content
 
     @property
     def trailers(self) -> Fields:
@@ -112,13 +113,12 @@ class Answer:
 
         Those of another server's answer may speak of a part of the content; there are none then.
         """
-        return self.attempt.trailers if not self.resumes else ()
+        return self.attempt.talk.trailers if not self.resumes else ()
 
     @property
     def connection(self) -> Connection:
         """What the answer comes on; after 101, the caller's to speak another protocol on."""
-        assert self.attempt.connection is not None
-        return self.attempt.connection
+        return self.attempt.talk.connection
 
     def leftover(self) -> bytes:
         """After 101: what came behind the head already."""

@@ -11,14 +11,22 @@ from typing import Protocol
 import trio
 
 from haclient import events
+from haclient.engine.holding import Holding
 from haclient.engine.live import LiveTarget
 from haclient.engine.reach import Reach
 from haclient.net.connection import Connection
 from haclient.net.http1 import Head
 from haclient.net.tls import describe_tls
-from haclient.types import AttemptRecord, Evidence, Instant, Phase, Verdict
+from haclient.types import AttemptRecord, Endpoint, Evidence, Instant, Origin, Phase, Verdict
 
-__all__ = ["connected", "interim_received", "record_of", "response_started"]
+__all__ = [
+    "connected",
+    "interim_received",
+    "phase_of",
+    "record_of",
+    "response_started",
+    "where",
+]
 
 
 class Recorded(Protocol):
@@ -26,19 +34,27 @@ class Recorded(Protocol):
 
     number: int
     target: LiveTarget
-    connection: Connection | None
     reach: Reach | None
-    phase: Phase
-    head: Head | None
-    reused: bool
     started_at: Instant
-    sent_at: Instant | None
-    first_byte_at: Instant | None
 
     @property
-    def bytes_sent(self) -> int:
-        """Of the request, handed to the kernel."""
+    def holding(self) -> Holding | None:
+        """Its connection, once it has one."""
         ...
+
+
+def phase_of(attempt: Recorded) -> Phase:
+    """How far it has come."""
+    if attempt.holding is not None:
+        return attempt.holding.phase
+    return attempt.reach.met.phase if attempt.reach is not None else Phase.RESOLVING
+
+
+def where(attempt: Recorded) -> Endpoint | Origin:
+    """With whom it is; the first of those who may be asked, where it is with nobody yet."""
+    if attempt.holding is not None:
+        return attempt.holding.connection.endpoint
+    return attempt.target.first_tier[0].origin
 
 
 def record_of(
@@ -50,28 +66,29 @@ def record_of(
     replay: str,
 ) -> AttemptRecord:
     """The whole result of an attempt that is over."""
-    connection, reach = attempt.connection, attempt.reach
-    own = None if attempt.reused else connection
+    held, met = attempt.holding, attempt.reach.met if attempt.reach is not None else None
+    connection = held.connection if held is not None else None
+    own = None if held is None or held.is_reused else connection
     return AttemptRecord(
         number=attempt.number,
         origin=connection.origin if connection else attempt.target.first_tier[0].origin,
         endpoint=connection.endpoint if connection else None,
-        phase=attempt.phase,
+        phase=phase_of(attempt),
         verdict=verdict,
         started_at=attempt.started_at,
         ended_at=ended_at,
         detail=detail,
         evidence=evidence,
-        status=attempt.head.status if attempt.head else None,
-        reused=attempt.reused,
-        bytes_sent=attempt.bytes_sent,
-        resolved_at=reach.met.resolved_at if reach else None,
+        status=held.status if held else None,
+        reused=held is not None and held.is_reused,
+        bytes_sent=held.bytes_sent if held else 0,
+        resolved_at=met.resolved_at if met else None,
         connected_at=own.connected_at if own else None,
         usable_at=own.usable_at if own else None,
-        sent_at=attempt.sent_at,
-        first_byte_at=attempt.first_byte_at,
+        sent_at=held.sent_at if held else None,
+        first_byte_at=held.first_byte_at if held else None,
         local=connection.transport.local if connection else None,
-        connection_attempts=tuple(reach.met.attempts) if reach else (),
+        connection_attempts=tuple(met.attempts) if met else (),
         replay=replay,
     )
 

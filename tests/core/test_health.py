@@ -16,9 +16,11 @@ from haclient.core.health import (
     EndpointHealth,
     Health,
     counts_against,
+    end_counts_against,
     hold_after,
+    is_lost,
 )
-from haclient.types import ConnectFailure, Endpoint
+from haclient.types import ConnectFailure, Endpoint, Evidence, EvidenceKind, Verdict
 
 ONE = Endpoint("192.0.2.1", 80)
 OTHER = Endpoint("192.0.2.2", 80)
@@ -231,6 +233,37 @@ def test_only_what_says_something_of_the_endpoint_counts_against_it() -> None:
         ConnectFailure.OWN_DOOR,
         ConnectFailure.PROXY,
     }
+
+
+PROBES = Evidence(EvidenceKind.KEEPALIVE_PROBES, 1, 1.1)
+SILENT = Evidence(EvidenceKind.HEALTH_REQUESTS, 3, 6.0, "/health")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "evidence", "lost", "counts_of_new", "counts_of_reused"),
+    [
+        pytest.param(Verdict.DEAD, PROBES, True, True, True, id="proved dead"),
+        pytest.param(Verdict.DEAD, None, True, True, True, id="dead by the kernel's word"),
+        pytest.param(Verdict.SUPERSEDED, PROBES, True, True, True, id="overtaken while suspect"),
+        pytest.param(
+            Verdict.SUPERSEDED, SILENT, False, False, False, id="health: it may be at work"
+        ),
+        pytest.param(Verdict.SUPERSEDED, None, False, False, False, id="overtaken, and well"),
+        pytest.param(Verdict.CLOSED, None, False, True, False, id="closed, perhaps for its age"),
+        pytest.param(Verdict.CANCELLED, PROBES, False, False, False, id="given up by the caller"),
+        pytest.param(Verdict.SLOW, None, False, False, False, id="slow is alive"),
+    ],
+)
+def test_what_an_end_says_of_the_server(
+    verdict: Verdict,
+    evidence: Evidence | None,
+    lost: bool,
+    counts_of_new: bool,
+    counts_of_reused: bool,
+) -> None:
+    assert is_lost(verdict, evidence) is lost
+    assert end_counts_against(verdict, evidence, is_reused=False) is counts_of_new
+    assert end_counts_against(verdict, evidence, is_reused=True) is counts_of_reused
 
 
 def test_what_has_expired_costs_nothing_any_more() -> None:

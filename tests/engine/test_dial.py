@@ -133,8 +133,9 @@ async def test_all_are_at_their_limit(autojump_clock: MockClock) -> None:
             nursery.start_soon(third.connect)
             await w.settle()
             first.end(Verdict.ANSWERED)
-        assert third.connection is not None
-        assert third.connection is not first.connection
+        assert third.holding is not None
+        assert first.holding is not None
+        assert third.holding.connection is not first.holding.connection
         third.end(Verdict.ANSWERED)
 
 

@@ -8,7 +8,8 @@ from trio.testing import MockClock
 
 from haclient.core.spec import Target
 from haclient.engine.leasing import MAX_IDLE_NOT_RESENDABLE
-from tests.engine.world import TWO, A, B, World, world
+from tests.engine.world import ONE, TWO, A, B, World, world
+from tests.sim.origin import Reply
 
 SHUFFLED = Target(urls=TWO.urls, order="shuffled")
 
@@ -68,3 +69,29 @@ async def test_whose_turn_it_would_be_is_not_drawn_while_it_is_in_trouble(
         w.engine.health.report_failure(B, trio.current_time(), 0)
         for _ in range(3):
             assert (await w.ask("GET", target=SHUFFLED)).server == "a"
+
+
+@pytest.mark.parametrize(("idle_for", "is_reused"), [(0.9, True), (1.0, False)])
+async def test_what_may_not_be_resent_rides_only_on_one_that_was_just_in_use(
+    autojump_clock: MockClock, idle_for: float, is_reused: bool
+) -> None:
+    async with world() as w:
+        await w.ask("GET", target=ONE)
+        await trio.sleep(idle_for)
+        assert (await w.ask("POST", target=ONE)).records[0].reused == is_reused
+
+
+async def test_idle_ones_to_a_server_in_trouble_are_not_lent(autojump_clock: MockClock) -> None:
+    """It is suspect: whether it is dead, another request has to wait for, and this one not."""
+    async with world() as w:
+        w.a.reply = Reply(think=0.1)
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(w.request, "GET", "http://ab.test/")
+        w.network.blackhole(A)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(w.request, "PUT", "http://ab.test/")
+            await trio.sleep(0.6)
+            outcome = await w.request("GET", "http://ab.test/")
+        assert outcome.server == "b"
+        assert outcome.took == pytest.approx(0.002)
