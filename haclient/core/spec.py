@@ -112,12 +112,20 @@ class HealthRequests(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not _PATH.fullmatch(self.path):
             raise ValueError(f'path must begin with "/", as "/health", not {self.path!r}')
-        for name in ("interval", "timeout"):
-            if not 0 < _number(self, name) < float("inf"):
-                raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")
-        for name in ("failures", "successes"):
-            if not _number(self, name) >= 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        _check_seconds(self, "interval", "timeout")
+        _check_counts(self, "failures", "successes")
+
+
+def _check_seconds(of: object, *names: str) -> None:
+    for name in names:
+        if not 0 < _number(of, name) < float("inf"):
+            raise ValueError(f"{name} must be more than 0 seconds, not {getattr(of, name)}")
+
+
+def _check_counts(of: object, *names: str) -> None:
+    for name in names:
+        if not _number(of, name) >= 1:
+            raise ValueError(f"{name} must be at least 1, not {getattr(of, name)}")
 
 
 def _number(target: object, name: str) -> float:
@@ -247,12 +255,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 'affinity must be "none" or "client" where the urls are tcp://: there are no cookies and fields'
             )
-        for name in ("window", "response_timeout", "connect_timeout", "queue_timeout"):
-            if not 0 < _number(self, name) < float("inf"):
-                raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")
-        for name in ("race_width", "max_attempts", "max_connections"):
-            if not _number(self, name) >= 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        _check_seconds(self, "window", "response_timeout", "connect_timeout", "queue_timeout")
+        _check_counts(self, "race_width", "max_attempts", "max_connections")
         for name in (
             "connection_attempt_delay",
             "retry_budget",
