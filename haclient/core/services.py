@@ -3,7 +3,8 @@
 A record has a priority, a weight, a port and the name of a server. The naive reader takes the first one, or
 sorts by weight, and then every client asks the heaviest server. The RFC's rule: only the lowest priority that
 can be reached; within it a draw in which a server's chance is its weight. A weight of 0 is all but no chance
-beside others; where all are 0 nothing was said, and all are alike.
+beside others; where all are 0 nothing was said, and all are alike. The RFC's own arithmetic, a number from 0 to
+the sum and both of them included, gives the first record a part too many: two of weight 1 would be asked 2:1.
 
 A record travels through answers and cache as text, as an address does: "10 60 8080 a.example." Left out:
 `_udp`, and the address records that an answer may bring along: names have a time to live of their own.
@@ -71,17 +72,19 @@ def by_priority(
 
 
 def _drawn(services: list[Service], chance: Callable[[], float]) -> Iterable[Service]:
-    has_weights = any(service.weight for service in services)
-    # Those without weight first, so that the draw of 0 alone is theirs (RFC 2782, page 4).
-    left = sorted(services, key=lambda service: service.weight != 0)
+    left = list(services)
     while left:
-        weights = [service.weight if has_weights else 1 for service in left]
-        # In a draw without weights 0 is nobody's.
-        draw = int(chance() * (sum(weights) + has_weights)) + (not has_weights)
-        yield left.pop(_first_at(weights, draw))
+        weights = _parts(left)
+        yield left.pop(_first_beyond(weights, int(chance() * sum(weights))))
 
 
-def _first_at(weights: list[int], draw: int) -> int:
-    """The place whose running sum is the first to reach `draw`, which none exceeds."""
+def _parts(services: list[Service]) -> list[int]:
+    """Of how many chances each has: those without weight have one of weight 1 together, in equal parts."""
+    weightless = sum(not service.weight for service in services)
+    return [service.weight * max(weightless, 1) or 1 for service in services]
+
+
+def _first_beyond(weights: list[int], draw: int) -> int:
+    """The place whose running sum is the first to exceed `draw`, which is less than their sum."""
     sums = enumerate(itertools.accumulate(weights))
-    return next(place for place, running in sums if running >= draw)
+    return next(place for place, running in sums if running > draw)

@@ -64,17 +64,37 @@ class TestOrder:
         assert by_priority([nobody], lambda: 0.5) == ()
         assert names(by_priority([nobody, B], lambda: 0.5)) == ["b"]
 
-    def test_a_servers_chance_is_its_weight(self) -> None:
-        found = share(weighing(1), weighing(3, B), weighing(6, C))
-        assert found == pytest.approx({"a": 0.1, "b": 0.3, "c": 0.6}, abs=0.1)
-        assert found["a"] < found["b"] < found["c"]
+    @pytest.mark.parametrize(
+        ("weights", "shares"),
+        [
+            ((1, 3, 6), (0.1, 0.3, 0.6)),
+            ((6, 3, 1), (0.6, 0.3, 0.1)),
+            ((1, 1), (0.5, 0.5)),
+            ((5, 5), (0.5, 0.5)),
+            ((1, 1, 1), (1 / 3, 1 / 3, 1 / 3)),
+            ((65535, 65535), (0.5, 0.5)),
+            # No weight is all but no chance beside others: all such together have one part.
+            ((99, 0), (0.99, 0.01)),
+            ((0, 99), (0.01, 0.99)),
+            ((1, 0, 0), (0.5, 0.25, 0.25)),
+            # Where all weigh nothing all are alike.
+            ((0, 0), (0.5, 0.5)),
+            ((0, 0, 0), (1 / 3, 1 / 3, 1 / 3)),
+        ],
+    )
+    def test_a_servers_chance_is_its_weight(
+        self, weights: tuple[int, ...], shares: tuple[float, ...]
+    ) -> None:
+        found = share(*map(weighing, weights, (A, B, C)))
+        assert found == pytest.approx(dict(zip("abc", shares, strict=False)), abs=0.02)
+        assert all(found.values())
 
-    def test_no_weight_is_all_but_no_chance_beside_others(self) -> None:
-        found = share(weighing(99), B)
-        assert found["b"] == pytest.approx(0.01, abs=0.005)
-
-    def test_where_all_weigh_nothing_all_are_alike(self) -> None:
-        assert share(A, B, C) == pytest.approx({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}, abs=0.02)
+    def test_those_without_weight_are_alike_behind_the_others(self) -> None:
+        chance = random.Random(7).random
+        services = (weighing(60000), B, C)
+        orders = Counter(names(by_priority(services, chance))[0] for _ in range(20_000))
+        assert orders["abc"] / 20_000 == pytest.approx(0.5, abs=0.02)
+        assert orders["acb"] / 20_000 == pytest.approx(0.5, abs=0.02)
 
     @given(st.lists(services, max_size=9), st.floats(0, 1, exclude_max=True))
     def test_nobody_is_lost_or_asked_twice(self, given: list[Service], chance: float) -> None:
