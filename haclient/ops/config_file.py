@@ -51,7 +51,7 @@ from haclient.ops.config_tcp import (
     HTTP_TARGET_KEYS,
     refuse_http_keys,
 )
-from haclient.ops.config_tls import file_faults
+from haclient.ops.config_tls import age_warning, file_faults
 from haclient.ops.exit_codes import ExitCode
 from haclient.regular_file import read_regular
 
@@ -93,8 +93,8 @@ class Checked(msgspec.Struct, frozen=True):
     warnings: tuple[ConfigError, ...]
 
 
-def load(path: str) -> Config:
-    """Reads the file at `path`.
+def load(path: str, warn: Callable[[str], None] | None = None) -> Config:
+    """Reads the file at `path`; `warn` is told what is no mistake, and probably not meant.
 
     Raises:
         CommandError: exit code 78; every error, one a line.
@@ -102,6 +102,9 @@ def load(path: str) -> Config:
     checked = check_file(path)
     if checked.config is None:
         raise CommandError("\n".join(map(str, checked.errors)), ExitCode.CONFIGURATION)
+    if warn is not None:
+        for warning in checked.warnings:
+            warn(str(warning))
     return checked.config
 
 
@@ -273,10 +276,16 @@ def _target_values(source: Source, path: KeyPath) -> dict[str, Any]:
     if isinstance(tls, TlsSettings):
         for key, what in file_faults(tls):
             source.error((*path, "tls", key), what)
+        _warn_of_age(source, path, tls)
         if not tls.verify:
             what = "any certificate will do, so whoever is on the way can be the server"
             source.warn((*path, "tls", "verify"), f"{what}; name its authority in ca_file")
     return values
+
+
+def _warn_of_age(source: Source, path: KeyPath, tls: TlsSettings | DoorTls) -> None:
+    if what := age_warning(tls.cert_file):
+        source.warn((*path, "tls", "cert_file"), what)
 
 
 def _check_name(source: Source, path: tuple[str, ...]) -> None:
@@ -321,6 +330,8 @@ def _listeners(source: Source) -> tuple[list[Door], tuple[ListenerSettings, ...]
             listeners.append(listener)
             for keys, what in guard_faults(listener):
                 source.error((*path, *keys), what)
+            if listener.tls is not None:
+                _warn_of_age(source, path, listener.tls)
             if listener.mode is Mode.TCP:
                 refuse_http_keys(source, path, HTTP_LISTENER_KEYS)
     return doors, tuple(listeners)

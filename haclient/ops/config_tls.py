@@ -1,4 +1,4 @@
-"""Whether the files that a target's TLS names can be used, without making the context that uses them.
+"""Whether the files that TLS names can be used, and for how long, without making the context that uses them.
 
 haclient.net.tls says the same when the first https connection is made, which is after the start, and in
 front of a request. It stands on trio, which `haclient check` has no time for; so the files are tried
@@ -8,12 +8,16 @@ here once more, each by itself, and a test holds that both refuse the same ones.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 
 from haclient.core.spec import TlsSettings
-from haclient.regular_file import require_regular
+from haclient.regular_file import read_regular, require_regular
 
-__all__ = ["file_faults"]
+__all__ = ["age_warning", "file_faults"]
+
+MAX_BYTES = 1 << 20
+"""A chain has three certificates of 2 KiB; what comes behind that much is not looked at."""
 
 ENCRYPTED = "the key is encrypted, and nobody is there to ask for the password; store it decrypted"
 
@@ -28,6 +32,19 @@ def file_faults(tls: TlsSettings) -> Iterator[tuple[str, str]]:
         if not found:
             key = "key_file" if tls.key_file is not None else "cert_file"
             yield from _fault(key, lambda: _load_key(tls))
+
+
+def age_warning(cert_file: str | None) -> str:
+    """What is to be said of a certificate that has expired, or soon will have; empty if nothing."""
+    if cert_file is None:
+        return ""
+    from haclient.core.certificate import trouble  # most files name none
+
+    try:
+        pem = read_regular(cert_file, MAX_BYTES)
+    except OSError:
+        return ""  # that is a fault
+    return trouble(pem, time.clock_gettime(time.CLOCK_REALTIME))
 
 
 def _load_certificates(path: str | None) -> None:

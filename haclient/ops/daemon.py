@@ -199,7 +199,9 @@ class Daemon:
         if self._ending.is_set():
             return self._refused(["it drains: it will not read its file again"])
         try:
-            config = load(self.config_file)
+            config = load(
+                self.config_file, lambda what: self._log.warning("configuration", what=what)
+            )
             self._check_admin(config)
             again = self.sidecar.apply(config)
         except (CommandError, BindError, GuardError) as exc:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trio
+import trustme
 
 from tests.support.command import haclient, needs_command
 from tests.support.daemon import Daemon, connected, daemon, eventually, reverse, write_file
@@ -172,3 +174,29 @@ def test_the_admin_endpoint_stays_where_it_is(stage: Stage, tmp_path: Path) -> N
         assert ran.returncode == 1
         assert "[admin] bind cannot change in a reload" in ran.stderr.decode()
         assert process.end() == 0
+
+
+def test_a_certificate_that_runs_out_is_told_at_each_reading(tmp_path: Path) -> None:
+    today = datetime.now(UTC)
+    file = tmp_path / "door.pem"
+
+    def renew(days: int) -> None:
+        leaf = trustme.CA().issue_cert(
+            "door.test", not_before=today - timedelta(350), not_after=today + timedelta(days)
+        )
+        leaf.private_key_and_cert_chain_pem.write_to_path(str(file))
+
+    renew(10)
+    text = reverse("http://127.0.0.1:9", f"127.0.0.1:{free_port()}")
+    text += f'tls = {{ cert_file = "{file}" }}\n'
+    words = f"it expires on {today + timedelta(10):%Y-%m-%d}; renew it"
+    with daemon(tmp_path, text) as process:
+        assert process.log.count(words) == 1
+        process.reload(text)
+        process.wait_until(lambda: process.log.count(words) == 2)
+        ran = haclient(["check", "-c", tmp_path / "haclient.toml"])
+        assert (ran.returncode, ran.stderr.decode().count(words)) == (0, 1)
+        renew(300)
+        process.reload(text)
+        process.wait_until(lambda: "listener door1: certificates" in process.log)
+        assert process.log.count("renew it") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import trustme
 
 from haclient.core.spec import TlsSettings
 from haclient.net.tls import TlsFileError, make_context
+from haclient.ops.config_file import check_bytes
 from haclient.ops.config_tls import file_faults
-from tests.support.certificates import write_ca, write_client_certificate
+from tests.support.certificates import LONG_AGO, write_ca, write_client_certificate
 
 
 @pytest.fixture
@@ -108,3 +110,27 @@ def test_a_file_that_is_somebody_elses(private_file: Path) -> None:
     assert list(file_faults(TlsSettings(ca_file=str(private_file)))) == [
         ("ca_file", "Permission denied; name a PEM file that this user can read")
     ]
+
+
+def warnings(tmp_path: Path, text: str) -> list[str]:
+    checked = check_bytes(str(tmp_path / "haclient.toml"), text.encode())
+    return [f"{one.line} {one}" for one in checked.warnings]
+
+
+def test_certificates_of_ours_that_have_run_out(tmp_path: Path) -> None:
+    """A door's, and what a target is shown; the file is in order, for both are served as they are."""
+    ca, day = trustme.CA(), timedelta(1)
+    leaf = ca.issue_cert("a.test", not_before=LONG_AGO, not_after=LONG_AGO + day)
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "old.pem"))
+    file = (
+        '[target.t]\nurls = ["https://a.test/"]\ntls.cert_file = "old.pem"\n'
+        '[listener.l]\nbind = "127.0.0.1:80"\ntarget = "t"\ntls = { cert_file = "old.pem" }\n'
+    )
+    found = warnings(tmp_path, file)
+    assert [line.split(" ", 1)[0] for line in found] == ["3", "7"]
+    told = "it expired on 2001-01-02, and nobody accepts it any more; renew it"
+    assert all(line.endswith(told) for line in found)
+    ca.issue_cert("a.test").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "old.pem"))
+    assert warnings(tmp_path, file) == []
+    (tmp_path / "old.pem").unlink()
+    assert warnings(tmp_path, file) == []

@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 import trustme
 
-__all__ = ["TlsPeer", "server_context", "write_ca", "write_client_certificate"]
+__all__ = ["LONG_AGO", "TlsPeer", "server_context", "write_ca", "write_client_certificate"]
 
 LONG_AGO = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
 
