@@ -9,8 +9,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -21,6 +19,7 @@ from tests.support.command import needs_command
 from tests.support.origin_process import OriginProcess, origin_process
 from tests.support.running import asked
 from tests.support.sidecar import Sidecar, sidecar
+from tests.support.threaded_server import ThreadedServer, serving
 
 pytestmark = needs_command
 
@@ -126,30 +125,20 @@ def door_attempts(answer: httpx.Response) -> str:
     return str(answer.headers["proxy-status"])
 
 
-class SlowServer:
+class SlowServer(ThreadedServer):
     """One connection after the other, one request on each; health requests wait their turn.
 
     Attributes:
         executed: the first line of each request but those.
     """
 
+    ENDS_WITHIN = 2 * WORK
+
     def __init__(self) -> None:
+        super().__init__()
         self.executed: list[str] = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                with connection, suppress(OSError):
-                    connection.settimeout(10)
-                    self._answer(connection)
-
-    def _answer(self, connection: socket.socket) -> None:
+    def answer(self, connection: socket.socket) -> None:
         data = b""
         while b"\r\n\r\n" not in data:
             received = connection.recv(65536)
@@ -163,19 +152,6 @@ class SlowServer:
         connection.sendall(
             b"HTTP/1.1 200 OK\r\nX-Origin: slow\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
-
-
-@contextmanager
-def slow_server() -> Iterator[SlowServer]:
-    server = SlowServer()
-    thread = threading.Thread(target=server.serve)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.listener.shutdown(socket.SHUT_RDWR)
-        server.listener.close()
-        thread.join(2 * WORK)
 
 
 async def both_at_once(url: str) -> tuple[httpx.Response, float, httpx.Response]:
@@ -197,7 +173,7 @@ async def both_at_once(url: str) -> tuple[httpx.Response, float, httpx.Response]
 @pytest.mark.parametrize("has_other", [False, True], ids=["alone", "beside another"])
 async def test_a_slow_server_keeps_its_requests(has_other: bool) -> None:
     async with origin_process(name="other") as other:
-        with slow_server() as slow:
+        with serving(SlowServer()) as (slow,):
             urls = [slow.url, *([f"http://{other.endpoint}"] if has_other else [])]
             with sidecar(*urls, target=settings(), expected=EXPECTED) as door:
                 got, took, posted = await both_at_once(door.url)

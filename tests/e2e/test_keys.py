@@ -7,14 +7,13 @@ killed does. The other one must see the same key.
 from __future__ import annotations
 
 import socket
-import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 
 from tests.support.command import haclient, needs_command
 from tests.support.sidecar import sidecar
+from tests.support.threaded_server import ThreadedServer, serving
 
 pytestmark = needs_command
 
@@ -23,27 +22,15 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 GENERATES = {"order": "listed", "idempotency_key": "generate"}
 
 
-class Server:
+class Server(ThreadedServer):
     """Reads whole requests with small content, and answers them or hangs up. `keys` are what it saw."""
 
     def __init__(self, *, hangs_up: bool) -> None:
+        super().__init__()
         self.hangs_up = hangs_up
         self.keys: list[str] = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                with connection:
-                    connection.settimeout(10)
-                    self._answer(connection)
-
-    def _answer(self, connection: socket.socket) -> None:
+    def answer(self, connection: socket.socket) -> None:
         data = b""
         while b"\r\n\r\n" not in data or not data.endswith(b"x=1"):
             received = connection.recv(65536)
@@ -56,19 +43,8 @@ class Server:
             connection.sendall(ANSWER)
 
 
-@contextmanager
-def two_servers() -> Iterator[tuple[Server, Server]]:
-    both = (Server(hangs_up=True), Server(hangs_up=False))
-    threads = [threading.Thread(target=one.serve) for one in both]
-    for thread in threads:
-        thread.start()
-    try:
-        yield both
-    finally:
-        for one, thread in zip(both, threads, strict=True):
-            one.listener.shutdown(socket.SHUT_RDWR)
-            one.listener.close()
-            thread.join(10)
+def two_servers() -> AbstractContextManager[tuple[Server, ...]]:
+    return serving(Server(hangs_up=True), Server(hangs_up=False))
 
 
 def post(url: str) -> bytes:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, daemon, eventually
-from tests.support.island import Foreign, Island, island, postgres
+from tests.support.daemon import eventually
+from tests.support.island import TwoServers, postgres, two_servers
 
 pytestmark = pytest.mark.netns
 
@@ -35,14 +34,8 @@ SLOW = 5.0
 WINDOW = 4.0
 
 
-class Scene:
+class Scene(TwoServers):
     """Both servers, and the daemon in front."""
-
-    def __init__(self, land: Island, first: Foreign, second: Foreign, process: Daemon) -> None:
-        self.land = land
-        self.first = first
-        self.second = second
-        self.process = process
 
     def psql(self, query: str, host: str = "127.0.0.1") -> list[str]:
         """The words that run a query; through the daemon, unless another host is given."""
@@ -53,50 +46,31 @@ class Scene:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def wait_for_query(self, words: str) -> None:
-        """Until the first server executes it, and has acknowledged it (a delayed ACK takes 40 ms)."""
+    def is_executed(self, words: str) -> bool:
+        """Whether the first server is at it, and has acknowledged it (a delayed ACK takes 40 ms)."""
         age = "now() - query_start > interval '0.3 s'"
         count = f"select count(*) from pg_stat_activity where query = '{words}' and {age}"
-        eventually(lambda: self.ask(count, self.first.address) == "1")
+        return self.ask(count, self.first.address) == "1"
 
-    def interrupted(self, what: str) -> tuple[str, float]:
+    def interrupted_query(self, what: str) -> tuple[str, float]:
         """A query in whose midst something befalls the first server: the error, and after how long."""
         query = "select pg_sleep(60)"
-        with self.land.running(*self.psql(query)) as process:
-            self.wait_for_query(query)
-            began_at = time.perf_counter()
-            if what == "killed":
-                self.first.kill()
-            else:
-                self.land.blackhole(self.first.address)
-            _, stderr = process.communicate(timeout=30)
-            took = time.perf_counter() - began_at
-        assert process.returncode != 0
-        return stderr, took
+        done, took = self.interrupted(self.psql(query), lambda: self.is_executed(query), what)
+        assert done.returncode != 0
+        return done.stderr, took
 
 
 @pytest.fixture(scope="module")
 def _scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with (
-        island() as land,
-        postgres(land, "127.0.0.2") as first,
-        postgres(land, "127.0.0.3") as second,
-        daemon(_folder(tmp_path_factory), FILE, entering=land.entering()) as process,
-    ):
-        yield Scene(land, first, second, process)
-
-
-def _folder(factory: pytest.TempPathFactory) -> Path:
-    return factory.mktemp("daemon")
+    with two_servers(postgres, tmp_path_factory.mktemp("daemon"), FILE) as found:
+        yield Scene(*found)
 
 
 @pytest.fixture
 def scene(_scene: Scene) -> Iterator[Scene]:
     """With both servers well again, and both so held."""
     yield _scene
-    _scene.land.heal()
-    if not _scene.first.is_running:
-        _scene.first.start()
+    _scene.mend()
     _scene.process.reload(FILE)
     eventually(lambda: _scene.ask(WHO) == _scene.first.address)
 
@@ -113,14 +87,14 @@ def test_a_large_result_is_whole(scene: Scene) -> None:
 
 
 def test_killed_in_mid_query(scene: Scene) -> None:
-    error, took = scene.interrupted("killed")
+    error, took = scene.interrupted_query("killed")
     assert "server closed the connection unexpectedly" in error or "reset by peer" in error
     assert took < 1.5
     assert scene.ask(WHO) == scene.second.address
 
 
 def test_blackholed_in_mid_query(scene: Scene) -> None:
-    error, took = scene.interrupted("blackholed")
+    error, took = scene.interrupted_query("blackholed")
     assert "reset by peer" in error or "server closed the connection unexpectedly" in error
     assert 1.0 < took < WINDOW
     print(f"the client had its error after {took:.2f} s")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.daemon import Daemon, daemon, eventually
-from tests.support.island import Foreign, Island, island, redis
+from tests.support.daemon import eventually
+from tests.support.island import TwoServers, redis, two_servers
 
 pytestmark = pytest.mark.netns
 
@@ -29,14 +29,8 @@ SLOW = 4
 WINDOW = 4.0
 
 
-class Scene:
+class Scene(TwoServers):
     """Both servers, and the daemon in front."""
-
-    def __init__(self, land: Island, first: Foreign, second: Foreign, process: Daemon) -> None:
-        self.land = land
-        self.first = first
-        self.second = second
-        self.process = process
 
     def ask(self, *words: str, host: str = "127.0.0.1") -> str:
         """One command; through the daemon, unless another host is given."""
@@ -47,38 +41,24 @@ class Scene:
         clients = self.ask("client", "list", host=self.first.address).splitlines()
         return any("cmd=blpop" in one and "idle=0" not in one for one in clients)
 
-    def interrupted(self, what: str) -> tuple[str, float]:
+    def interrupted_wait(self, what: str) -> tuple[str, float]:
         """BLPOP, in whose midst something befalls the first server: what its client says, and when."""
-        with self.land.running("redis-cli", "-h", "127.0.0.1", "blpop", "nothing", "0") as process:
-            eventually(self.is_blocked)
-            began_at = time.perf_counter()
-            if what == "killed":
-                self.first.kill()
-            else:
-                self.land.blackhole(self.first.address)
-            stdout, stderr = process.communicate(timeout=30)
-            return stdout + stderr, time.perf_counter() - began_at
+        words = ["redis-cli", "-h", "127.0.0.1", "blpop", "nothing", "0"]
+        done, took = self.interrupted(words, self.is_blocked, what)
+        return done.stdout + done.stderr, took
 
 
 @pytest.fixture(scope="module")
 def _scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("daemon")
-    with (
-        island() as land,
-        redis(land, "127.0.0.2") as first,
-        redis(land, "127.0.0.3") as second,
-        daemon(folder, FILE, entering=land.entering()) as process,
-    ):
-        yield Scene(land, first, second, process)
+    with two_servers(redis, tmp_path_factory.mktemp("daemon"), FILE) as found:
+        yield Scene(*found)
 
 
 @pytest.fixture
 def scene(_scene: Scene) -> Iterator[Scene]:
     """With the first server well, and so held: it is tried out while the backup serves."""
     yield _scene
-    _scene.land.heal()
-    if not _scene.first.is_running:
-        _scene.first.start()
+    _scene.mend()
     eventually(lambda: _scene.ask("get", "me") == _scene.first.address)
 
 
@@ -107,14 +87,14 @@ def test_a_subscriber_hears_what_is_published(scene: Scene) -> None:
 
 
 def test_killed_while_it_owes_an_answer(scene: Scene) -> None:
-    said, took = scene.interrupted("killed")
+    said, took = scene.interrupted_wait("killed")
     assert "Server closed the connection" in said or "reset by peer" in said
     assert took < 1.5
     assert scene.ask("get", "me") == scene.second.address
 
 
 def test_blackholed_while_it_owes_an_answer(scene: Scene) -> None:
-    said, took = scene.interrupted("blackholed")
+    said, took = scene.interrupted_wait("blackholed")
     assert "reset by peer" in said or "Server closed the connection" in said
     assert 1.0 < took < WINDOW
     print(f"the client had its error after {took:.2f} s")

@@ -105,6 +105,11 @@ async def test_pieces_and_what_is_left_of_them(tmp_path: Path) -> None:
         assert server.is_quiet()
 
 
+async def collect(client: trio.SSLStream[trio.SocketStream], into: bytearray, size: int) -> None:
+    while len(into) < size:
+        into.extend(await client.receive_some())
+
+
 async def test_back_pressure_and_the_rest_of_a_short_send(tmp_path: Path) -> None:
     """What `send_now` did not take is sent behind it, each byte once."""
     data = bytes(range(256)) * (64 << 10)  # 16 MiB
@@ -114,13 +119,8 @@ async def test_back_pressure_and_the_rest_of_a_short_send(tmp_path: Path) -> Non
         assert len(server._pending) <= CHUNK + 1024
         assert server.send_now(b"") == 0
         got = bytearray()
-
-        async def receive() -> None:
-            while len(got) < len(data):
-                got.extend(await client.receive_some())
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(receive)
+            nursery.start_soon(collect, client, got, len(data))
             await server.send_all(memoryview(data)[sent:])
         assert got == data
 
@@ -146,14 +146,9 @@ async def test_both_directions_at_once(tmp_path: Path) -> None:
                     await server.send_all(piece)
 
         got = bytearray()
-
-        async def collect() -> None:
-            while len(got) < len(data):
-                got.extend(await client.receive_some())
-
         async with trio.open_nursery() as nursery:
             nursery.start_soon(echo)
-            nursery.start_soon(collect)
+            nursery.start_soon(collect, client, got, len(data))
             await client.send_all(data)
         assert got == data
 

@@ -220,19 +220,9 @@ class SimStream(trio.abc.HalfCloseableStream):
         with self._receive_guard:
             await trio.lowlevel.checkpoint()
             while True:
-                now = self._sync()
-                if self._end.is_closed:
-                    raise trio.ClosedResourceError("this stream was closed")
-                data = self._end.read(wanted, now)
-                if not data and self._broken:
-                    raise trio.BrokenResourceError(self._broken)
+                data = self._read_now(wanted)
                 if data is not None:
-                    self.bytes_received += len(data)
-                    self._sync()
                     return data
-                if error := self._end.take_error():
-                    self._broken = error
-                    raise trio.BrokenResourceError(error)
                 if self._is_interrupted:
                     self._is_interrupted = False
                     raise InterruptedReceive
@@ -240,10 +230,13 @@ class SimStream(trio.abc.HalfCloseableStream):
 
     def receive_now(self) -> bytes | None:
         """As haclient's transport: what is there, None where nothing is, empty at the end."""
+        return self._read_now(DEFAULT_RECEIVE_BYTES)
+
+    def _read_now(self, most: int) -> bytes | None:
         now = self._sync()
         if self._end.is_closed:
             raise trio.ClosedResourceError("this stream was closed")
-        data = self._end.read(DEFAULT_RECEIVE_BYTES, now)
+        data = self._end.read(most, now)
         if data is None and (error := self._end.take_error()):
             self._broken = error
         if not data and self._broken:
@@ -272,19 +265,10 @@ class SimStream(trio.abc.HalfCloseableStream):
 
     def splice_in(self, pipe: SimPipe) -> int | None:
         """As haclient's transport: what is there goes into a pipe."""
-        now = self._sync()
-        if self._end.is_closed:
-            raise trio.ClosedResourceError("this stream was closed")
-        data = self._end.read(PIPE_BYTES, now)
-        if data is None and (error := self._end.take_error()):
-            self._broken = error
-        if not data and self._broken:
-            raise trio.BrokenResourceError(self._broken)
+        data = self._read_now(PIPE_BYTES)
         if data is None:
             return None
         pipe.data = data
-        self.bytes_received += len(data)
-        self._sync()
         return len(data)
 
     async def splice_out(self, pipe: SimPipe) -> None:

@@ -4,6 +4,8 @@
         land.blackhole("127.0.0.2")     # until land.heal()
         server.kill()                   # until server.start()
 
+Most tests have two servers and a client in the midst of something: `TwoServers`.
+
 On the machine's own loopback a foreign server's accepted socket cannot be got at, to be blackholed by a
 filter; in a network namespace a firewall rule drops what arrives for an address. Everything that is to
 meet there is started by `land.entering(command)`. Needs root, iproute2 and nftables.
@@ -19,16 +21,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
 import pytest
 import trio
 
-from tests.support.daemon import eventually
+from tests.support.daemon import Daemon, daemon, eventually
 from tests.support.netns import PREFIX, remove_leftovers, why_not
 
-__all__ = ["Foreign", "Island", "island", "postgres", "redis"]
+__all__ = ["Foreign", "Island", "TwoServers", "island", "postgres", "redis", "two_servers"]
 
 FIREWALL = "table inet fault { chain input { type filter hook input priority 0; }; }"
 DROP = "add rule inet fault input ip daddr {0} drop; add rule inet fault input ip saddr {0} drop"
@@ -203,3 +206,52 @@ def _kept(server: Foreign) -> Iterator[Foreign]:
         yield server
     finally:
         server.kill()
+
+
+# --- two of them, behind a daemon -----------------------------------------------------------------
+
+
+class TwoServers:
+    """Two servers of the same kind on an island, and a daemon in front."""
+
+    def __init__(self, land: Island, first: Foreign, second: Foreign, process: Daemon) -> None:
+        self.land = land
+        self.first = first
+        self.second = second
+        self.process = process
+
+    def interrupted(
+        self, client: Sequence[str], is_underway: Callable[[], bool], what: str
+    ) -> tuple[subprocess.CompletedProcess[str], float]:
+        """A client in whose midst the first server is "killed" or "blackholed": what it said, and after how long."""
+        with self.land.running(*client) as process:
+            eventually(is_underway)
+            began_at = time.perf_counter()
+            if what == "killed":
+                self.first.kill()
+            else:
+                self.land.blackhole(self.first.address)
+            stdout, stderr = process.communicate(timeout=30)
+            took = time.perf_counter() - began_at
+        done = subprocess.CompletedProcess(client, process.returncode, stdout, stderr)
+        return done, took
+
+    def mend(self) -> None:
+        """Both are reached again, and the first one runs."""
+        self.land.heal()
+        if not self.first.is_running:
+            self.first.start()
+
+
+@contextlib.contextmanager
+def two_servers(
+    kind: Callable[[Island, str], AbstractContextManager[Foreign]], folder: Path, file: str
+) -> Iterator[tuple[Island, Foreign, Foreign, Daemon]]:
+    """At 127.0.0.2 and 127.0.0.3; `file` is the daemon's, whose folder is this."""
+    with (
+        island() as land,
+        kind(land, "127.0.0.2") as first,
+        kind(land, "127.0.0.3") as second,
+        daemon(folder, file, entering=land.entering()) as process,
+    ):
+        yield land, first, second, process
