@@ -14,10 +14,11 @@ still reads, is answered: see net.peer_socket.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import trio
 
+from haclient.core.client_limits import ClientLimits, Look
 from haclient.net import InterruptedReceive
 from haclient.net.http1_server import BadRequest, RawHead, ServerHttp1
 from haclient.net.transport import ClientTransport, HangUp
@@ -26,9 +27,6 @@ from haclient.proxy.tunnel import Tunnel
 from haclient.types import Instant
 
 __all__ = ["ClientSide", "Served", "identity_of", "name_of"]
-
-LEAVES_NOTICED_AFTER = 0.25
-"""Seconds. A request that is answered sooner costs no look at its client; a second is promised."""
 
 LINGER = 2.0
 """Seconds for which what a client still sends is read and dropped behind a last answer: closing on
@@ -78,13 +76,9 @@ class ClientSide:
     """
 
     __slots__ = (
-        "_clients_turns",
-        "_deadline",
-        "_drain_at",
         "_has_sent",
         "_idle_grace",
-        "_moved",
-        "_moved_at",
+        "_limits",
         "began_at",
         "client",
         "door",
@@ -110,11 +104,7 @@ class ClientSide:
         self.tunnel: Tunnel | None = None
         self._idle_grace = idle_grace
         self._has_sent: trio.Event | None = None
-        self._deadline: Instant = math.inf
-        self._drain_at: Instant = math.inf
-        self._clients_turns = 0
-        self._moved = 0
-        self._moved_at: Instant = 0.0
+        self._limits = ClientLimits()
 
     def __repr__(self) -> str:
         return f"<ClientSide {self.client} at {self.door.settings.name}>"
@@ -152,15 +142,15 @@ class ClientSide:
                     return head
             return None
         finally:
-            self._deadline = math.inf
+            self._limits.deadline = math.inf
             self.door.end_waiting(self)
 
     def _begin_waiting(self) -> None:
         now, door = trio.current_time(), self.door
         if self.http.has_begun:
-            self._deadline = now + door.settings.header_timeout
+            self._limits.deadline = now + door.settings.header_timeout
         else:
-            self._deadline = now + door.settings.idle_timeout
+            self._limits.deadline = now + door.settings.idle_timeout
             door.begin_waiting(self, now, has_spoken=self.transport.bytes_received > 0)
 
     async def _receive(self) -> bool:
@@ -174,7 +164,7 @@ class ClientSide:
             if not had_begun:
                 self.door.end_waiting(self)
                 self.began_at = trio.current_time()
-                self._deadline = self.began_at + self.door.settings.header_timeout
+                self._limits.deadline = self.began_at + self.door.settings.header_timeout
         return is_more
 
     def _is_woken_for_nothing(self) -> bool:
@@ -224,12 +214,11 @@ class ClientSide:
 
     def begin_clients_turn(self) -> None:
         """From here on a byte must move now and then, for it is the client who is waited for."""
-        self._clients_turns += 1
-        self._moved_at = trio.current_time()
+        self._limits.begin_turn(trio.current_time())
 
     def end_clients_turn(self) -> None:
         """It is somebody else's turn again."""
-        self._clients_turns -= 1
+        self._limits.end_turn()
 
     async def linger(self) -> None:
         """Sends a FIN, and reads for a while what the client has under way."""
@@ -252,15 +241,21 @@ class ClientSide:
         served = self.served
         if self.tunnel is not None:
             self.tunnel.look(now)
-        if now >= self._deadline:
-            self._expire()
-        elif self._clients_turns:
-            self._look_for_movement(now)
-        elif served is None:
-            if self.door.is_draining:
+        asked_at = None if served is None else served.began_at
+        match self._limits.look(now, asked_at, is_draining=self.door.is_draining):
+            case None:
+                pass
+            case Look.EXPIRE:
+                self._expire()
+            case Look.SEE_MOVEMENT:
+                self._look_for_movement(now)
+            case Look.SEE_GRACE:
                 self._look_while_draining(now)
-        elif now - served.began_at >= LEAVES_NOTICED_AFTER and self._has_left():
-            self.end("the client left before its answer was whole")
+            case Look.SEE_CLIENT:
+                if self._has_left():
+                    self.end("the client left before its answer was whole")
+            case never:
+                assert_never(never)
 
     def _has_left(self) -> bool:
         hang_up = self.transport.hang_up()
@@ -270,23 +265,20 @@ class ClientSide:
         """No byte either way for body_timeout, though it is the client's turn: long enough."""
         transport = self.transport
         moved = transport.bytes_received + transport.bytes_sent - transport.unacknowledged()
-        if moved != self._moved:
-            self._moved, self._moved_at = moved, now
-        elif now - self._moved_at >= self.door.settings.body_timeout:
-            if self._has_sent is None:
-                self._expire()
-                return
-            # Whatever it is, a hint or an answer: it must not look whole, and a sender is woken by
-            # nothing but the end.
-            if self.served is not None:
-                self.served.note_client_gone(UNREAD)
-            self.transport.reset()
+        if not self._limits.has_stalled(now, moved, self.door.settings.body_timeout):
+            return
+        if self._has_sent is None:
+            self._expire()
+            return
+        # Whatever it is, a hint or an answer: it must not look whole, and a sender is woken by
+        # nothing but the end.
+        if self.served is not None:
+            self.served.note_client_gone(UNREAD)
+        self.transport.reset()
 
     def _look_while_draining(self, now: Instant) -> None:
         """Between two requests: one that is just on its way is still answered."""
-        if self._drain_at == math.inf:
-            self._drain_at = now + self._idle_grace
-        elif now >= self._drain_at and not self.http.has_begun:
+        if self._limits.is_grace_over(now, self._idle_grace) and not self.http.has_begun:
             self._expire()
 
     def _expire(self) -> None:

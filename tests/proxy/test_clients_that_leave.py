@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from haclient.proxy.client_side import LEAVES_NOTICED_AFTER
+from haclient.core.client_limits import LEAVES_NOTICED_AFTER
 from haclient.proxy.vigil import LOOK_EVERY
 from tests.proxy.house import IDS, A, house
 from tests.proxy.playbook import play
