@@ -60,6 +60,7 @@ class Outstanding:
         "observe",
         "overdue_count",
         "received",
+        "received_at",
         "sent",
         "started_at",
         "suspicion",
@@ -82,6 +83,7 @@ class Outstanding:
         self.observe = observe
         self.look_at = now + min(FIRST_LOOK, backstop)
         self.received = transport.bytes_received
+        self.received_at: Instant | None = None
         self.sent = transport.bytes_sent
         self.held = 0
         self.was_unread = False
@@ -184,6 +186,8 @@ class Outstanding:
         else:
             # What is sent is acknowledged a round trip later.
             self.moved_at = max(self.moved_at, now - info.last_received - info.rtt)
+        if received != self.received:
+            self.received_at = self.moved_at
         self.received, self.sent = received, sent
         self.held = info.notsent_bytes if info is not None else 0
         return False
@@ -231,12 +235,15 @@ class Outstanding:
             self._act(Clear(), now)
 
     def _is_still(self, since: Instant) -> bool:
-        """Whether nothing of an answer has come since then, or since the request began to go out."""
+        """Whether nothing of an answer has come since then, or since the request began to go out.
+
+        Acknowledgements do not count: the kernel of a hung process sends them, up to 40 ms late.
+        """
         if self.transport.bytes_received != self.received or not self.transport.is_quiet():
             return False
-        if self.started_at >= since:
-            return not self.is_answered and self.answer_since is None
-        return self.moved_at <= since
+        if self.received_at is not None:
+            return self.received_at <= since
+        return not self.is_answered and self.answer_since is None
 
     def forgive(self, now: Instant) -> None:
         """It was somebody else's turn: silence, and the time of a head, count from now on."""

@@ -550,6 +550,33 @@ class TestDoubt:
             watch.doubt(ENDPOINT, 8.0, self.UNANSWERED, 4.0)
             assert (entry.suspicion is not None) is is_doubted
 
+    @pytest.mark.parametrize("delay", [0.0, 0.02, 0.042])
+    async def test_an_acknowledgement_is_no_answer(
+        self, autojump_clock: MockClock, delay: float
+    ) -> None:
+        """Sent just before the first health request that nobody answers; the kernel's delayed ACK comes after."""
+        connection = ScriptedConnection()
+        await trio.sleep(3.99)
+        async with watching() as watch:
+            entry = outstanding(connection)
+            watch.add(entry)
+            connection.bytes_sent += 100
+            connection.segments.append(3.99 + delay)
+            await trio.sleep_until(8.0)
+            watch.doubt(ENDPOINT, 8.0, self.UNANSWERED, 4.0)
+            assert shown(entry.suspicion) == shown(self.UNANSWERED)
+
+    async def test_what_is_uploaded_is_no_answer(self, autojump_clock: MockClock) -> None:
+        connection = ScriptedConnection()
+        entry = outstanding(connection)
+        async with watching() as watch:
+            watch.add(entry)
+            await trio.sleep(6.0)
+            connection.send()
+            await trio.sleep(2.0)
+            watch.doubt(ENDPOINT, 8.0, self.UNANSWERED, 4.0)
+            assert shown(entry.suspicion) == shown(self.UNANSWERED)
+
     async def test_bytes_that_came_this_moment(self, autojump_clock: MockClock) -> None:
         connection = ScriptedConnection()
         entry = outstanding(connection)
