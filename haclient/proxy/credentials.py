@@ -173,10 +173,9 @@ async def known_or_refused(gateway: Gateway, side: ClientSide, raw: RawHead) -> 
     if settings is None or guard is None:
         return raw
     asking = AS_PROXY if door.settings.mode is Mode.FORWARD else AS_SERVER
-    field = f'{asking.challenge}: Basic realm="{settings.realm}", charset="UTF-8"'.encode()
     values = [value for name, value in raw.fields if name.lower() == asking.field]
     if not values:
-        return _refusal(asking.status, "this door asks for a user and password", field)
+        return _asked(asking, settings.realm, "this door asks for a user and password")
     word = Word.WRONG if len(values) > 1 else await guard.judge(values[0], side.identity)
     # A limit that passed meanwhile was not the client's.
     side.take_back_expiry()
@@ -184,11 +183,12 @@ async def known_or_refused(gateway: Gateway, side: ClientSide, raw: RawHead) -> 
         others = tuple(each for each in raw.fields if each[0].lower() != asking.field)
         return RawHead(raw.method, raw.target, raw.http_version, others)
     if word is Word.BUSY:
-        return _refusal(UNAVAILABLE, word.value, b"")
+        return Refusal(UNAVAILABLE, word.value, ProxyStatus.HTTP_REQUEST_DENIED)
     # Without the name: people type passwords there.
     gateway.note_turned_away(door, side.client, Why.CREDENTIALS, word.value)
-    return _refusal(asking.status, word.value, field)
+    return _asked(asking, settings.realm, word.value)
 
 
-def _refusal(status: int, reason: str, challenge: bytes) -> Refusal:
-    return Refusal(status, reason, ProxyStatus.HTTP_REQUEST_DENIED, challenge)
+def _asked(asking: Asking, realm: str, reason: str) -> Refusal:
+    challenge = f'{asking.challenge}: Basic realm="{realm}", charset="UTF-8"'.encode()
+    return Refusal(asking.status, reason, ProxyStatus.HTTP_REQUEST_DENIED, challenge)

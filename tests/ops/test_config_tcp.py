@@ -88,3 +88,11 @@ def test_a_client_is_known_by_its_address_there() -> None:
     assert check_bytes("f", own.encode()).errors == ()
     (error,) = check_bytes("f", own.replace('"client"', '"cookie:sid"').encode()).errors
     assert str(error).startswith('f:5: [target.db]: affinity must be "none" or "client"')
+
+
+def test_a_cookie_in_the_defaults_is_not_meant_for_it() -> None:
+    defaults = GOOD.replace("[defaults]", '[defaults]\naffinity = "cookie:sid"')
+    (error,) = check_bytes("f", defaults.encode()).errors
+    assert 'affinity must be "none" or "client" where the urls are tcp://' in str(error)
+    own = defaults.replace("[listener.db]", 'affinity = "none"\n[listener.db]')
+    assert check_bytes("f", own.encode()).errors == ()
