@@ -5,9 +5,8 @@ Who can write it decides where requests go, so it is of use only to somebody who
     read       only a regular file of our own user's that nobody else may write; not through a symbolic
                link. Any other is left alone, and neither read nor written, with one warning.
     checked    by core.saved_names. What does not pass is set aside under another name, and said.
-    written    to a new file (mode 0600) beside it, flushed, put in its place by rename(2): after a
-               power cut there is the old one or the new one. In a thread, for flushing takes as long as
-               the disk takes; at the end by the caller itself.
+    written    whole or not at all (haclient.whole_file), mode 0600. In a thread, for flushing takes as
+               long as the disk takes; at the end by the caller itself.
     how often  a new address after a second, ten seconds after the last writing at the least; an answer that is
                merely confirmed within a minute, for it changes nothing but its age
 
@@ -16,7 +15,6 @@ Left out: a lock. Two processes with one file take turns, and each writes what i
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import stat
@@ -29,6 +27,7 @@ import trio
 
 from haclient.core.saved_names import MAX_BYTES, SavedName, read_saved_names, saved_names_text
 from haclient.regular_file import NotRegularError, open_regular
+from haclient.whole_file import put_in_place
 
 __all__ = ["StateFile", "StateFileTrouble"]
 
@@ -153,7 +152,7 @@ class StateFile:
             text = self._text()
             self._is_writing = True
             try:
-                error = await trio.to_thread.run_sync(_put_in_place, self.path, text)
+                error = await trio.to_thread.run_sync(_written, self.path, text)
             finally:
                 self._is_writing = False
             self._note_written(error)
@@ -164,7 +163,7 @@ class StateFile:
         is_wanted = self._due_at != math.inf and not self._is_refused and not self._is_writing
         self._due_at = math.inf
         if is_wanted:
-            self._note_written(_put_in_place(self.path, self._text()))
+            self._note_written(_written(self.path, self._text()))
 
     def _text(self) -> bytes:
         return saved_names_text(self._names(self.wall_clock()))
@@ -186,37 +185,13 @@ def _why_refused(found: os.stat_result) -> str:
     return ""
 
 
-def _put_in_place(path: str, content: bytes) -> str:
+def _written(path: str, content: bytes) -> str:
     """Returns what went wrong; empty if nothing did."""
-    new = f"{path}.{os.getpid()}.new"
     try:
-        _write_new(new, content)
-        os.replace(new, path)
-        _flush_directory(os.path.dirname(path) or ".")
+        put_in_place(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
         return _words(error)
     return ""
-
-
-def _write_new(path: str, content: bytes) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # of a process with the same number that was killed in mid-writing
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(path, flags, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_directory(path: str) -> None:
-    """Else a power cut may undo the rename."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _words(error: OSError) -> str:

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from haclient.ops.command_line import CommandError, CommandParser
+from haclient.whole_file import put_in_place
 
 if TYPE_CHECKING:
     from haclient.core.users import User
@@ -103,20 +104,9 @@ def _password(*, is_piped: bool) -> str:
 def _put_in_place(path: str, text: str) -> None:
     """With the owner and the mode of the file that it replaces; 0600 where there was none."""
     path = os.path.realpath(path)  # a link stays one
-    new = f"{path}.{os.getpid()}.new"
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(new)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(new, flags, 0o600), "wb") as file:
-            _become(file.fileno(), path)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
+        put_in_place(path, text.encode(), lambda descriptor: _become(descriptor, path))
     except OSError as exc:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
         raise CommandError(f"{path} cannot be written: {exc.strerror}", NOT_WRITTEN) from None
 
 

@@ -24,6 +24,7 @@ LAYERS = {
     "events": "values",
     "_version": "values",
     "regular_file": "values",  # what every layer but core reads files by
+    "whole_file": "values",  # and what writes them
     "core": "core",
     "net": "net",
     "engine": "engine",
