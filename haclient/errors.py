@@ -72,6 +72,7 @@ class ProxyStatus(enum.Enum):
     HTTP_RESPONSE_INCOMPLETE = ("http_response_incomplete", 502)
     HTTP_RESPONSE_TIMEOUT = ("http_response_timeout", 504)
     HTTP_PROTOCOL_ERROR = ("http_protocol_error", 502)
+    PROXY_CONFIGURATION_ERROR = ("proxy_configuration_error", 500)
     PROXY_LOOP_DETECTED = ("proxy_loop_detected", 508)
     PROXY_INTERNAL_ERROR = ("proxy_internal_error", 500)
 

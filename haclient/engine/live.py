@@ -36,7 +36,7 @@ from haclient.core.url import Url
 from haclient.net import Dialer, RemembersNames, Resolution, Resolver
 from haclient.net.connection import Connection
 from haclient.net.pool import Pool
-from haclient.net.tls import make_context
+from haclient.net.tls import Certificates, make_context
 from haclient.net.watch import Watch
 from haclient.types import Endpoint, Evidence, Instant, Order, Origin
 
@@ -135,7 +135,8 @@ class LiveTarget:
     """One target's course: budget, TLS, and what is known of its addresses.
 
     With `allow`, no address is known, and so none is dialled, but those that it lets through; and it
-    shares connections with those alone who have the same list.
+    shares connections with those alone who have the same list. So it is with `certificates`, read before: what
+    was connected with others is not used.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class LiveTarget:
         engine: Engine,
         proxy: Url | None = None,
         allow: AllowList | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         self.spec = spec
         self.engine = engine
@@ -167,14 +169,17 @@ class LiveTarget:
         self.places: list[tuple[PoolKey, Endpoint]] = []
         """Of `order = "shuffled"` the addresses that requests are spread over; empty with any other."""
         self._places_of: dict[Origin, list[tuple[PoolKey, Endpoint]]] = {}
-        self._context: ssl.SSLContext | None = None
+        self._context = certificates.context if certificates is not None else None
+        self._digest = digest_of(certificates)
         self.ranks = tuple(tuple(url.origin for url in tier) for tier in self.tiers)
         """The origins of each tier."""
         self.owners = Owners(self.ranks) if spec.affinity != NO_AFFINITY else None
         """Whose each client is; None where all servers are alike to all of them."""
         origins = [origin for rank in self.ranks for origin in rank]
         self._keys = {
-            origin: engine.keys.setdefault((origin, spec.tls, proxy, allow), PoolKey(origin))
+            origin: engine.keys.setdefault(
+                (origin, spec.tls, self._digest, proxy, allow), PoolKey(origin)
+            )
             for origin in origins
         }
         self.first_keys = tuple(self._keys[url.origin] for url in spec.urls)
@@ -248,6 +253,10 @@ class LiveTarget:
         if self.owners is not None:
             self.owners.lacks(origin)
 
+    def is_like(self, spec: Target, certificates: Certificates | None) -> bool:
+        """Whether one with these would be the same as this."""
+        return self.spec == spec and self._digest == digest_of(certificates)
+
     def take_over(self, before: LiveTarget) -> None:
         """The same target had other settings until now: its clients stay with their servers."""
         is_alike = self.spec.affinity == before.spec.affinity
@@ -294,7 +303,7 @@ class LiveTarget:
         )
 
     def tls_context(self) -> ssl.SSLContext:
-        """Made when first needed: loading the trust takes 20 ms.
+        """Made when first needed, if nobody has before: loading the trust takes 20 ms.
 
         Raises:
             haclient.net.tls.TlsFileError: a file of the target's cannot be used.
@@ -334,6 +343,11 @@ class LiveTarget:
             if endpoints is None or any(endpoint not in tried for endpoint in endpoints):
                 return True
         return False
+
+
+def digest_of(certificates: Certificates | None) -> bytes:
+    """Empty where there are none."""
+    return certificates.digest if certificates is not None else b""
 
 
 def prefix_of(url: Url) -> str:

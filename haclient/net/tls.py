@@ -4,7 +4,7 @@ The name that is verified is the origin's, at every address and after every fail
 is never asked for. Trust is the system's (truststore finds the bundle where a Python built
 elsewhere does not), unless the target names its own. One context serves all connections of a
 target; loading the bundle takes 18 ms, so it is made when the first https connection needs it, and
-read this once.
+read this once. The daemon makes those with files of their own at its start, and again at a reload.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import ssl
 import sys
 from collections.abc import Callable
 
+import msgspec
 import trio
 
 from haclient.core.spec import TlsSettings
-from haclient.errors import BadRequestError, CertificateError, TlsError
+from haclient.errors import BadRequestError, CertificateError, ProxyStatus, TlsError
 from haclient.net import Transport
 from haclient.regular_file import require_regular
 
 __all__ = [
     "ALPN",
     "VERSIONS",
+    "Certificates",
     "TlsFileError",
     "describe_tls",
     "load",
@@ -39,8 +41,17 @@ ALPN = ["http/1.1"]
 """RFC 7301; the only protocol that haclient speaks."""
 
 
+class Certificates(msgspec.Struct, frozen=True, eq=False):
+    """What was made of the files of a table's `tls`, and a digest of what they held."""
+
+    context: ssl.SSLContext
+    digest: bytes
+
+
 class TlsFileError(BadRequestError):
     """A certificate, key or CA file cannot be used; `path` and `role` say which."""
+
+    proxy_status = ProxyStatus.PROXY_CONFIGURATION_ERROR
 
     def __init__(self, role: str, path: str, why: str) -> None:
         super().__init__(f"the {role} file {path} cannot be used: {why}")

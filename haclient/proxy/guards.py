@@ -1,21 +1,22 @@
-"""What the doors of a configuration ask whoever comes, as it is in their files at this moment.
+"""Who is who, at the doors and at the servers, as it is at this moment in the files that a configuration names.
 
 A reload reads certificates and users again also where the configuration's own file is the same: they are
 renewed by other programs. All of it is read before anything changes, so that one broken file changes
-nothing.
+nothing; what the first request would find is found at the start.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import ssl
 from collections.abc import Iterator
 
 import msgspec
 
-from haclient.core.config import Config, DoorTls, ListenerSettings, Mode
+from haclient.core.config import Config, ListenerSettings, Mode
+from haclient.core.spec import Target
 from haclient.core.users import Users
-from haclient.net.tls import TlsFileError
+from haclient.net.tls import Certificates, TlsFileError, make_context
 from haclient.net.tls_server import make_server_context
 from haclient.net.users_file import read_users
 from haclient.regular_file import read_regular
@@ -24,54 +25,68 @@ __all__ = ["GuardError", "Guards", "read_guards", "renewed"]
 
 
 class GuardError(Exception):
-    """What says who may enter a door cannot be had; one line says which, and why."""
+    """A file that says who is who cannot be used; one line says which, and why."""
 
 
 class Guards(msgspec.Struct, frozen=True):
-    """By the listener's name; `prints` are of the files of TLS, by what they hold."""
+    """By the table, as "listener orders"; a target without files of its own trusts whom the system trusts."""
 
     users: dict[str, Users]
-    contexts: dict[str, ssl.SSLContext]
-    prints: dict[str, bytes]
+    certificates: dict[str, Certificates]
 
 
 def read_guards(config: Config) -> Guards:
-    """Reads every file that says who may enter a door.
+    """Reads every file that says who is who, at a door or at a target's servers.
 
     Raises:
         GuardError: one cannot be used.
     """
-    guards = Guards({}, {}, {})
-    for one in config.listeners:
-        try:
-            _read(one, guards)
-        except (ValueError, OSError, TlsFileError) as exc:
-            raise GuardError(f"listener {one.name}: {exc}") from None
+    guards = Guards({}, {})
+    for listener in config.listeners:
+        with _named(table := f"listener {listener.name}"):
+            _read_door(table, listener, guards)
+    for name, target in config.targets.items():
+        with _named(table := f"target {name}"):
+            _read_target(table, target, guards)
     return guards
 
 
-def _read(one: ListenerSettings, guards: Guards) -> None:
-    if one.auth is not None:
-        guards.users[one.name] = read_users(one.auth.users_file)
-    if one.tls is not None:
-        is_http = one.mode is not Mode.TCP
-        guards.contexts[one.name] = make_server_context(one.tls, is_http=is_http)
-        guards.prints[one.name] = _print_of(one.tls)
+@contextlib.contextmanager
+def _named(table: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError, TlsFileError) as exc:
+        raise GuardError(f"{table}: {exc}") from None
 
 
-def _print_of(tls: DoorTls) -> bytes:
+def _read_door(table: str, listener: ListenerSettings, guards: Guards) -> None:
+    if listener.auth is not None:
+        guards.users[table] = read_users(listener.auth.users_file)
+    if (tls := listener.tls) is not None:
+        context = make_server_context(tls, is_http=listener.mode is not Mode.TCP)
+        digest = _digest(tls.cert_file, tls.key_file, tls.client_ca_file)
+        guards.certificates[table] = Certificates(context, digest)
+
+
+def _read_target(table: str, target: Target, guards: Guards) -> None:
+    tls = target.tls
+    files = tls.ca_file, tls.cert_file, tls.key_file
+    if any(files):
+        guards.certificates[table] = Certificates(make_context(tls), _digest(*files))
+
+
+def _digest(*files: str | None) -> bytes:
     digest = hashlib.sha256()
-    for path in (tls.cert_file, tls.key_file, tls.client_ca_file):
-        if path is not None:
-            digest.update(read_regular(path))
+    for path in filter(None, files):
+        digest.update(read_regular(path))
     return digest.digest()
 
 
 def renewed(before: Guards, after: Guards) -> Iterator[str]:
     """A line for each file that holds something else than before."""
-    for name, users in after.users.items():
-        if before.users.get(name, users) != users:
-            yield f"listener {name}: users, {len(users.by_name)} of them"
-    for name, print_ in after.prints.items():
-        if before.prints.get(name, print_) != print_:
-            yield f"listener {name}: certificates"
+    for table, users in after.users.items():
+        if before.users.get(table, users) != users:
+            yield f"{table}: users, {len(users.by_name)} of them"
+    for table, each in after.certificates.items():
+        if before.certificates.get(table, each).digest != each.digest:
+            yield f"{table}: certificates"

@@ -84,7 +84,7 @@ class Sidecar:
         self._listeners: dict[Bind, Listener] = {}
         self._closing: list[Listener] = []
         self._turns = Turns()
-        self._guards = Guards({}, {}, {})
+        self._guards = Guards({}, {})
         self._own_doors = OwnDoors(dialer or SocketDialer())
         self._private: dict[str, socket.socket] = {}
         engine = Engine(nursery, resolver, self._own_doors)
@@ -105,7 +105,7 @@ class Sidecar:
         opened = self._open(self.config.listeners)
         self.gateway.engine.start()
         self._nursery.start_soon(keep_vigil, lambda: self.doors)
-        self._use_targets(self.config)
+        self._use_targets(self.config, self._guards)
         for settings in self.config.listeners:
             self._begin(settings, opened[settings.bind])
         self._know_own_doors()
@@ -115,7 +115,7 @@ class Sidecar:
     def apply(self, config: Config) -> tuple[str, ...]:
         """Puts a new configuration in force, for every request from now on.
 
-        Returns a line for each file of users and certificates that holds something new.
+        Returns a line for each table whose users or certificates are others now.
 
         Raises:
             BindError, GuardError: the old one stays.
@@ -128,7 +128,7 @@ class Sidecar:
             opened = self._open([one for one in config.listeners if one.bind not in listeners])
             undo.pop_all()
         self._closing = [one for one in self._closing if one.door.inside or not one.has_stopped]
-        self._use_targets(config)
+        self._use_targets(config, guards)
         self.gateway.ledger.limit = config.replay_memory
         self.config = config
         again = tuple(renewed(self._guards, guards))
@@ -194,9 +194,10 @@ class Sidecar:
             stop_listening(sock, bind)
 
     def _guard(self, door: Door) -> None:
-        name = door.settings.name
-        door.tls = self._guards.contexts.get(name)
-        users = self._guards.users.get(name)
+        table = f"listener {door.settings.name}"
+        certificates = self._guards.certificates.get(table)
+        door.tls = certificates.context if certificates is not None else None
+        users = self._guards.users.get(table)
         if users is None:
             door.guard = None
         elif door.guard is None:
@@ -218,17 +219,19 @@ class Sidecar:
         open_ones = (*self._listeners.values(), *self._closing)
         return self._max_clients - sum(one.taken for one in open_ones)
 
-    def _use_targets(self, config: Config) -> None:
+    def _use_targets(self, config: Config, guards: Guards) -> None:
         engine, before = self.gateway.engine, self.gateway.targets
         self.gateway.defaults = config.defaults
         self.gateway.forget_other_destinations([one.name for one in config.listeners])
         self.gateway.targets = {}
         for name, spec in config.targets.items():
             old = before.get(name)
-            if old is not None and old.spec == spec:
+            certificates = guards.certificates.get(f"target {name}")
+            if old is not None and old.is_like(spec, certificates):
                 self.gateway.targets[name] = old
                 continue
-            new = self.gateway.targets[name] = LiveTarget(spec, engine)
+            new = LiveTarget(spec, engine, certificates=certificates)
+            self.gateway.targets[name] = new
             if old is not None:
                 new.take_over(old)
             if spec.standby and not spec.is_tcp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import ssl
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from haclient.core.spec import Target, TlsSettings
 from haclient.core.url import parse_url
 from haclient.engine.live import Engine, LiveTarget, prefix_of
 from haclient.net import Resolution
+from haclient.net.tls import Certificates
 from haclient.types import Endpoint, Origin
 from tests.engine.world import BACKED_UP, BOTH, ONE, A, B, C, world
 from tests.sim.network import SimNetwork
@@ -87,6 +89,21 @@ class TestShared:
             assert LiveTarget(unlike, w.engine).key(A_TEST) is not one.key(A_TEST)
             proxied = LiveTarget(ONE, w.engine, parse_url("http://c.test/"))
             assert proxied.key(A_TEST) is not one.key(A_TEST)
+
+    async def test_certificates_that_were_renewed_have_connections_of_their_own(
+        self, autojump_clock: MockClock
+    ) -> None:
+        context = ssl.create_default_context()
+        first, second = (Certificates(context, digest) for digest in (b"1", b"2"))
+        async with world() as w:
+            one = LiveTarget(ONE, w.engine, certificates=first)
+            assert one.tls_context() is context
+            assert one.is_like(ONE, Certificates(context, b"1"))
+            assert not one.is_like(ONE, second)
+            assert not one.is_like(ONE, None)
+            assert not one.is_like(BACKED_UP, first)
+            renewed = LiveTarget(ONE, w.engine, certificates=second)
+            assert renewed.key(A_TEST) is not one.key(A_TEST)
 
     async def test_keys_last_as_long_as_somebody_has_use_for_them(
         self, autojump_clock: MockClock

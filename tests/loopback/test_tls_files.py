@@ -27,6 +27,7 @@ class TestFiles:
         with pytest.raises(TlsFileError) as raised:
             make_context(settings)
         assert isinstance(raised.value, BadRequestError)
+        assert raised.value.proxy_status.status == 500, "it is no fault of the request's"
         return raised.value
 
     @pytest.mark.parametrize(
