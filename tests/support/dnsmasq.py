@@ -6,7 +6,8 @@
         server.kill()           # nobody listens, until start
         server.forget()         # every name is denied
 
-It asks nobody else. Whatever changes is in force when the call returns.
+It asks nobody else. Whatever changes is in force when the call returns. Its port is nobody else's until the end
+of the block, also while it is killed.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Dnsmasq:
     """One server, in as many processes one after another as it takes."""
 
     def __init__(self, folder: Path, ttl: int) -> None:
-        self.port = free_port()
+        self._held = _held_port()
+        self.port: int = self._held[0].getsockname()[1]
         self._hosts = folder / "dnsmasq.hosts"
         self._pid_file = folder / "dnsmasq.pid"
         self._ttl = ttl
@@ -110,6 +112,12 @@ class Dnsmasq:
             self._process.wait()
             self._process = None
 
+    def close(self) -> None:
+        """For good: the port is anybody's again."""
+        self.kill()
+        for sock in self._held:
+            sock.close()
+
     def _apply(self) -> None:
         self._write()
         if self._process is not None:
@@ -146,12 +154,35 @@ class Dnsmasq:
         return {record.address for rrset in rrsets for record in rrset}
 
 
+def _held_port() -> tuple[socket.socket, ...]:
+    """Sockets that hold a port, for datagrams and for TCP, so that nobody has it between two processes.
+
+    A server that sets SO_REUSEADDR, as dnsmasq does, may bind it beside them; whoever does not is refused. What
+    is sent there reaches neither of them: the one hears only itself, the other one does not listen.
+    """
+    for _ in range(10):
+        held = (socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_STREAM))
+        address = ("127.0.0.1", free_port())
+        try:
+            for sock in held:
+                sock.bind(address)
+        except OSError:  # somebody's since a moment ago, or by the other protocol
+            for sock in held:
+                sock.close()
+            continue
+        for sock in held:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held[0].connect(address)
+        return held
+    raise AssertionError("ten free ports in a row were taken the next moment")
+
+
 @contextlib.contextmanager
 def dnsmasq(folder: Path, ttl: int = 1) -> Iterator[Dnsmasq]:
     """Runs one until the block is left; its answers hold for `ttl` seconds."""
     server = Dnsmasq(folder, ttl)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
-        server.kill()
+        server.close()
