@@ -1,7 +1,7 @@
 """For each method, whether a request would be sent again, and in which case.
 
 A table in a manual is right until somebody changes the code. This one is asked of the very machine
-that decides (core.retry), with a fresh course of an exchange for each of its cells.
+that decides (engine.keyed, core.retry), with a fresh course of an exchange for each of its cells.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from typing import assert_never
 import msgspec
 
 from haclient.core.budget import Budget
-from haclient.core.idempotency import IDEMPOTENT_METHODS, RequestFacts
+from haclient.core.idempotency import RequestFacts
 from haclient.core.retry import Again, Decision, Failure, GiveUp, Retry
 from haclient.core.spec import IdempotencyKey, Target
+from haclient.engine.keyed import as_keyed
 from haclient.types import Evidence, EvidenceKind, Verdict
 
 __all__ = ["METHODS", "Case", "Resend", "resends"]
 
 METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH")
+
+ITS_KEY = (b"Idempotency-Key", b'"of the client"')
 
 
 class Case(enum.Enum):
@@ -64,9 +67,8 @@ def resends(target: Target, *, is_elsewhere: bool) -> tuple[Resend, ...]:
 
 def _as_it_goes(facts: RequestFacts, meaning: IdempotencyKey) -> RequestFacts:
     """The request as servers get it: a key may be added, or mean nothing."""
-    if meaning is IdempotencyKey.HONOUR or facts.method in IDEMPOTENT_METHODS:
-        return facts
-    return RequestFacts(facts.method, has_idempotency_key=meaning is IdempotencyKey.GENERATE)
+    fields = (ITS_KEY,) if facts.has_idempotency_key else ()
+    return as_keyed(facts.method, fields, meaning)[1]
 
 
 def _resend(target: Target, facts: RequestFacts, is_elsewhere: bool) -> Resend:
