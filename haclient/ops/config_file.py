@@ -41,6 +41,7 @@ from haclient.core.config_check import (
 )
 from haclient.core.keepalive import Refusal, WatchPhase
 from haclient.core.spec import Target, TlsSettings
+from haclient.core.url import Url
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_error import ConfigError, nearest
 from haclient.ops.config_guards import guard_faults
@@ -243,13 +244,19 @@ def _targets(source: Source) -> tuple[Target, dict[str, Target]]:
         values = defaults | _target_values(source, path)
         if "urls" not in values:
             values |= source.lacking(path, TARGET, ())
+        if _has_tcp(values.get("urls")):
+            refuse_http_keys(source, path, HTTP_TARGET_KEYS)
         target = source.build(path, Target, values)
         if not isinstance(target, Missing):
             _check_times(source, name, target)
-            if target.is_tcp:
-                refuse_http_keys(source, path, HTTP_TARGET_KEYS)
             targets[name] = target
     return _of_no_name(source, defaults), targets
+
+
+def _has_tcp(urls: object) -> bool:
+    """Whether one of them is tcp://, whatever else is wrong with them."""
+    each = urls if isinstance(urls, tuple) else ()
+    return any(isinstance(url, Url) and url.origin.is_tcp for url in each)
 
 
 def _of_no_name(source: Source, defaults: Mapping[str, Any]) -> Target:

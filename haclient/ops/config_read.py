@@ -188,7 +188,8 @@ class Source:
             self.error(path, str(exc))
             return MISSING
         if kind.is_path:
-            return os.path.join(os.path.dirname(self.path), str(value))
+            # Absolute, for a reload is to find the same path, whatever the file was called at the start.
+            return os.path.join(os.path.dirname(os.path.abspath(self.path)), str(value))
         return value
 
     def _list(self, path: KeyPath, kind: ListOf, given: object) -> object:

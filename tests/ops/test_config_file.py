@@ -190,6 +190,14 @@ def test_a_relative_path_starts_from_the_files_folder(tmp_path: Path) -> None:
     assert load(str(path)).resolver.state_file == str(tmp_path / "state.json")
 
 
+def test_it_is_the_same_by_whatever_path_the_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "haclient.toml").write_text('[resolver]\nstate_file = "s.json"\n' + LISTENER)
+    monkeypatch.chdir(tmp_path)
+    assert load("haclient.toml") == load(str(tmp_path / "haclient.toml"))
+
+
 # --- what is wrong --------------------------------------------------------------------------------
 
 URLS = 'urls = ["http://a.test"]\n'

@@ -70,6 +70,15 @@ def test_what_means_nothing_to_its_target(key: str) -> None:
     assert str(error).endswith(HTTP_TARGET_KEYS[key])
 
 
+def test_they_are_told_beside_what_is_wrong_with_its_urls() -> None:
+    text = GOOD.replace("db.internal:5432", "db.internal", 1).replace(
+        "[listener.db]", "resume = false\n[listener.db]"
+    )
+    url, key = check_bytes("f", text.encode()).errors
+    assert "tcp://db.internal" in str(url)
+    assert str(key).startswith("f:16: [target.db] resume")
+
+
 @pytest.mark.parametrize("key", HTTP_LISTENER_KEYS)
 def test_what_means_nothing_to_its_door(key: str) -> None:
     text = f"{GOOD}{key} = {VALUES[key]}\n"
