@@ -106,8 +106,8 @@ class InheritedBind(msgspec.Struct, frozen=True):
 
     @property
     def is_local(self) -> bool:
-        """Where it is bound stands in a unit of systemd's, which was written to that end."""
-        return True
+        """Nobody can say so before the socket is there: a unit says where it is bound."""
+        return False
 
     def collides_with(self, other: Bind) -> bool:
         """Whether both want the one socket."""

@@ -20,6 +20,7 @@ from haclient.core.allow import AllowList
 from haclient.core.config import Bind, InheritedBind, Mode, Route, TcpBind, UnixBind
 from haclient.core.keepalive import Plan, Refusal
 from haclient.core.names import ip_literal, is_loopback
+from haclient.core.openness import openness
 from haclient.core.routes import covers
 from haclient.core.spec import Target
 from haclient.types import Origin
@@ -98,7 +99,7 @@ def door_faults(
         yield from _open_to_all(listener)
         yield from _misplaced_guards(listener)
     yield from _collisions(listeners, admin)
-    if admin is not None and (not admin.is_local or isinstance(admin, InheritedBind)):
+    if admin is not None and not admin.is_local:
         yield Fault(
             ("admin", "bind"),
             "whoever reaches it can stop the daemon, and nobody is asked who he is",
@@ -219,22 +220,18 @@ def _hidden_routes(listener: Door) -> Iterator[Fault]:
 
 
 def _open_to_all(listener: Door) -> Iterator[Fault]:
-    bind = listener.bind
-    if not isinstance(bind, TcpBind) or bind.is_local or listener.public or listener.asks:
+    """As far as the file says where the door is; an inherited socket is asked when it is there."""
+    if listener.bind is None or isinstance(listener.bind, InheritedBind):
         return
-    here = ("listener", listener.name, "bind")
-    if "auth" in listener.given:
-        yield Fault(
-            here,
-            "passwords would cross the network as they are",
-            f'write tls, bind = "127.0.0.1:{bind.port}", or public = true if something else encrypts',
-        )
-    else:
-        yield Fault(
-            here,
-            "others on the network can use it, and nobody is asked who he is",
-            f'write bind = "127.0.0.1:{bind.port}", or public = true if that is meant',
-        )
+    found = openness(
+        listener.bind,
+        asks=listener.asks,
+        has_auth="auth" in listener.given,
+        is_public=listener.public,
+        mode=listener.mode,
+    )
+    if found is not None:
+        yield Fault(("listener", listener.name, "bind"), found.problem, found.wanted)
 
 
 def _misplaced_guards(listener: Door) -> Iterator[Fault]:

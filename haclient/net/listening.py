@@ -19,9 +19,9 @@ __all__ = [
     "BindError",
     "Inherited",
     "accept",
-    "address_of",
     "change_mode",
     "listen_on",
+    "place_of",
     "stop_listening",
 ]
 
@@ -187,12 +187,12 @@ def _place(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def address_of(sock: socket.socket) -> str:
-    """What a listening socket is bound to, for a person."""
+def place_of(sock: socket.socket) -> TcpBind | UnixBind:
+    """What a listening socket is bound to, whoever bound it."""
     name = sock.getsockname()
     if isinstance(name, tuple):
-        return str(TcpBind(name[0], name[1]))
-    return f"unix:{name}"
+        return TcpBind(name[0], name[1])
+    return UnixBind(str(name))
 
 
 def accept(sock: socket.socket) -> SocketTransport:

@@ -27,8 +27,8 @@ from haclient.net.listening import (
     BindError,
     Inherited,
     accept,
-    address_of,
     listen_on,
+    place_of,
     stop_listening,
 )
 from haclient.net.transport import SocketTransport
@@ -110,7 +110,7 @@ class AdminServer:
         if settings is None:
             return
         sock = open_private(settings.bind, inherited if inherited is not None else {})
-        self.address = address_of(sock)
+        self.address = str(place_of(sock))
         self._control.sidecar.close_off("the admin endpoint", sock)
         nursery.start_soon(self._run, sock, settings.bind)
         self._log.info("listening", admin=self.address)
@@ -224,11 +224,12 @@ def open_private(bind: Bind, inherited: Inherited) -> socket.socket:
 
 def _openness(sock: socket.socket) -> str:
     """Why a socket is not private; empty where it is."""
-    name = sock.getsockname()
-    if isinstance(name, tuple):
-        if TcpBind(name[0], name[1]).is_local:
+    place = place_of(sock)
+    if isinstance(place, TcpBind):
+        if place.is_local:
             return ""
         return "can be reached from other machines: bind it to 127.0.0.1, or to a Unix socket"
+    name = sock.getsockname()
     # One without a path (abstract, unix(7)) has no permissions.
     if isinstance(name, str) and name:
         try:

@@ -23,6 +23,7 @@ import msgspec
 from haclient.core.allow import AllowList
 from haclient.core.config import (
     AdminSettings,
+    AuthSettings,
     Config,
     DoorTls,
     ListenerSettings,
@@ -40,6 +41,7 @@ from haclient.core.config_check import (
     window_plan,
 )
 from haclient.core.keepalive import Refusal, WatchPhase
+from haclient.core.openness import asks_in_tls
 from haclient.core.spec import Target, TlsSettings
 from haclient.core.url import Url
 from haclient.ops.command_line import CommandError
@@ -362,8 +364,8 @@ def _door(name: str, values: Mapping[str, Any]) -> Door:
     )
 
 
-def _asks(tls: object, auth: object) -> bool:
+def _asks(tls: DoorTls | Missing | None, auth: AuthSettings | Missing | None) -> bool:
     """Whether others on the network may come; what could not be read is told by itself."""
     if tls is MISSING or auth is MISSING:
         return True
-    return isinstance(tls, DoorTls) and (tls.client_ca_file is not None or auth is not None)
+    return asks_in_tls(tls, auth)

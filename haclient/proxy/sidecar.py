@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from haclient.core.config import Bind, Config, InheritedBind, ListenerSettings, UnixBind
+from haclient.core.openness import asks_in_tls, openness
 from haclient.engine.checks import Checks
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
@@ -30,9 +31,9 @@ from haclient.net.dialer import SocketDialer
 from haclient.net.listening import (
     BindError,
     Inherited,
-    address_of,
     change_mode,
     listen_on,
+    place_of,
     stop_listening,
 )
 from haclient.net.own_doors import OwnDoors
@@ -208,7 +209,7 @@ class Sidecar:
     def _begin(self, settings: ListenerSettings, sock: socket.socket) -> None:
         door = Door(settings)
         self._guard(door)
-        door.address = address_of(sock)
+        door.address = str(place_of(sock))
         serve = functools.partial(enter, self.gateway)
         listener = Listener(door, sock, serve, self._room, lambda: self.doors)
         self._listeners[settings.bind] = listener
@@ -287,13 +288,27 @@ def check_socket(settings: ListenerSettings, sock: socket.socket) -> None:
     """What the file cannot know of a socket that is inherited.
 
     Raises:
-        BindError: nobody could enter.
+        BindError: nobody could enter, or everybody could.
     """
+    if not isinstance(settings.bind, InheritedBind):
+        return
     if settings.allow_uids is not None and sock.family != socket.AF_UNIX:
         raise BindError(
             f"listener {settings.name} has allow_uids, and {settings.bind} is no Unix socket: over TCP "
             "nobody says which user connects"
         )
+    place = place_of(sock)
+    found = openness(
+        place,
+        asks=asks_in_tls(settings.tls, settings.auth),
+        has_auth=settings.auth is not None,
+        is_public=settings.public,
+        mode=settings.mode,
+        is_inherited=True,
+    )
+    if found is not None:
+        where = f"listener {settings.name}: {settings.bind} is bound to {place}"
+        raise BindError(f"{where}: {found.problem}; {found.wanted}")
 
 
 def _stop_checks(targets: Iterable[LiveTarget]) -> None:

@@ -134,7 +134,8 @@ def test_a_door_that_is_open_to_all(bind: str) -> None:
     (fault,) = faults(door(bind=bind))
 
     assert fault.path == ("listener", "a", "bind")
-    assert fault.wanted == 'write bind = "127.0.0.1:81", or public = true if that is meant'
+    assert fault.problem == "others on the network can use it, and nobody is asked who he is"
+    assert fault.wanted.startswith('write bind = "127.0.0.1:81", or ')
 
 
 def test_passwords_in_the_clear() -> None:

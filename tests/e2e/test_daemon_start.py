@@ -95,6 +95,42 @@ def test_one_mistake_is_one_line(tmp_path: Path, text: str, words: list[str]) ->
     assert all(each in line for each in words), line
 
 
+PROXY = '[listener.proxy]\nmode = "forward"\nbind = "systemd:door"\nallow = ["*:*"]\n'
+
+USERS = "job:$scrypt$ln=14,r=8,p=1$7cXJ0f2O0rA1qk9f3yXzWA$" + "A" * 43 + "\n"
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+@pytest.mark.parametrize(
+    ("auth", "why"),
+    [
+        pytest.param("", "others on the network can use it, and nobody is asked", id="nobody"),
+        pytest.param(
+            'auth = {{ users_file = "{}" }}\n', "passwords would cross the network", id="no TLS"
+        ),
+    ],
+)
+def test_a_socket_that_systemd_opened_to_the_network(
+    tmp_path: Path, address: str, auth: str, why: str
+) -> None:
+    """The file cannot know where it is bound; the socket does, and the same rule holds for it."""
+    users = tmp_path / "users"
+    users.touch(mode=0o600)
+    users.write_text(USERS)
+    text = PROXY + auth.format(users)
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as open_to_all:
+        open_to_all.bind((address, 0))
+        open_to_all.listen()
+        sockets = [("door", open_to_all)]
+        with (
+            pytest.raises(AssertionError, match=f"78: haclient: .78. listener proxy: .*{why}"),
+            daemon(tmp_path, text, sockets=sockets),
+        ):
+            pass
+        with daemon(tmp_path, text + "public = true\n", sockets=sockets) as process:
+            assert process.end() == 0
+
+
 def test_a_file_without_a_door(tmp_path: Path) -> None:
     (line,) = refused(tmp_path, f'[target.main]\nurls = ["{URL}"]\n')
 

@@ -165,3 +165,31 @@ async def test_an_inherited_tcp_socket_cannot_say_which_user_connects() -> None:
         s.sidecar.apply(guarded(s, bind))
         async with await s.connect() as stream:
             assert (await ask(stream)).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("place", ["0.0.0.0", "::"])
+async def test_what_an_inherited_socket_is_bound_to_decides_as_a_written_bind_does(
+    place: str,
+) -> None:
+    """At a reload too: for one that is there already, and for one that is new."""
+    bind = InheritedBind("orders")
+    async with scene(ANY) as s:
+        s.sidecar._inherited["orders"] = [listen_on(TcpBind(place, 0), {})]
+        private = s.config(bind)
+        meant = replace(private, listeners=(replace(private.listeners[0], public=True),))
+        why = "listener door0: systemd:orders is bound to .*: others on the network can use it"
+        with pytest.raises(BindError, match=why):
+            s.sidecar.apply(private)
+        s.sidecar.apply(meant)
+        with pytest.raises(BindError, match=why):
+            s.sidecar.apply(private)
+        assert s.sidecar.config == meant
+
+
+async def test_an_inherited_unix_socket_is_local(tmp_path: Path) -> None:
+    inherited = listen_on(UnixBind(str(tmp_path / "door")), {})
+    async with scene(ANY) as s:
+        s.sidecar._inherited["orders"] = [inherited]
+        s.sidecar.apply(s.config(InheritedBind("orders")))
+        async with await s.connect() as stream:
+            assert (await ask(stream)).startswith(b"HTTP/1.1 200 OK")
