@@ -6,10 +6,14 @@ killed does. The other one must see the same key.
 
 from __future__ import annotations
 
+import json
 import socket
+import urllib.error
 import urllib.request
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
+
+import pytest
 
 from tests.support.command import haclient, needs_command
 from tests.support.sidecar import sidecar
@@ -23,11 +27,17 @@ GENERATES = {"order": "listed", "idempotency_key": "generate"}
 
 
 class Server(ThreadedServer):
-    """Reads whole requests with small content, and answers them or hangs up. `keys` are what it saw."""
+    """Reads whole requests with small content, and answers them or hangs up.
+
+    Attributes:
+        requests: how many it read whole: what a server executes.
+        keys: what it saw.
+    """
 
     def __init__(self, *, hangs_up: bool) -> None:
         super().__init__()
         self.hangs_up = hangs_up
+        self.requests = 0
         self.keys: list[str] = []
 
     def answer(self, connection: socket.socket) -> None:
@@ -37,6 +47,7 @@ class Server(ThreadedServer):
             if not received:
                 return
             data += received
+        self.requests += 1
         names = [line.partition(b": ") for line in data.split(b"\r\n")]
         self.keys += [value.decode() for name, _, value in names if name == b"Idempotency-Key"]
         if not self.hangs_up:
@@ -56,6 +67,7 @@ def post(url: str) -> bytes:
 def test_the_daemon_gives_each_post_a_key_and_keeps_it_for_the_resend() -> None:
     with two_servers() as (dying, living), sidecar(dying.url, living.url, target=GENERATES) as door:
         assert post(door.url) == b"ok"
+        assert (dying.requests, living.requests) == (1, 1)
         assert dying.keys == living.keys
         dying.hangs_up = False
         for _ in range(2):
@@ -68,8 +80,12 @@ def test_the_daemon_gives_each_post_a_key_and_keeps_it_for_the_resend() -> None:
 def test_without_it_the_post_is_not_sent_again() -> None:
     honours = {**GENERATES, "idempotency_key": "honour"}
     with two_servers() as (dying, living), sidecar(dying.url, living.url, target=honours) as door:
-        with suppress(urllib.error.HTTPError):
+        with pytest.raises(urllib.error.HTTPError) as caught:
             post(door.url)
+        with caught.value as error:
+            problem = json.loads(error.read())
+        assert (error.code, problem["may_have_been_processed"]) == (502, True)
+        assert (dying.requests, living.requests) == (1, 0)
         assert (dying.keys, living.keys) == ([], [])
 
 
