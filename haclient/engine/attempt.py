@@ -103,12 +103,17 @@ class Attempt:
         """Goes on until there is something to decide about."""
         while True:
             try:
-                if self._talk is None:
-                    connection = await self._lease()
+                talk = self._talk
+                if talk is None:
+                    connection, drawn = idle_connection(
+                        self.target, self.request, self.tried, self.started_at
+                    )
+                    connection = connection or await self._reach_out(drawn)
                     if connection is None:
                         return self._fail(Verdict.REFUSED)
-                    await self._talk_on(connection)
-                talk = self.talk
+                    talk = self._talk_on(connection)
+                    since = self.started_at if self.reach is None else trio.current_time()
+                    await talk.begin(since)
                 head = await talk.read_head()
                 if self.request.is_whole_wanted:
                     await talk.read_whole()
@@ -119,10 +124,7 @@ class Attempt:
             except Exception as exc:
                 return self._explain(exc)
 
-    async def _lease(self) -> Connection | None:
-        connection, drawn = idle_connection(self.target, self.request, self.tried, self.started_at)
-        if connection is not None:
-            return connection
+    async def _reach_out(self, drawn: Endpoint | None) -> Connection | None:
         client = self.request.known_client
         self.reach = reach = reach_of(self.target, self.number, self._observe, client, drawn)
         connection = await reach.connection(
@@ -131,14 +133,14 @@ class Attempt:
         self.tried.update(reach.met.refused())
         return connection
 
-    async def _talk_on(self, connection: Connection) -> None:
+    def _talk_on(self, connection: Connection) -> Talk:
         target, request, observe = self.target, self.request, self._observe
         self._talk = talk = Talk(target, connection, request, self.number, observe)
         self.tried.add(connection.endpoint)
         try_out_passed_over(target, request.known_client, connection)
         if observe is not None:
             observe(recording.connected(self.number, connection, reused=talk.is_reused))
-        await talk.begin(trio.current_time() if self.reach is not None else self.started_at)
+        return talk
 
     async def read_chunk(self, *, bears_suspicion: bool = True) -> bytes:
         """Returns the next piece of content as it comes, empty at the end.

@@ -82,7 +82,7 @@ class Holding:
 
     def end(self, verdict: Verdict) -> None:
         """Nothing more is said. The connection is ours still, until `give_back` or `close`."""
-        self._bytes_sent = self.bytes_sent
+        self._bytes_sent = self.connection.transport.bytes_sent - self._bytes_before
         if verdict is Verdict.ANSWERED:
             self.phase = Phase.DONE
 

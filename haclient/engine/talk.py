@@ -75,10 +75,10 @@ class Talk(Holding):
         self.phase = Phase.SENDING
         prefix = "" if request.is_target_whole else target.prefixes[connection.origin]
         sending = self.sending = Sending(connection, request, prefix)
-        standby = target.standby if request.facts.is_idempotent else None
-        self.entry = (Outstanding if standby is None else standby.entry)(
-            connection.transport, since, target.spec.response_timeout, self._number, self._observe
-        )
+        standby = target.standby
+        self.entry = (
+            standby.entry if standby is not None and request.facts.is_idempotent else Outstanding
+        )(connection.transport, since, target.spec.response_timeout, self._number, self._observe)
         engine = target.engine
         engine.watch.add(self.entry)
         await sending.start(engine.nursery, self._note_sent, self._note_interim)
@@ -157,8 +157,9 @@ class Talk(Holding):
         super().end(verdict)
         if self.entry is not None:
             self.target.engine.watch.remove(self.entry)
-        # An answer may come before all of the request.
-        self.stop_sending()
+        if self.sending is not None:
+            # An answer may come before all of the request.
+            self.sending.stop()
 
     # --- what is noted on the way ----------------------------------------------------------------
 
