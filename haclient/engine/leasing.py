@@ -52,9 +52,10 @@ def idle_connection(
     if target.engine.health.has_entries or target.unfit:
         # Connections to a server in trouble stay in the pool until it is proved dead.
         avoid = tried | target.in_trouble(now)
-    drawn = target.draw(avoid) if target.places else None
+    spread = target.spread
+    drawn = spread.draw(avoid, target.engine.chance) if spread is not None else None
     if drawn is not None:
-        key, endpoint = drawn
+        key, endpoint = target.key(drawn.origin), drawn.endpoint
         return target.pool.try_lease(key, max_idle=max_idle, only=endpoint), endpoint
     for key in target.first_keys:
         connection = target.pool.try_lease(key, avoid, max_idle)

@@ -17,7 +17,6 @@ import random
 import ssl
 import weakref
 from collections.abc import Callable, Iterator
-from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,6 +30,7 @@ from haclient.core.health import Health
 from haclient.core.health_check import Opinion
 from haclient.core.owners import Owners
 from haclient.core.spec import Target
+from haclient.core.spread import Spread
 from haclient.core.trial import Trials
 from haclient.core.url import Url
 from haclient.net import Dialer, RemembersNames, Resolution, Resolver
@@ -166,15 +166,14 @@ class LiveTarget:
         """Who keeps a connection ready for a resend, where that is wanted."""
         self.unfit: dict[Endpoint, Opinion] = {}
         """Whom they speak against: asked last. Empty where all is well, or nobody looks."""
-        self.places: list[tuple[PoolKey, Endpoint]] = []
-        """Of `order = "shuffled"` the addresses that requests are spread over; empty with any other."""
-        self._places_of: dict[Origin, list[tuple[PoolKey, Endpoint]]] = {}
         self._context = certificates.context if certificates is not None else None
         self._digest = digest_of(certificates)
         self.ranks = tuple(tuple(url.origin for url in tier) for tier in self.tiers)
         """The origins of each tier."""
         self.owners = Owners(self.ranks) if spec.affinity != NO_AFFINITY else None
         """Whose each client is; None where all servers are alike to all of them."""
+        self.spread = Spread(self.ranks[0]) if spec.order is Order.SHUFFLED else None
+        """Whose turn it is; None where requests are not spread."""
         origins = [origin for rank in self.ranks for origin in rank]
         self._keys = {
             origin: engine.keys.setdefault(
@@ -226,32 +225,16 @@ class LiveTarget:
             first = levels[0] if answer.later else levels[0] + answer.former
             last = (answer.former,) if answer.later else ()
             self.owners.learn(origin, (first, *answer.later, *last))
-
-        if self.spec.order is Order.SHUFFLED:
-            self._spread(origin, answer.endpoints)
-
-    def _spread(self, origin: Origin, endpoints: tuple[Endpoint, ...]) -> None:
-        """A service's servers are drawn by their own weights, with each connection."""
-        if origin in self.ranks[0] and not origin.is_service:
-            self._places_of[origin] = [(self._keys[origin], endpoint) for endpoint in endpoints]
-            # In the order of the URLs, whichever name was answered first: a draw is to mean the same.
-            urls = dict.fromkeys(self.ranks[0])
-            self.places = [place for url in urls for place in self._places_of.get(url, ())]
-
-    def draw(self, avoid: AbstractSet[Endpoint]) -> tuple[PoolKey, Endpoint] | None:
-        """Whose turn it is: each address of the URLs as likely as any other.
-
-        Whoever was used last would else be used next: what is idle is lent to save connects, and to draw
-        for new connections alone would leave all requests of a quiet hour with one server.
-        """
-        fit = [place for place in self.places if place[1] not in avoid]
-        return fit[int(self.engine.chance() * len(fit))] if fit else None
+        if self.spread is not None:
+            self.spread.learn(origin, answer.endpoints)
 
     def know_nowhere(self, origin: Origin) -> None:
         """Takes down that its name gave no address."""
         self.known[origin] = ()
         if self.owners is not None:
             self.owners.lacks(origin)
+        if self.spread is not None:
+            self.spread.learn(origin, ())
 
     def is_like(self, spec: Target, certificates: Certificates | None) -> bool:
         """Whether one with these would be the same as this."""

@@ -182,7 +182,7 @@ class Reach:
             return
         answer, why = self.target.admitted(origin, answer)
         if why and not answer.endpoints:
-            self.target.known[origin] = ()
+            self.target.know_nowhere(origin)
             self.met.errors.append(ForbiddenAddressError(why))
             return
         found[origin] = answer

@@ -8,7 +8,9 @@ from trio.testing import MockClock
 
 from haclient.core.spec import Target
 from haclient.engine.leasing import MAX_IDLE_NOT_RESENDABLE
+from haclient.errors import NameNotFoundError
 from tests.engine.world import ONE, TWO, A, B, World, world
+from tests.sim.dns import Answer
 from tests.sim.origin import Reply
 
 SHUFFLED = Target(urls=TWO.urls, order="shuffled")
@@ -95,3 +97,19 @@ async def test_idle_ones_to_a_server_in_trouble_are_not_lent(autojump_clock: Moc
             outcome = await w.request("GET", "http://ab.test/")
         assert outcome.server == "b"
         assert outcome.took == pytest.approx(0.002)
+
+
+async def test_a_name_that_is_gone_has_no_turn_any_more(autojump_clock: MockClock) -> None:
+    """Its turn would be one for a new connection to somebody else, each time."""
+    async with world() as w:
+        w.engine.chance = lambda: 0.9
+        assert await connections_after(w, "GET", SHUFFLED) == 1
+        assert (await w.ask("GET", target=SHUFFLED)).server == "b"
+        w.resolver.script("a.test", Answer(error=NameNotFoundError("there is no a.test")))
+        live = w.client._live_for(SHUFFLED, SHUFFLED)
+        live.pool.retire_endpoint(live.first_keys[0], A)
+        w.engine.chance = lambda: 0.0
+        # Only now somebody asks for the name.
+        connections = await connections_after(w, "GET", SHUFFLED)
+        for _ in range(3):
+            assert await connections_after(w, "GET", SHUFFLED) == connections
