@@ -4,8 +4,9 @@
     orders-job:$scrypt$ln=14,r=8,p=1$7cXJ0f2O0rA1qk9f3yXzWA$9v...
 
 A file that leaks must not be a list of passwords, so each is hashed by scrypt (RFC 7914) with a salt of
-its own: a guess costs 16 MiB and 50 ms of a processor, where a plain hash costs a millionth. Whoever is
-no user at all costs as much as one whose password is wrong: the time tells nobody which names there are.
+its own: a guess costs 16 MiB and 50 ms of a processor, where a plain hash costs a millionth. Each check pays
+for every cost that stands in the file, whoever is meant, and if he is no user at all: the time tells nobody
+which names there are. (To let a stranger cost what the first line does tells them, where lines differ.)
 
 Other programs' hashes (htpasswd's) are refused, with that word: some of them cost a guesser nothing. What
 is wrong is told with its line, never with what stands there: it may be a hash, or a password.
@@ -79,9 +80,10 @@ _TOKEN68 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 
 
 class Users(msgspec.Struct, frozen=True):
-    """Those of a file, by name."""
+    """Those of a file, by name; `costs` are all that its lines have, mostly one."""
 
     by_name: dict[str, User]
+    costs: tuple[Cost, ...]
 
     @classmethod
     def parse(cls, text: str) -> Users:
@@ -102,21 +104,18 @@ class Users(msgspec.Struct, frozen=True):
             except ValueError as exc:
                 raise ValueError(f"line {number}: {exc}") from None
             by_name[user.name] = user
-        return cls(by_name)
+        costs = tuple(dict.fromkeys(user.cost for user in by_name.values()))
+        return cls(by_name, costs or (NOBODY.cost,))
 
     def __repr__(self) -> str:
         return f"<Users: {len(self.by_name)}>"
 
     def verify(self, name: str, password: str) -> User | None:
         """The user whose name and password these are; takes as long if there is none."""
-        user = self.by_name.get(name)
-        found = _hash(password, user or self._nobody())
-        is_right = hmac.compare_digest(found, (user or NOBODY).digest)
+        user = self.by_name.get(name, NOBODY)
+        digests = {cost: _hash(password, user.salt, cost) for cost in self.costs}
+        is_right = hmac.compare_digest(digests.get(user.cost, b""), user.digest)
         return user if is_right else None
-
-    def _nobody(self) -> User:
-        """He costs what the others do, whoever made the file."""
-        return next(iter(self.by_name.values()), NOBODY)
 
 
 def _user(line: str) -> User:
@@ -167,15 +166,14 @@ def new_user(name: str, password: str, salt: bytes, cost: Cost | None = None) ->
         raise ValueError(
             f"a password has 1 to {MAX_PASSWORD} bytes, and no control characters (RFC 7617)"
         )
-    blank = User(name, cost or Cost(), salt, b"")
-    return msgspec.structs.replace(blank, digest=_hash(password, blank))
+    spent = cost or Cost()
+    return User(name, spent, salt, _hash(password, salt, spent))
 
 
-def _hash(password: str, user: User) -> bytes:
-    cost = user.cost
+def _hash(password: str, salt: bytes, cost: Cost) -> bytes:
     return hashlib.scrypt(
         password.encode(),
-        salt=user.salt,
+        salt=salt,
         n=2**cost.ln,
         r=cost.r,
         p=cost.p,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -68,6 +69,36 @@ def test_who_is_let_in(name: str, password: str, who: User | None) -> None:
 
 def test_nobody_is_let_in_where_there_is_no_user() -> None:
     assert parsed().verify("", "") is None
+
+
+DEAR = new_user("dee", "x", SALT, Cost(12, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "lines", [(ANN, BOB), (ANN, BOB, DEAR), (DEAR, BOB, ANN), (DEAR,), ()], ids=len
+)
+def test_a_check_costs_the_same_whoever_is_meant(
+    lines: tuple[User, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where lines differ in cost, too: the time must not tell which names there are."""
+    users = parsed(*map(str, lines))
+    scrypt, spent = hashlib.scrypt, list[tuple[int, int, int]]()
+
+    def counted(password: bytes, *, n: int, r: int, p: int, **rest: Any) -> bytes:
+        spent.append((n, r, p))
+        return scrypt(password, n=n, r=r, p=p, **rest)
+
+    monkeypatch.setattr(hashlib, "scrypt", counted)
+    costs = []
+    for name in ("ann", "bob", "dee", "eve", ""):
+        spent.clear()
+        for password in ("open sesame", "pass:word ü", "x"):
+            right = next((one for one in lines if one.name == name), None)
+            found = users.verify(name, password)
+            assert found in (None, right)
+        costs.append(sorted(spent))
+    assert costs[0]
+    assert costs == [costs[0]] * len(costs)
 
 
 def test_neither_hash_nor_password_is_shown() -> None:
