@@ -33,6 +33,7 @@ While an opinion is about to change the next health request follows sooner, so t
 from __future__ import annotations
 
 import enum
+from collections import deque
 from typing import assert_never
 
 import msgspec
@@ -67,7 +68,11 @@ class Opinion(enum.Enum):
 
 
 class Suspect(msgspec.Struct, frozen=True):
-    """Requests outstanding there, with no byte of an answer since `since`, may be with a process that hangs."""
+    """Requests outstanding there, with no byte of an answer since `since`, may be with a process that hangs.
+
+    `since` is when the last `failures` of the unanswered ones began. It moves on with each: a byte that came
+    during the first one, of a process that hangs since then, gainsays the first one only.
+    """
 
     evidence: Evidence
     since: Instant
@@ -106,6 +111,7 @@ class HealthCheck:
         "_settings",
         "_silent",
         "_silent_since",
+        "_unanswered",
         "due_at",
         "opinion",
     )
@@ -118,6 +124,8 @@ class HealthCheck:
         self._began_at = self._heard_at = self._silent_since = float("-inf")
         # In a row, up to now: failures, of them the last ones that were silence; successes.
         self._bad = self._silent = self._good = 0
+        # When the last ones of the silence began.
+        self._unanswered: deque[Instant] = deque(maxlen=settings.failures)
         self._is_suspect = False
 
     def __repr__(self) -> str:
@@ -170,6 +178,7 @@ class HealthCheck:
         if not self._silent:
             self._silent_since = self._began_at
         self._silent += 1
+        self._unanswered.append(self._began_at)
         failures = self._settings.failures
         if self._silent < failures:
             if self._bad >= failures and self.opinion is Opinion.FIT:
@@ -179,7 +188,7 @@ class HealthCheck:
         # Each time: for requests that went there meanwhile, with nobody else to ask.
         lasted, path = now - self._silent_since, self._settings.path
         evidence = Evidence(EvidenceKind.HEALTH_REQUESTS, self._silent, lasted, path)
-        return (Suspect(evidence, self._silent_since),)
+        return (Suspect(evidence, self._unanswered[0]),)
 
     def _was_declined(self) -> tuple[Action, ...]:
         self._good = self._silent = 0

@@ -105,10 +105,22 @@ def test_two_silences_in_a_row_make_a_suspect_and_each_further_one_says_so_again
     assert course.run(SILENT, SILENT, SILENT) == [
         (),
         (suspect(2, 4.0, 2.5),),
-        (suspect(3, 9.0, 2.5),),
+        (suspect(3, 9.0, 4.5),),
     ]
     assert course.thinks() is Opinion.SILENT
     assert course.now == 2.5 + 2.0 + 5.0 + 2.0
+
+
+def test_whoever_has_waited_during_as_many_as_it_takes_may_be_with_a_hung_process() -> None:
+    """`since` moves on: no byte that came during the first of them is a sign of life for ever."""
+    course = Course(HealthRequests(path="/health", failures=3))
+    began = []
+    for count in range(1, 7):
+        course.begin()
+        began.append(course.now)
+        told = course.end(SILENT)
+        expected = [suspect(count, course.now - began[0], began[-3])] if count >= 3 else []
+        assert list(told) == expected
 
 
 @pytest.mark.parametrize("result", [OK, REJECTED])
@@ -244,16 +256,25 @@ def test_suspicion_is_only_of_the_silent_and_every_opinion_ends(
     steps: list[Result | str], failures: int, successes: int
 ) -> None:
     course = Course(HealthRequests(path="/", failures=failures, successes=successes))
+    silent: list[float] = []  # when those in a row began
+    heard_at = -1.0
     for step in steps:
         if isinstance(step, Result):
-            [told] = course.run(step)
-            for one in told:
+            course.begin()
+            if step is SILENT and heard_at < course.now:
+                silent.append(course.now)
+            elif step not in (SILENT, NOT_CONNECTED):
+                silent.clear()
+            for one in course.end(step):
                 if isinstance(one, Suspect):
                     assert course.thinks() is Opinion.SILENT
                     assert one.evidence.count >= failures
-                    assert one.since + one.evidence.silent_for == pytest.approx(course.now)
+                    assert one.since == silent[-failures]
+                    assert silent[0] + one.evidence.silent_for == pytest.approx(course.now)
         else:
-            course.check.heard(course.now)
+            heard_at = course.now
+            silent.clear()
+            course.check.heard(heard_at)
             assert course.thinks() is not Opinion.SILENT
         assert course.check.due_at >= course.now
     course.run(*[OK] * successes)

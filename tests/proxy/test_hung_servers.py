@@ -311,6 +311,24 @@ async def test_a_process_that_hangs_in_mid_response(autojump_clock: MockClock) -
         assert h.told() == ["GET /x 200 answered [10.0.0.1:80 superseded, 10.0.0.2:80 answered]"]
 
 
+async def test_a_process_that_hangs_while_a_health_request_is_on_its_way(
+    autojump_clock: MockClock,
+) -> None:
+    """The last byte of the answer comes half a second after the first health request that nobody answered."""
+    whole = ranged(b"x" * 120, b'"v1"')
+    faults = (
+        Fault(SlowDrip(20.0), AfterContentBytes(0)),
+        Fault(Stall(FOR_EVER), AfterContentBytes(80)),
+    )
+    async with house(*faults, target=CHECKED) as h:
+        with_chance(h).b.reply = whole
+        h.a.reply = lambda r: hung(r) if r.target == b"/health" else whole(r)
+        # Those that begin at 3.5, 5.5 and 10.5: nothing came while the last two were unanswered.
+        answer = await h.ask(200, 12.5 + 0.002)
+        assert answer.content == b"x" * 120
+        assert h.told() == ["GET /x 200 answered [10.0.0.1:80 superseded, 10.0.0.2:80 answered]"]
+
+
 async def test_an_answer_that_is_under_way_is_no_hung_process(autojump_clock: MockClock) -> None:
     """Byte by byte, for longer than it takes to suspect it; a new request would ask others first."""
     async with house(Fault(SlowDrip(20.0), AfterHeadBytes(0)), target=CHECKED) as h:
