@@ -22,6 +22,9 @@ Ours: what a health request can prove depends on how it failed.
     silent         ask others first   those with a safe method get a second try elsewhere, while the first goes on
     unavailable    ask others first   are waited for
 
+A client that has a server of its own leaves it for unavailable alone: silence is a suspicion, and no verdict
+(haclient.engine.sticky).
+
 Nothing here ever ends a request. And whoever answers requests is alive: an answer to anybody takes silence
 back, and a health request during which one came was not unanswered for want of life. So a single-threaded
 server, whose health requests wait behind its work, is thought silent for as long as it takes to answer one.

@@ -300,8 +300,9 @@ class LiveTarget:
         return endpoint in self.unfit or self.engine.health.is_held_down(endpoint, now)
 
     def has_verdict(self, endpoint: Endpoint, now: Instant) -> bool:
-        """As `is_held_down`, but for a suspicion of the detector's: that is no verdict yet."""
-        return endpoint in self.unfit or self.engine.health.has_verdict(endpoint, now)
+        """As `is_held_down`, but for suspicion, the detector's or of health requests: that is no verdict."""
+        is_unavailable = self.unfit.get(endpoint) is Opinion.UNAVAILABLE
+        return is_unavailable or self.engine.health.has_verdict(endpoint, now)
 
     def heeds(self, suspicion: Evidence, endpoint: Endpoint, generation: int) -> bool:
         """Takes a suspicion down; whether it means us: another target may send health requests there."""

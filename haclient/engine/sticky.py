@@ -4,7 +4,9 @@ A request that belongs to a client is asked of the server that owns the client: 
 that one, or else on a new one, alone. The naive way, a race among all with the own server's name first,
 would move a client each time that another server is quicker by a hair. Others are asked, in the client's own
 order, where there is a verdict against the owner (it failed, and is held down), where it cannot be connected,
-or where this very exchange has met it in trouble. Suspicion is no verdict.
+or where this very exchange has met it in trouble. Suspicion is no verdict: a server whose application is
+silent is asked by its own clients all the same, and may be at work; the next health request that it leaves
+unanswered gives their safe requests a second try elsewhere. Whoever has to move goes to who answers.
 
 Where the answer came from in the owner's place the client stays (haclient.core.owners), and the owner, while
 it is held down, is tried out in the background, for the clients to come (haclient.engine.trial).
@@ -118,7 +120,14 @@ class StickyReach(Reach):
         return await self.last_resort(in_trouble, self._avoid, self._max_idle)
 
     def _is_held_down(self, endpoint: Endpoint, now: Instant) -> bool:
+        """Who stands in is passed over for its silence too; the client's own server for a verdict alone."""
+        if endpoint in self.target.unfit and not self._is_own(endpoint):
+            return True
         return self.target.has_verdict(endpoint, now)
+
+    def _is_own(self, endpoint: Endpoint) -> bool:
+        owner = self._owners.owner(self._key)
+        return owner is not None and owner.endpoint == endpoint
 
     async def _where_it_moved(self) -> Connection | None:
         moved = self._owners.moved_to(self._key)
@@ -138,8 +147,7 @@ class StickyReach(Reach):
         return None
 
     def _one_and_others(self, level: list[Candidate]) -> Iterator[list[Candidate]]:
-        owner = self._owners.owner(self._key)
-        own = [one for one in level if owner is not None and one.endpoint == owner.endpoint]
+        own = [one for one in level if self._is_own(one.endpoint)]
         yield own
         yield [one for one in level if one not in own]
 
@@ -149,7 +157,8 @@ class StickyReach(Reach):
         self._asked.update(one.endpoint for one in unasked)
         fresh = [one for one in unasked if one.endpoint not in self._avoid]
         self._in_trouble += [one for one in unasked if one.endpoint in self._avoid]
-        fit = [one for one in fresh if not _has_verdict(self.target, one.endpoint)]
+        now = trio.current_time()
+        fit = [one for one in fresh if not self._is_held_down(one.endpoint, now)]
         self.put_off.append([one for one in fresh if one not in fit])
         connection = self._idle_to_first(fit) or (await self.ask(fit) if fit else None)
         self._note_displaced()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -118,6 +119,44 @@ async def test_a_stopped_process() -> None:
             await until_state(door, a, "ok")
             await until_answered_by(client, door, "a")
             assert door.stderr.count("an address is suspect") == 1
+
+
+async def test_a_client_of_a_stopped_process() -> None:
+    """Each GET asks the client's own server, and soon another one as well; the client stays."""
+    async with (
+        origin_process(name="a") as a,
+        origin_process(name="b") as b,
+        httpx.AsyncClient(timeout=PATIENCE) as client,
+    ):
+        urls = [f"http://{one.endpoint}" for one in (a, b)]
+        sticky = settings(affinity="header:X-User", retry_budget=1.0)
+        with sidecar(*urls, target=sticky, expected=EXPECTED) as door:
+
+            async def ask(user: str) -> httpx.Response:
+                return await client.get(door.url, headers={"X-User": user})
+
+            user = await one_of(ask, "a")
+            await until_state(door, a, "ok")
+            await until_state(door, b, "ok")
+            a.pause()
+            for _ in range(3):  # the first one finds out, the next ones know
+                began_at = time.perf_counter()
+                answer = await ask(user)
+                assert time.perf_counter() - began_at < SUSPECT_WITHIN
+                assert answer.headers["x-origin"] == "b"
+                assert f"{a.endpoint}: superseded" in door_attempts(answer)
+                assert (await states(door))[str(a.endpoint)][0] == "suspect"
+            a.resume()
+            await until_state(door, a, "ok")
+            assert (await ask(user)).headers["x-origin"] == "a"
+
+
+async def one_of(ask: Callable[[str], Awaitable[httpx.Response]], name: str) -> str:
+    """A user whose own server is that one."""
+    for number in range(60):
+        if (await ask(f"user{number}")).headers["x-origin"] == name:
+            return f"user{number}"
+    raise AssertionError(f"nobody is {name}'s")
 
 
 def door_attempts(answer: httpx.Response) -> str:

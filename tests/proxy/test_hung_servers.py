@@ -341,17 +341,88 @@ async def test_an_answer_that_is_under_way_is_no_hung_process(autojump_clock: Mo
         assert h.told() == ["GET /x 200 answered [10.0.0.1:80 answered]"]
 
 
+STICKY = Target(urls=["http://ab.test/"], affinity="header:X-Client", health=SETTINGS)
+
+
+async def one_of_as(h: House) -> int:
+    """A client whose own server is a."""
+    number = 0
+    while not await goes_to_a(h, number):
+        number += 1
+    return number
+
+
 async def test_a_client_with_a_server_of_its_own_moves(autojump_clock: MockClock) -> None:
-    target = Target(urls=["http://ab.test/"], affinity="header:X-Client", health=SETTINGS)
-    async with house(target=target) as h:
+    async with house(target=STICKY) as h:
         with_chance(h)
-        number = 0
-        while not await goes_to_a(h, number):
-            number += 1
+        number = await one_of_as(h)
         h.a.reply = lambda r: Reply(503) if r.target == b"/health" else Reply()
         await trio.sleep(15.0)
         await h.ask(200, 0.002, fields=f"X-Client: {number}|")
         assert h.told()[-1] == "GET /x 200 answered [10.0.0.2:80 answered]"
+        h.a.reply = Reply()
+        await trio.sleep(15.0)
+        await h.ask(200, 0.002, fields=f"X-Client: {number}|")
+        assert h.told()[-1] == "GET /x 200 answered [10.0.0.2:80 answered]"
+
+
+async def test_silence_alone_moves_no_client(autojump_clock: MockClock) -> None:
+    """Busy with one long request: its health requests wait, and so does whoever has a session there."""
+    async with house(target=STICKY) as h:
+        with_chance(h)
+        number = await one_of_as(h)
+        h.a.reply = lambda r: (
+            hung(r) if r.target == b"/health" else Reply(think=20.0 if r.method == b"POST" else 0.0)
+        )
+        waiting = ask_for_ever(h, "POST")
+        await trio.sleep_until(SUSPECT_AT + 0.1)
+        live = h.gateway.targets["main"]
+        assert live.unfit == {A: Opinion.SILENT}
+        await goes_to_a(h, number)
+        assert h.told()[-1] == "GET /x 200 answered [10.0.0.1:80 answered]"
+        assert live.unfit == {}  # it answered
+        await play(waiting.hears_answer(200, "POST").at(20.0))
+
+
+async def test_a_client_of_a_hung_process_has_its_second_try_and_stays(
+    autojump_clock: MockClock,
+) -> None:
+    """Asked of its own server although that is silent already, and soon of another one as well."""
+    async with house(target=STICKY) as h:
+        with_chance(h)
+        number = await one_of_as(h)
+        h.a.reply = hung
+        # The next two health requests whose time is up; b is a millisecond away, and at first not connected.
+        for silent_at, there in ((SUSPECT_AT + 5.0, 0.002), (SUSPECT_AT + 10.0, 0.001)):
+            await trio.sleep_until(silent_at - 4.9)
+            await h.ask(200, 4.9 + there, fields=f"X-Client: {number}|")
+            assert h.told()[-1] == (
+                "GET /x 200 answered [10.0.0.1:80 superseded, 10.0.0.2:80 answered]"
+            )
+        h.a.reply = Reply()
+        await trio.sleep(0.1)
+        assert h.gateway.targets["main"].unfit == {A: Opinion.SILENT}
+        await h.ask(200, 0.0, fields=f"X-Client: {number}|")
+        assert h.told()[-1] == "GET /x 200 answered [10.0.0.1:80 answered]"
+
+
+async def test_who_is_silent_stands_in_last(autojump_clock: MockClock) -> None:
+    """A client that has to move goes to a server that answers."""
+    target = Target(
+        urls=["http://ab.test/"],
+        backups=["http://c.test/"],
+        affinity="header:X-Client",
+        health=SETTINGS,
+    )
+    async with house(target=target) as h:
+        with_chance(h)
+        number = await one_of_as(h)
+        h.b.reply = hung
+        await trio.sleep_until(SUSPECT_AT + 0.1)
+        assert h.gateway.targets["main"].unfit == {B: Opinion.SILENT}
+        h.network.kill(A)
+        await h.ask(200, 0.0, fields=f"X-Client: {number}|")
+        assert h.told()[-1] == "GET /x 200 answered [10.0.0.3:80 answered]"
 
 
 async def goes_to_a(h: House, number: int) -> bool:
