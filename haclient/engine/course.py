@@ -19,7 +19,7 @@ from haclient import events
 from haclient.core.resume import GoOn, Refuse
 from haclient.core.retry import Again, Decision, Failure, GiveUp, Relay, Retry, Wait
 from haclient.engine.attempt import Attempt
-from haclient.engine.failure import error_for
+from haclient.engine.failure import deadline_error_for, error_for
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import (
     Answered,
@@ -284,10 +284,10 @@ class Course:
 
     def _return_to_own(self, attempt: Attempt, failure: Failure) -> None:
         """A connection that was closed for its age says nothing of its server: a client whose own it is stays."""
-        sticky = self._request.sticky
-        if sticky is not None and failure.verdict is Verdict.CLOSED and failure.is_reused:
+        client = self._request.known_client
+        if client is not None and failure.verdict is Verdict.CLOSED and failure.is_reused:
             self._tried.discard(attempt.talk.connection.endpoint)
-            sticky.wants_fresh = True
+            client.wants_fresh = True
 
     def _begin(self, reason: str) -> Attempt:
         attempt = Attempt(
@@ -326,14 +326,7 @@ class Course:
     def deadline_error(self, timeout: float) -> DeadlineError:
         """The caller's time is up; whatever is outstanding is closed."""
         self.close()
-        records = self.records()
-        last = records[-1]
-        return DeadlineError(
-            f"no answer within the {timeout:.3g} s allowed: {last.describe()}",
-            stage=last.phase,
-            may_have_been_processed=any(record.bytes_sent > 0 for record in records),
-            attempts=records,
-        )
+        return deadline_error_for(self.records(), timeout)
 
     def records(self) -> tuple[AttemptRecord, ...]:
         """Of every attempt that is over, in the order of their numbers."""

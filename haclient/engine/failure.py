@@ -14,6 +14,7 @@ from haclient.errors import (
     CertificateError,
     ConnectError,
     ConnectTimeoutError,
+    DeadlineError,
     Error,
     LoopError,
     ProtocolError,
@@ -25,7 +26,7 @@ from haclient.errors import (
 )
 from haclient.types import AttemptRecord, ConnectFailure, ConnectionAttempt, Phase, Verdict
 
-__all__ = ["error_for"]
+__all__ = ["deadline_error_for", "error_for"]
 
 MOST_NAMED = 4
 """URLs of a target that a message names; its addresses follow in any case."""
@@ -78,6 +79,17 @@ def error_for(
     )
     failed.why_not_again, failed.limit = why_not_again.reason, why_not_again.limit
     return failed
+
+
+def deadline_error_for(records: tuple[AttemptRecord, ...], timeout: float) -> DeadlineError:
+    """Returns the error to raise where the caller's time was up."""
+    last = records[-1]
+    return DeadlineError(
+        f"no answer within the {timeout:.3g} s allowed: {last.describe()}",
+        stage=last.phase,
+        may_have_been_processed=any(record.bytes_sent > 0 for record in records),
+        attempts=records,
+    )
 
 
 def most_telling(records: tuple[AttemptRecord, ...]) -> AttemptRecord:
