@@ -6,7 +6,8 @@ digest with a key that only this process has, so that a request costs a look int
 was found wrong is too, for a program with a wrong password tries it again and again. All else is checked
 in a thread, one at a time in the whole process: guessing takes one processor at most, however
 many guess. Clients wait for their turn by address, one check each in turn, so that a crowd of guessers at
-one address costs a client at another no more than one check; of one address, only so many wait.
+one address costs a client at another no more than two checks, the one at work and one in turn; of one address,
+only so many wait.
 """
 
 from __future__ import annotations
