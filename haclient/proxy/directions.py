@@ -177,6 +177,7 @@ class Directions:
                     sides.note_heard()
                 is_bulk = self._pipes is not None and len(sides.unread) >= LARGE
                 await self._send_down()
+            sides.note_server_ended()
             if sides.turns_away():
                 raise trio.ClosedResourceError("the server has not served")
             await sides.client.transport.send_eof()

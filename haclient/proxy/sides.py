@@ -63,6 +63,7 @@ class Sides:
         dead: why the server is held dead, if it is.
         broken: how the server's side ended, where that was no clean end.
         is_turned_away: the server ended it untouched; the client knows nothing of that.
+        is_unanswered: the server was the first to end, and owed an answer.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class Sides:
         "is_open_down",
         "is_open_up",
         "is_turned_away",
+        "is_unanswered",
         "unread",
         "unsent",
     )
@@ -107,6 +109,7 @@ class Sides:
         self.dead: Evidence | None = None
         self.broken = ""
         self.is_turned_away = False
+        self.is_unanswered = False
 
     @property
     def is_plain(self) -> bool:
@@ -150,6 +153,10 @@ class Sides:
         self._has_client_ended = True
         self.client.is_passing_on = False
         self.owe()
+
+    def note_server_ended(self) -> None:
+        """The server has said all."""
+        self.is_unanswered = self.is_owed and not self._has_client_ended
 
     def settle(self) -> None:
         """Nothing is owed any more."""
@@ -207,4 +214,10 @@ class Sides:
 
     def end(self) -> TunnelEnd:
         """What it came to."""
-        return judge_end(self.bytes_up, self.bytes_down, self.dead, self.broken)
+        return judge_end(
+            self.bytes_up,
+            self.bytes_down,
+            self.dead,
+            self.broken,
+            is_unanswered=self.is_unanswered,
+        )

@@ -163,7 +163,8 @@ class TcpSide:
             self._outcome = Outcome.CLIENT_GONE
             dial.end(Verdict.CLOSED, sides.broken or TURNED_AWAY)
         else:
-            end = judge_end(up, down, sides.dead, sides.broken)
+            is_unanswered = sides.is_unanswered
+            end = judge_end(up, down, sides.dead, sides.broken, is_unanswered=is_unanswered)
             self._error, self._detail = end.error, end.detail
             dial.end(end.verdict, end.why, end.evidence)
 

@@ -178,6 +178,38 @@ async def test_a_server_that_died_owing_an_answer(autojump_clock: MockClock) -> 
         assert [each.endpoint for each in h.engine.health.snapshot(trio.current_time())] == [A]
 
 
+async def test_a_server_that_ends_in_place_of_an_answer(autojump_clock: MockClock) -> None:
+    """As the kernel of a killed process does."""
+    async with house(**FORWARD) as h:
+        client, a = await established(h)
+        await play(
+            client.says("ping"),
+            a.hears("ping"),
+            a.closes(),
+            client.hears_end(),
+            client.closes(),
+        )
+        await h.settle()
+        assert h.told() == [f"{TUNNELLED} connection_terminated"]
+        assert h.records[0].detail == "4 bytes up, 0 down; the server ended it and owed an answer"
+        assert not list(h.engine.health.snapshot(trio.current_time()))
+
+
+@pytest.mark.parametrize("last", ["client", "server"])
+async def test_an_end_behind_the_last_word(last: str, autojump_clock: MockClock) -> None:
+    """Who has answered may end it, and so may whose client has ended."""
+    async with house(**FORWARD) as h:
+        client, a = await established(h)
+        await play(client.says("ping"), a.hears("ping"))
+        if last == "server":
+            await play(a.says("pong"), client.hears("pong"), a.closes(), client.hears_end())
+            await play(client.closes())
+        else:
+            await play(client.closes(), a.hears_end(), a.closes())
+        await h.settle()
+        assert h.told() == [TUNNELLED]
+
+
 async def test_a_servers_reset_is_passed_on(autojump_clock: MockClock) -> None:
     async with house(**FORWARD) as h:
         client, a = await established(h)
