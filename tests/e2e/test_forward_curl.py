@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import haclient, needs_command
-from tests.support.daemon import daemon, eventually
+from tests.support.daemon import eventually
 from tests.support.forward_place import Place, open_place
-from tests.support.forward_proxy import forward_proxy, name_server, run
-from tests.support.sidecar import free_port
+from tests.support.forward_proxy import forward_proxy, run
 from tests.support.web_server import web_server
 
 CURL = shutil.which("curl")
@@ -121,25 +120,6 @@ def test_a_proxy_that_is_asked_for_itself(tmp_path: Path) -> None:
     assert plain.stdout.endswith("\n508")
     assert "response 508" in tunnel.stderr
     assert "error=proxy_loop_detected" in tunnel.stderr
-
-
-def test_two_proxies_that_name_each_other(tmp_path: Path) -> None:
-    # Each knows the name as the other one's address, so that requests would go round for ever.
-    circle = {"circle.test": ["127.0.0.1"]}
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
-    second.mkdir()
-    with name_server(circle) as names, forward_proxy(first, ["circle.test:*"], names) as one:
-        back = f'[target.back]\nurls = ["{one.url}"]\nhost_header = "preserve"\n'
-        door = '[listener.back]\nbind = "127.0.0.1:{}"\ntarget = "back"\n'
-        port = free_port()
-        with daemon(second, back + door.format(port)):
-            words = ["curl", "-q", "-sS", "-m", "20", "-x", one.url, "-w", "\n%{http_code}"]
-            ran = run([*words, f"http://circle.test:{port}/"])
-
-    # The reverse listener asks the forward one for a path alone, which is no proxy's request.
-    assert ran.stdout.endswith("\n400")
-    assert "this is a forward proxy" in ran.stdout
 
 
 def test_users(tmp_path: Path) -> None:
