@@ -5,12 +5,13 @@
 One daemon, one real name server (dnsmasq, answers hold for 5 s), two doors to one server: behind one, requests
 ride on persistent connections; behind the other each connects anew, and needs the name. So many GET and so
 many POST a second at each (httpx, open loop). `silent` is SIGSTOP, `gone` SIGKILL, `empty` a zone without
-the name. Then the name server comes back, at another address of the name.
+the name. Then the name server comes back, at another address of the name. Ends with 1 where a request failed.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -77,8 +78,8 @@ async def said(process: Daemon) -> str:
     return "\n".join([served, *lines])
 
 
-async def run(seconds: float, rate: float, how: str, folder: Path) -> None:
-    """Once."""
+async def run(seconds: float, rate: float, how: str, folder: Path) -> int:
+    """Once; gives how many requests failed."""
     doors = (free_port(), free_port())
     loads = {
         name: SteadyLoad(f"http://127.0.0.1:{port}")
@@ -106,9 +107,10 @@ async def run(seconds: float, rate: float, how: str, folder: Path) -> None:
                 print(f"\n{await said(process)}")
                 print(f"answered at the new address: {await other.executed()}")
                 assert process.end() == 0
+    return sum(one.is_error for load in loads.values() for one in load.sent)
 
 
-def main() -> None:
+def main() -> int:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300.0)
@@ -116,8 +118,9 @@ def main() -> None:
     parser.add_argument("--how", choices=HOW, default="silent")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dns-dead-") as folder:
-        trio.run(run, options.seconds, options.rate, options.how, Path(folder))
+        errors = trio.run(run, options.seconds, options.rate, options.how, Path(folder))
+    return 0 if errors == 0 else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
