@@ -8,13 +8,14 @@ given to a service (mode 0640).
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from haclient.core.users import MAX_BYTES, Users
 from haclient.regular_file import NotRegularError, open_regular
 
-__all__ = ["read_users", "read_users_text"]
+__all__ = ["read_users", "read_users_text", "users_in"]
 
 OF_OTHERS, WRITABLE = 0o007, 0o022
 
@@ -25,12 +26,24 @@ def read_users(path: str) -> Users:
     Raises:
         ValueError: one line that says what is wrong, where, and what would do.
     """
-    users = Users.parse(read_users_text(path))
+    users = users_in(path, read_users_text(path))
     if not users.by_name:
         raise ValueError(
             f"{path} has no user, so nobody could enter; add one with 'haclient passwd'"
         )
     return users
+
+
+def users_in(path: str, text: str) -> Users:
+    """The users whose lines the file at `path` has.
+
+    Raises:
+        ValueError: as `read_users`.
+    """
+    try:
+        return Users.parse(text)
+    except ValueError as exc:
+        raise ValueError(f"{path}, {exc}") from None
 
 
 def read_users_text(path: str) -> str:
@@ -47,11 +60,24 @@ def read_users_text(path: str) -> str:
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no UTF-8; write it with 'haclient passwd'") from None
     except NotRegularError:
-        raise ValueError(f"{path} is no regular file") from None
+        what = f"{path} is no regular file; name the one that 'haclient passwd' writes"
+        raise ValueError(what) from None
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder; name a file in it") from None
     except OSError as exc:
-        raise ValueError(
-            f"{path} cannot be read: {exc.strerror}; make it with 'haclient passwd'"
-        ) from None
+        remedy = _remedy(exc.errno)
+        raise ValueError(f"{path} cannot be read: {exc.strerror}; {remedy}") from None
+
+
+def _remedy(number: int | None) -> str:
+    if number == errno.ENOENT:
+        return "make it with 'haclient passwd'"
+    if number == errno.EACCES:
+        return (
+            f"chown it to user {os.geteuid()}, or chgrp it to a group of his and chmod 640, "
+            "and let him into its folder"
+        )
+    return "name another file"
 
 
 def _why_refused(path: str, found: os.stat_result) -> str:
@@ -59,8 +85,16 @@ def _why_refused(path: str, found: os.stat_result) -> str:
     if found.st_uid not in (0, os.geteuid()):
         return f"{path} belongs to user {found.st_uid}, who could write himself in; chown it"
     if mode & OF_OTHERS or mode & WRITABLE:
-        who = "everybody can read it" if mode & OF_OTHERS else "its group can change it"
-        return f"{path} has mode {mode:04o}: {who}; chmod 600 it, or 640 for a service's group"
+        return f"{path} has mode {mode:04o}: {_who_may(mode)}; chmod 600 it, or 640 for a service's group"
     if found.st_size > MAX_BYTES:
         return f"{path} has more than {MAX_BYTES >> 20} MiB"
     return ""
+
+
+def _who_may(mode: int) -> str:
+    if not mode & OF_OTHERS:
+        return "its group can change it"
+    rights = [
+        word for bit, word in ((stat.S_IROTH, "read"), (stat.S_IWOTH, "change")) if mode & bit
+    ]
+    return f"everybody can {' and '.join(rights)} it" if rights else "everybody has a right to it"

@@ -68,14 +68,13 @@ def run(argv: list[str]) -> int:
 
 
 def _text_of(path: str, *, is_needed: bool) -> str:
-    from haclient.core.users import Users
-    from haclient.net.users_file import read_users_text
+    from haclient.net.users_file import read_users_text, users_in
 
     if not is_needed and not os.path.lexists(path):
         return ""
     try:
         text = read_users_text(path)
-        Users.parse(text)
+        users_in(path, text)
     except ValueError as exc:
         raise CommandError(str(exc), CONFIGURATION) from None
     return text

@@ -39,7 +39,9 @@ def test_a_file_of_ours(path: Path, mode: int) -> None:
     [
         (0o604, "has mode 0604: everybody can read it; chmod 600 it"),
         (0o644, "has mode 0644: everybody can read it"),
-        (0o602, "has mode 0602: everybody can read it"),
+        (0o602, "has mode 0602: everybody can change it; chmod 600 it"),
+        (0o606, "has mode 0606: everybody can read and change it; chmod 600 it"),
+        (0o601, "has mode 0601: everybody has a right to it; chmod 600 it"),
         (0o620, "has mode 0620: its group can change it"),
         (0o660, "or 640 for a service's group"),
     ],
@@ -60,8 +62,21 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         tmp_path / "no"
     )
     os.mkfifo(tmp_path / "pipe")
-    assert "is no regular file" in why_refused(tmp_path / "pipe")
-    assert "cannot be read: Is a directory" in why_refused(tmp_path)
+    assert "pipe is no regular file; name the one that 'haclient passwd' writes" in why_refused(
+        tmp_path / "pipe"
+    )
+    assert f"{tmp_path} is a folder; name a file in it" in why_refused(tmp_path)
+    (tmp_path / "file").touch()
+    said = why_refused(tmp_path / "file" / "users")
+    assert said == f"{tmp_path}/file/users cannot be read: Not a directory; name another file"
+
+
+def test_one_that_we_may_not_read(private_file: Path) -> None:
+    """It is there: 'haclient passwd' would not mend that."""
+    assert why_refused(private_file) == (
+        f"{private_file} cannot be read: Permission denied; chown it to user {os.geteuid()}, or chgrp it "
+        "to a group of his and chmod 640, and let him into its folder"
+    )
 
 
 def test_what_is_in_it(path: Path) -> None:
@@ -69,7 +84,7 @@ def test_what_is_in_it(path: Path) -> None:
     assert "has no user, so nobody could enter" in why_refused(path)
     path.write_text(f"{ANN}\nbob:secret\n")
     said = why_refused(path)
-    assert said.startswith("line 2: ")
+    assert said.startswith(f"{path}, line 2: what is behind the name is no hash of ours")
     assert "secret" not in said
     path.write_bytes(b"\xff")
     assert "is no UTF-8" in why_refused(path)

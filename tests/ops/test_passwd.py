@@ -83,7 +83,7 @@ def test_a_link_stays_a_link(path: Path) -> None:
         (["nowhere/users", "ann"], b"x\n", 23, b"nowhere/users cannot be written: No such file"),
         (["--delete", "users", "ann"], b"", 78, b"users cannot be read: No such file"),
         (["open", "ann"], b"x\n", 78, b"open has mode 0644: everybody can read it"),
-        (["broken", "ann"], b"x\n", 78, b"line 1: there is no colon"),
+        (["broken", "ann"], b"x\n", 78, b"/broken, line 1: there is no colon"),
         (["--delete", "full", "eve"], b"", 2, b"has no user 'eve'; nothing was changed"),
     ],
 )
