@@ -4,13 +4,19 @@ A password on the command line can be read by every user of the machine (ps), an
 history. So it is asked for on the terminal, twice and without echo; elsewhere one line of stdin is it. The
 file is written anew beside the old one and put in its place at once: a daemon that reloads sees the one or
 the other, whole.
+
+Of two that change the file at once, the naive later one writes what it read before the earlier one's change, and a
+user who was removed is back. So the file itself is locked (flock(2)), which leaves nothing behind, and is read
+again under the lock. Who gets the lock of a file that was replaced meanwhile asks for the new one's.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from haclient.ops.command_line import CommandError, CommandParser
@@ -53,31 +59,56 @@ def run(argv: list[str]) -> int:
     from haclient.core.users import checked_name, with_user
 
     path: str = options.file
-    before = _text_of(path, is_needed=options.delete)
+    if options.delete or os.path.lexists(path):
+        _text_of(path)  # nobody types a password in vain
     try:
         name = checked_name(options.user)
         user = None if options.delete else _asked(name, is_piped=options.stdin)
     except ValueError as exc:
         raise CommandError(str(exc)) from None
-    after, had = with_user(before, name, user)
-    if options.delete and not had:
-        raise CommandError(f"{path} has no user {name!r}; nothing was changed")
-    _put_in_place(path, after)
-    sys.stdout.write(f"{name}: {'removed' if user is None else 'changed' if had else 'added'}\n")
+    with _locked(path, is_made=not options.delete):
+        after, had = with_user(_text_of(path), name, user)
+        if user is None and not had:
+            raise CommandError(f"{path} has no user {name!r}; nothing was changed")
+        _put_in_place(path, after)
+    done = "removed" if user is None else "changed" if had else "added"
+    sys.stdout.write(f"{name}: {done}; a daemon that runs knows it after 'haclient reload'\n")
     return 0
 
 
-def _text_of(path: str, *, is_needed: bool) -> str:
+def _text_of(path: str) -> str:
     from haclient.net.users_file import read_users_text, users_in
 
-    if not is_needed and not os.path.lexists(path):
-        return ""
     try:
         text = read_users_text(path)
         users_in(path, text)
     except ValueError as exc:
         raise CommandError(str(exc), CONFIGURATION) from None
     return text
+
+
+@contextlib.contextmanager
+def _locked(path: str, *, is_made: bool) -> Iterator[None]:
+    """Nobody else changes the file meanwhile; where it is not there, it may be made, empty."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_CREAT if is_made else 0)
+    while True:
+        with contextlib.ExitStack() as closing:
+            try:
+                descriptor = os.open(path, flags, 0o600)
+                closing.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as exc:
+                raise _not_written(path, exc) from None
+            if _is_at(path, descriptor):
+                yield
+                return
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _asked(name: str, *, is_piped: bool) -> User:
@@ -106,7 +137,11 @@ def _put_in_place(path: str, text: str) -> None:
     try:
         put_in_place(path, text.encode(), lambda descriptor: _become(descriptor, path))
     except OSError as exc:
-        raise CommandError(f"{path} cannot be written: {exc.strerror}", NOT_WRITTEN) from None
+        raise _not_written(path, exc) from None
+
+
+def _not_written(path: str, exc: OSError) -> CommandError:
+    return CommandError(f"{path} cannot be written: {exc.strerror}", NOT_WRITTEN)
 
 
 def _become(descriptor: int, path: str) -> None:

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from haclient.net.users_file import read_users
 from tests.support.command import COMMAND, environment, haclient, needs_command
 
 pytestmark = needs_command
+
+IN_FORCE = b"; a daemon that runs knows it after 'haclient reload'\n"
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def passwd(*words: object, said: bytes = b"") -> subprocess.CompletedProcess[byt
 def test_a_user_from_a_pipe(path: Path) -> None:
     ran = passwd(path, "ann", said=b"open sesame\nwhat else is said\n")
 
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"ann: added\n", b"")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"ann: added" + IN_FORCE, b"")
     assert path.stat().st_mode & 0o777 == 0o600
     assert read_users(str(path)).verify("ann", "open sesame")
     assert b"sesame" not in path.read_bytes()
@@ -41,7 +44,7 @@ def test_another_password_and_one_user_less(path: Path) -> None:
     path.chmod(0o640)
     before = path.stat()
 
-    assert passwd(path, "ann", said=b"three\n").stdout == b"ann: changed\n"
+    assert passwd(path, "ann", said=b"three\n").stdout == b"ann: changed" + IN_FORCE
     users = read_users(str(path))
     assert users.verify("ann", "three")
     assert not users.verify("ann", "one")
@@ -49,7 +52,7 @@ def test_another_password_and_one_user_less(path: Path) -> None:
     assert (path.stat().st_mode, path.stat().st_uid) == (before.st_mode, before.st_uid)
     assert path.stat().st_ino != before.st_ino, "a new file in the place of the old one"
 
-    assert passwd("--delete", path, "bob").stdout == b"bob: removed\n"
+    assert passwd("--delete", path, "bob").stdout == b"bob: removed" + IN_FORCE
     assert list(read_users(str(path)).by_name) == ["ann"]
     assert os.listdir(path.parent) == ["users"]
 
@@ -69,6 +72,50 @@ def test_a_link_stays_a_link(path: Path) -> None:
     passwd(link, "bob", said=b"two\n")
     assert link.is_symlink()
     assert list(read_users(str(path)).by_name) == ["ann", "bob"]
+
+
+def change(path: Path, name: str, count: int, done: list[int]) -> None:
+    """Some users more, one after another, each by a process of its own."""
+    done.extend(passwd(path, f"{name}{each}", said=b"x\n").returncode for each in range(count))
+
+
+@pytest.mark.parametrize(("is_there", "count"), [(True, 20), (False, 3)])
+def test_of_two_at_once_no_change_is_lost(path: Path, is_there: bool, count: int) -> None:
+    """Each change is of the file as it is then, not as it was while the password was typed."""
+    if is_there:
+        passwd(path, "ann", said=b"one\n")
+    done: list[int] = []
+    both = [threading.Thread(target=change, args=(path, name, count, done)) for name in ("a", "b")]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert done == [0] * 2 * count
+    expected = {f"{name}{each}" for name in ("a", "b") for each in range(count)}
+    assert set(read_users(str(path)).by_name) == expected | ({"ann"} if is_there else set())
+    assert os.listdir(path.parent) == ["users"], "no litter"
+
+
+def test_a_change_while_another_types_his_password(path: Path) -> None:
+    passwd(path, "ann", said=b"one\n")
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [COMMAND, "passwd", path, "bob"],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment(),
+            start_new_session=True,
+        )
+        _dialogue(ours, [(b"Password: ", b"two\n")])
+        assert passwd("--delete", path, "ann").returncode == 0
+        _dialogue(ours, [(b"Again: ", b"two\n")])
+        assert process.wait(20) == 0
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert list(read_users(str(path)).by_name) == ["bob"]
 
 
 @pytest.mark.parametrize(
