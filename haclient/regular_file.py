@@ -7,13 +7,20 @@ So a file is opened without waiting, and what is not regular is refused in one l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import sys
+from collections.abc import Iterator
 from typing import BinaryIO
 
-__all__ = ["NotRegularError", "open_regular", "read_regular", "require_regular"]
+__all__ = ["MAX_PEM_BYTES", "NotRegularError", "held_regular", "open_regular", "read_regular"]
 
 NOT_REGULAR = "it is no regular file"
+
+MAX_PEM_BYTES = 4 << 20
+"""Of a certificate, key or CA file. A system's bundle of authorities has 220 KiB; a second of the event loop is
+200 MiB (measured), and everybody waits for it."""
 
 
 class NotRegularError(OSError):
@@ -47,11 +54,18 @@ def read_regular(path: str, most: int = -1) -> bytes:
         return file.read(most)
 
 
-def require_regular(path: str) -> None:
-    """For whoever hands the path on to a library that would wait.
+@contextlib.contextmanager
+def held_regular(path: str, most: int) -> Iterator[str]:
+    """A path to the file that is at `path` now, for a library that opens by path, and that would wait.
+
+    What is put in its place meanwhile, a pipe for one, is not looked at: open(2) of /proc/self/fd/N is of
+    the file that is open as N (proc(5)). Elsewhere than on Linux it is the same path again.
 
     Raises:
-        OSError: there is nothing, it cannot be looked at, or it is no file.
+        OSError: it cannot be opened, or is no file.
+        ValueError: it has more than `most` bytes.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise NotRegularError
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise ValueError(f"it has more than {most >> 20} MiB")
+        yield f"/proc/self/fd/{file.fileno()}" if sys.platform == "linux" else path

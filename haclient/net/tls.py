@@ -20,7 +20,7 @@ import trio
 from haclient.core.spec import TlsSettings
 from haclient.errors import BadRequestError, CertificateError, ProxyStatus, TlsError
 from haclient.net import Transport
-from haclient.regular_file import require_regular
+from haclient.regular_file import MAX_PEM_BYTES, held_regular
 
 __all__ = [
     "ALPN",
@@ -89,7 +89,7 @@ def _trusting(settings: TlsSettings) -> ssl.SSLContext:
         return context
     if settings.ca_file is not None:
         own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        load("CA", settings.ca_file, lambda: own.load_verify_locations(cafile=settings.ca_file))
+        load("CA", settings.ca_file, own.load_verify_locations)
         return own
     return _trusting_system()
 
@@ -120,29 +120,31 @@ def _has_certificates(directory: str) -> bool:
 def load_own(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:
     """Our own certificate and its key; what is wrong is found out file by file."""
     certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    load("certificate", cert_file, lambda: certificate.load_verify_locations(cafile=cert_file))
-    load(
-        "key",
-        key_file or cert_file,
-        lambda: context.load_cert_chain(cert_file, key_file, no_password),
-    )
+
+    def load_chain(key: str) -> None:
+        with held_regular(cert_file, MAX_PEM_BYTES) as chain:
+            context.load_cert_chain(chain, key, no_password)
+
+    load("certificate", cert_file, certificate.load_verify_locations)
+    load("key", key_file or cert_file, load_chain)
 
 
-def load(role: str, path: str, read: Callable[[], None]) -> None:
-    """Reads a file; what is wrong is told with its path.
+def load(role: str, path: str, read: Callable[[str], None]) -> None:
+    """Has a file read by a path that leads to it; what is wrong is told with its own.
 
     Raises:
         TlsFileError: it cannot be used.
     """
     try:
-        require_regular(path)
-        read()
+        with held_regular(path, MAX_PEM_BYTES) as file:
+            read(file)
     except FileNotFoundError:
         raise TlsFileError(role, path, "no such file") from None
     except ssl.SSLError as exc:
         raise TlsFileError(role, path, _why_not_loaded(exc)) from exc
     except (OSError, ValueError) as exc:
-        raise TlsFileError(role, path, str(exc)) from exc
+        why = exc.strerror if isinstance(exc, OSError) else None
+        raise TlsFileError(role, path, why or str(exc)) from exc
 
 
 def _why_not_loaded(exc: ssl.SSLError) -> str:

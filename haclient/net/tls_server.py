@@ -65,8 +65,7 @@ def make_server_context(settings: DoorTls, *, is_http: bool = True) -> ssl.SSLCo
         context.set_alpn_protocols(ALPN)
     load_own(context, settings.cert_file, settings.key_file)
     if settings.client_ca_file is not None:
-        ca_file = settings.client_ca_file
-        load("CA", ca_file, lambda: context.load_verify_locations(cafile=ca_file))
+        load("CA", settings.client_ca_file, context.load_verify_locations)
         context.verify_mode = ssl.CERT_REQUIRED
         # A session that is taken up again shows no certificate: one that has expired would do for hours.
         context.options |= ssl.OP_NO_TICKET

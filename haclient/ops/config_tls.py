@@ -12,12 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from haclient.core.spec import TlsSettings
-from haclient.regular_file import read_regular, require_regular
+from haclient.regular_file import MAX_PEM_BYTES, held_regular, read_regular
 
 __all__ = ["age_warning", "file_faults"]
-
-MAX_BYTES = 1 << 20
-"""A chain has three certificates of 2 KiB; what comes behind that much is not looked at."""
 
 ENCRYPTED = "the key is encrypted, and nobody is there to ask for the password; store it decrypted"
 
@@ -41,7 +38,7 @@ def age_warning(cert_file: str | None) -> str:
     from haclient.core.certificate import trouble  # most files name none
 
     try:
-        pem = read_regular(cert_file, MAX_BYTES)
+        pem = read_regular(cert_file, MAX_PEM_BYTES)
     except OSError:
         return ""  # that is a fault
     return trouble(pem, time.clock_gettime(time.CLOCK_REALTIME))
@@ -51,8 +48,8 @@ def _load_certificates(path: str | None) -> None:
     import ssl  # 20 ms: most files name none
 
     assert path is not None
-    require_regular(path)
-    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    with held_regular(path, MAX_PEM_BYTES) as file:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
 
 
 def _load_key(tls: TlsSettings) -> None:
@@ -62,9 +59,11 @@ def _load_key(tls: TlsSettings) -> None:
         raise ValueError(ENCRYPTED)
 
     assert tls.cert_file is not None
-    require_regular(tls.key_file or tls.cert_file)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_cert_chain(tls.cert_file, tls.key_file, no_password)
+    with (
+        held_regular(tls.cert_file, MAX_PEM_BYTES) as chain,
+        held_regular(tls.key_file or tls.cert_file, MAX_PEM_BYTES) as key,
+    ):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(chain, key, no_password)
 
 
 def _fault(key: str, load: Callable[[], None]) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from haclient.core.users import Users
 from haclient.net.tls import Certificates, TlsFileError, make_context
 from haclient.net.tls_server import make_server_context
 from haclient.net.users_file import read_users
-from haclient.regular_file import read_regular
+from haclient.regular_file import MAX_PEM_BYTES, read_regular
 
 __all__ = ["GuardError", "Guards", "read_guards", "renewed"]
 
@@ -78,7 +78,7 @@ def _read_target(table: str, target: Target, guards: Guards) -> None:
 def _digest(*files: str | None) -> bytes:
     digest = hashlib.sha256()
     for path in filter(None, files):
-        digest.update(read_regular(path))
+        digest.update(read_regular(path, MAX_PEM_BYTES))
     return digest.digest()
 
 

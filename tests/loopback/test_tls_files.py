@@ -36,7 +36,7 @@ class TestFiles:
             pytest.param(None, "no such file", id="missing"),
             pytest.param(b"garbage", "not valid PEM", id="garbage"),
             pytest.param(b"", "not valid PEM", id="empty"),
-            pytest.param("directory", "no regular file", id="a directory"),
+            pytest.param("directory", "Is a directory", id="a directory"),
         ],
     )
     @pytest.mark.parametrize("role", ["CA", "certificate", "key"])
