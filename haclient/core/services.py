@@ -23,7 +23,9 @@ __all__ = ["MAX_SERVERS", "Service", "by_priority", "parse_service", "service_te
 MAX_SERVERS = 64
 """Records that are followed, each of them a lookup of its own."""
 
-_TEXT = re.compile(r"([0-9]{1,5}) ([0-9]{1,5}) ([0-9]{1,5}) ([!-~]{1,255})")
+# A name has 255 octets at the most (RFC 1035, section 2.3.4), and one that no host name has is written
+# as four characters, "\255". Such a server is one whose name leads nowhere: its lookup says so.
+_TEXT = re.compile(r"([0-9]{1,5}) ([0-9]{1,5}) ([0-9]{1,5}) ([!-~]{1,1020})")
 _MAX = 65535
 
 

@@ -42,7 +42,16 @@ class TestText:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "10 60 8080", "10 60 8080 ", "10 60 65536 a.", "-1 0 1 a.", "1 1 1 a b", "１ 1 1 a."],
+        [
+            "",
+            "10 60 8080",
+            f"10 60 8080 {'a' * 1021}",
+            "10 60 8080 ",
+            "10 60 65536 a.",
+            "-1 0 1 a.",
+            "1 1 1 a b",
+            "１ 1 1 a.",
+        ],
     )
     def test_what_is_none_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match="is not a service as it is written here"):

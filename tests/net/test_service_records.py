@@ -167,6 +167,22 @@ class TestInTrouble:
             answer = await resolver.resolve(SERVICE, 0)
         assert set(answer.endpoints) == {ONE, TWO}
 
+    async def test_a_record_that_names_no_host_costs_nothing_but_itself(
+        self, clock: MockClock, world: World
+    ) -> None:
+        odd = "1 0 8009 " + ("\\255" * 60 + ".") * 4
+        world.services = (odd, *world.services)
+        async with world.running() as resolver:
+            answer = await resolver.resolve(SERVICE, 0)
+        assert set(answer.endpoints) == {ONE, TWO}
+
+    async def test_where_no_record_names_a_host_the_lookup_says_so(
+        self, clock: MockClock, world: World
+    ) -> None:
+        world.services = ("1 0 8009 " + ("\\255" * 60 + ".") * 4,)
+        with pytest.raises(errors.ResolveError, match=r"is not a host name.*nobody was asked"):
+            await world.resolver().resolve(SERVICE, 0)
+
 
 class TestPeek:
     async def test_it_makes_the_service_known_step_by_step(
