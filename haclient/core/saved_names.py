@@ -3,10 +3,11 @@
     {"version":1,"names":{"orders.internal":{"addresses":["10.0.0.2"],"at":1790000000}}}
 
 Nothing else is in it: no URL, no port, no credential, no setting. `at` is Unix time, for a monotonic
-clock means nothing after a restart. The naive reader trusts what it finds. This one takes a text whole or
-not at all: another version, an unknown member, a host or an address in any other form than we write, a
-number out of range, and it is none of ours. Only an answer's age makes an exception: one that is too old, or of the
-future (a clock that was set back), is passed over, and the others hold.
+clock means nothing after a restart. The naive reader trusts what it finds. This one takes a text of our
+shape or none: another version, an unknown member, a number out of range, and it is none of ours. Within it
+each name stands for itself: where the host or an address is in any other form than we write, that name is
+left out, for what one name server said of one name must not cost all the others. So is an answer that is
+too old, or of the future (a clock that was set back).
 """
 
 from __future__ import annotations
@@ -57,16 +58,28 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: Annotated[dict[str, SavedName], msgspec.Meta(max_length=MAX_ENTRIES)]
 
 
+_AROUND_HOST = '"":,'
+
 _decoder = msgspec.json.Decoder(_File)
 
 
 def saved_names_text(names: Mapping[str, SavedName]) -> bytes:
-    """The file's content."""
-    return msgspec.json.encode(_File(VERSION, dict(names))) + b"\n"
+    """The file's content: the names from the first on, as many as MAX_BYTES hold."""
+    kept: dict[str, msgspec.Raw] = {}
+    left = MAX_BYTES - len(msgspec.json.encode(_File(VERSION, {})) + b"\n")
+    for host, saved in names.items():
+        entry = msgspec.json.encode(saved)
+        left -= len(host) + len(_AROUND_HOST) + len(entry)
+        if left < 0:
+            break
+        kept[host] = msgspec.Raw(entry)
+    return msgspec.json.encode({"version": VERSION, "names": kept}) + b"\n"
 
 
-def read_saved_names(text: bytes, wall_now: float, max_age: float) -> dict[str, SavedName]:
-    """What the text says, without what is older than `max_age` seconds.
+def read_saved_names(
+    text: bytes, wall_now: float, max_age: float
+) -> tuple[dict[str, SavedName], tuple[str, ...]]:
+    """What the text says, without what is older than `max_age` seconds; and why a name is left out.
 
     Raises:
         ValueError: it is not such a text; the message says why.
@@ -75,21 +88,32 @@ def read_saved_names(text: bytes, wall_now: float, max_age: float) -> dict[str, 
     file = _decoder.decode(text)
     if file.version != VERSION:
         raise ValueError(f"it is of version {file.version}, and this is for version {VERSION}")
+    names, faults = {}, []
     for host, saved in file.names.items():
-        _check(host, saved)
-    return {
-        host: saved
-        for host, saved in file.names.items()
-        if wall_now - max_age < saved.at <= wall_now + FROM_THE_FUTURE
-    }
+        if not wall_now - max_age < saved.at <= wall_now + FROM_THE_FUTURE:
+            continue
+        try:
+            _check(host, saved)
+        except ValueError as error:
+            faults.append(str(error))
+        else:
+            names[host] = saved
+    return names, tuple(faults)
 
 
 def _check(host: str, saved: SavedName) -> None:
     name = host.removeprefix(SERVICE)
-    if len(name) > MAX_NAME_LENGTH or to_ascii(name) != name:
+    if not _is_host(name):
         raise ValueError(f"{host[:80]!r} is not a host name as it is written here")
     for address in saved.addresses:
         if name != host:
             parse_service(address)
         elif ip_literal(address) != address:
             raise ValueError(f"{address[:80]!r} is not an IP address as it is written here")
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return len(name) <= MAX_NAME_LENGTH and to_ascii(name) == name
+    except ValueError:
+        return False

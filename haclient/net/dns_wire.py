@@ -22,6 +22,7 @@ import dns.rdatatype
 import dns.rrset
 
 from haclient.core.dns_answer import Answer, Fault, NoAnswer, Record, RecordType, Reply
+from haclient.core.names import ip_literal
 from haclient.core.question import Ask
 from haclient.core.services import Service, service_text
 
@@ -107,8 +108,10 @@ def _records(rrset: dns.rrset.RRset) -> list[Record]:
         return [Record(name, RecordType.SRV, service_text(each), ttl) for each in services]
     if rrset.rdtype not in {dns.rdatatype.A, dns.rdatatype.AAAA}:
         return []
-    rdtype = RecordType(int(rrset.rdtype))
-    return [Record(name, rdtype, rdata.address, float(rrset.ttl)) for rdata in rrset]
+    rdtype, ttl = RecordType(int(rrset.rdtype)), float(rrset.ttl)
+    # dnspython writes "::ffff:10.0.0.1"; everywhere else an address has the one spelling of core.names.
+    addresses = (ip_literal(rdata.address) for rdata in rrset)
+    return [Record(name, rdtype, address, ttl) for address in addresses if address is not None]
 
 
 def _negative_ttl(message: dns.message.Message) -> float | None:

@@ -4,7 +4,8 @@ Who can write it decides where requests go, so it is of use only to somebody who
 
     read       only a regular file of our own user's that nobody else may write; not through a symbolic
                link. Any other is left alone, and neither read nor written, with one warning.
-    checked    by core.saved_names. What does not pass is set aside under another name, and said.
+    checked    by core.saved_names. What does not pass is set aside under another name, and said; a single
+               name that does not is left out, and said.
     written    whole or not at all (haclient.whole_file), mode 0600. In a thread, for flushing takes as
                long as the disk takes; at the end by the caller itself.
     how often  a new address after a second, ten seconds after the last writing at the least; an answer that is
@@ -100,10 +101,14 @@ class StateFile:
         if text is None:
             return {}
         try:
-            return read_saved_names(text, self.wall_clock(), max_age)
+            names, faults = read_saved_names(text, self.wall_clock(), max_age)
         except ValueError as error:
             self._set_aside(str(error))
             return {}
+        if faults:
+            detail = f"{len(faults)} of its names left out: {faults[0]}"
+            self._tell(StateFileTrouble(self.path, detail))
+        return names
 
     def _read_checked(self) -> bytes | None:
         with open_regular(self.path, os.O_NOFOLLOW) as file:

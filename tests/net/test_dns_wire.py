@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
+import dns.rdata
 import dns.rrset
 import pytest
 from hypothesis import given
@@ -14,6 +17,8 @@ from hypothesis import strategies as st
 
 from haclient.core.dns_answer import Answer, Fault, NoAnswer, Record, RecordType
 from haclient.core.question import Ask
+from haclient.core.saved_names import SavedName, read_saved_names, saved_names_text
+from haclient.core.services import parse_service
 from haclient.net.dns_wire import EDNS_PAYLOAD, MAX_RECORDS, Query
 from haclient.types import Endpoint
 
@@ -47,6 +52,43 @@ class TestQuery:
     def test_ids_are_not_predictable_from_each_other(self) -> None:
         ids = [int.from_bytes(query().wire[:2], "big") for _ in range(64)]
         assert len({b - a for a, b in itertools.pairwise(ids)}) > 50
+
+
+labels = st.lists(st.binary(min_size=1, max_size=62), max_size=4)
+binary_names = labels.map(lambda some: dns.name.Name([*some, b""]))
+ports = st.integers(0, 65535)
+odd_addresses = st.one_of(
+    st.ip_addresses(v=6),
+    st.ip_addresses(v=4).map(lambda address: ipaddress.IPv6Address(f"::ffff:{address}")),
+    st.ip_addresses(v=4).map(lambda address: ipaddress.IPv6Address(f"::{address}")),
+)
+
+
+class TestWhatIsKept:
+    """What a name server says is written into the state file, and read there."""
+
+    @given(st.lists(odd_addresses, min_size=1, max_size=3))
+    def test_addresses(self, addresses: list[ipaddress.IPv6Address]) -> None:
+        q = query(rdtype=AAAA)
+        message = response(q, *(f"x.example. 9 AAAA {address}" for address in addresses))
+        assert set(kept("x.example", q.read(message.to_wire()))) == set(map(str, addresses))
+
+    @given(ports, ports, ports, binary_names)
+    def test_services(self, priority: int, weight: int, port: int, target: dns.name.Name) -> None:
+        q = query(rdtype=RecordType.SRV)
+        record = dns.rdata.from_text("IN", "SRV", f"{priority} {weight} {port} {target.to_text()}")
+        message = response(q)
+        message.answer.append(dns.rrset.from_rdata("x.example.", 9, record))
+        (text,) = kept("srv+x.example", q.read(message.to_wire()))
+        found = parse_service(text)
+        assert (found.priority, found.weight, found.port) == (priority, weight, port)
+
+
+def kept(host: str, answer: object) -> tuple[str, ...]:
+    assert isinstance(answer, Answer)
+    saved = SavedName(tuple(record.value for record in answer.records), 1e9)
+    assert read_saved_names(saved_names_text({host: saved}), 1e9, 9) == ({host: saved}, ())
+    return saved.addresses
 
 
 class TestAnswers:

@@ -116,6 +116,12 @@ class TestReading:
         file.stop()
         assert room.read() == NAMES
 
+    def test_a_name_that_is_not_as_we_write_it_is_left_out_and_said(self, room: Room) -> None:
+        room.path.write_bytes(saved_names_text({**NAMES, "X": NAMES[next(iter(NAMES))]}))
+        assert room.read() == NAMES
+        (detail,) = room.details
+        assert detail == "1 of its names left out: 'X' is not a host name as it is written here"
+
     def test_what_cannot_be_set_aside_either_is_left_alone(self, room: Room) -> None:
         room.path.write_bytes(b"garbage")
         aside = Path(f"{room.path}.bad")
