@@ -209,6 +209,8 @@ class HealthCheck:
     def _delay(self, chance: float) -> float:
         """From the beginning of this health request to that of the next one."""
         settings = self._settings
-        if (self._bad if self.opinion is Opinion.FIT else self._good) > 0:
+        is_about_to_change = (self._bad if self.opinion is Opinion.FIT else self._good) > 0
+        # Who answered once and is silent again may hang with the requests that were sent there since.
+        if is_about_to_change or 0 < self._silent < settings.failures:
             return min(settings.interval, settings.timeout)
         return settings.interval * (1 - JITTER + 2 * JITTER * chance)

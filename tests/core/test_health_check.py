@@ -169,6 +169,20 @@ def test_a_silent_one_that_refuses_is_heard() -> None:
     assert course.thinks() is Opinion.UNAVAILABLE
 
 
+@pytest.mark.parametrize("before", [(SILENT, SILENT), (UNAVAILABLE, UNAVAILABLE)])
+def test_silence_on_the_way_back_is_found_out_as_soon_as_at_first(
+    before: tuple[Result, Result],
+) -> None:
+    """Requests may be outstanding there: its own clients', or everybody's where nobody else is."""
+    course = Course()
+    course.run(*before, OK)
+    answered_at = course.now
+    began_at = course.check.due_at
+    assert course.run(SILENT, SILENT)[-1] == (suspect(2, 4.0, began_at),)
+    assert began_at == answered_at + 2.0
+    assert course.now == began_at + 2 * 2.0
+
+
 def test_a_refusal_on_the_way_back_is_one() -> None:
     course = Course()
     course.run(SILENT, SILENT, OK, UNAVAILABLE)
