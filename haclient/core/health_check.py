@@ -30,7 +30,9 @@ back, and a health request during which one came was not unanswered for want of 
 server, whose health requests wait behind its work, is thought silent for as long as it takes to answer one.
 
 While an opinion is about to change the next health request follows sooner, so that a hung process is known
-`interval + failures * timeout` after it hung, at the latest.
+`1.1 * interval + failures * timeout` after it hung, at the latest (JITTER; 9.5 s by default); where more than
+`race_width` addresses of the target hang at once each timeout counts once for as many (17.5 s with 24 of them:
+haclient.engine.checks).
 """
 
 from __future__ import annotations

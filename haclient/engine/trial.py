@@ -6,11 +6,13 @@ it is a POST.
 
 Ours: whoever gets a connection to a server while a better one is not used starts a connect to that, in the
 background, when it is due (haclient.core.trial). If it succeeds, the hold ends and the connection lies in
-the pool, where the next request finds it first; if it fails, the hold goes on, so that a dead server costs
-no request anything.
+the pool, where the next request finds it first; if it fails, the hold goes on. So a dead server costs its first
+request something, and no further one, as long as none comes later than a hold after the one before (5 s at
+first, 60 s in the end). After a longer pause a request is asked as if nothing had happened.
 A connection to a tcp:// server is closed again at once: it was made to see, and nobody can use it later.
 
-Left out: trials without traffic, for then the next request races anyway.
+Left out: trials without traffic. With a request every 15 s the first three wait for a silent server for
+connect_timeout, with one every 30 s the first four; by then its hold is as long as the pause.
 """
 
 from __future__ import annotations

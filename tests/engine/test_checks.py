@@ -57,6 +57,24 @@ async def test_no_more_than_the_race_is_wide_at_a_time(autojump_clock: MockClock
         release(live)
 
 
+async def test_more_than_the_race_is_wide_are_found_out_in_their_turns(
+    autojump_clock: MockClock,
+) -> None:
+    """Twelve that hang, four at a time: each of their time-outs counts three times (docs/health.md)."""
+    many = tuple(Endpoint(f"10.9.0.{number}", 80) for number in range(1, 13))
+    target = Target(urls=["http://a.test/"], race_width=4, health=HEALTH)
+    async with world() as w:
+        for one in many:
+            w.network.listen(one)
+        live, checks = checked(w, target, many)
+        await trio.sleep(2.5 + 2 * 2.0 * 3 - 0.1)
+        assert 0 < len(live.unfit) < len(many)
+        await trio.sleep(0.2)
+        assert live.unfit == dict.fromkeys(many, Opinion.SILENT)
+        checks.stop()
+        release(live)
+
+
 async def test_an_address_that_is_gone_is_asked_no_more_and_forgotten(
     autojump_clock: MockClock,
 ) -> None:

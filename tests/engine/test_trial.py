@@ -1,4 +1,4 @@
-"""A better server that was out of use is tried out, and costs no request anything."""
+"""A better server that was out of use is tried out; what a dead one costs whom."""
 
 from __future__ import annotations
 
@@ -44,6 +44,20 @@ async def test_while_it_is_dead_no_request_waits_for_it(autojump_clock: MockCloc
         assert (await w.ask("GET", target=LISTED)).server == "b"
         # None longer than 0.3 s: servers_over looks.
         assert set(await servers_over(w, LISTED, 60)) == {"b"}
+
+
+@pytest.mark.parametrize(("every", "who_wait"), [(1.0, 1), (4.0, 1), (15.0, 3), (30.0, 4)])
+async def test_after_pauses_longer_than_its_hold_some_wait_for_it(
+    every: float, who_wait: int, autojump_clock: MockClock
+) -> None:
+    """As long as the connect time-out each, and the first ones only: its hold doubles up to a minute."""
+    async with world() as w:
+        w.network.blackhole(A)
+        took = []
+        for _ in range(12):
+            took.append(round((await w.ask("GET", target=BACKED_UP)).took, 2))
+            await trio.sleep(every)
+        assert took == [1.0] * who_wait + [0.0] * (12 - who_wait)
 
 
 async def test_where_the_order_is_no_preference_nobody_is_tried_out(
