@@ -15,9 +15,12 @@ import httpx
 import pytest
 import trio
 
+from haclient.core.dns_cache import FORMER_FOR
 from tests.support.command import needs_command
 from tests.support.daemon import Daemon, daemon, reverse
 from tests.support.dnsmasq import Dnsmasq, dnsmasq, needs_dnsmasq
+from tests.support.kernel_sockets import rows
+from tests.support.origin import Behaviour
 from tests.support.origin_process import OriginProcess, origin_process
 from tests.support.sidecar import free_port
 from tests.support.steady_load import SteadyLoad
@@ -69,7 +72,12 @@ class Door:
 
 @asynccontextmanager
 async def door(
-    folder: Path, server: Dnsmasq, port: int, state_file: Path | None = None, url: str = ""
+    folder: Path,
+    server: Dnsmasq,
+    port: int,
+    state_file: Path | None = None,
+    url: str = "",
+    idle: str = "0s",
 ) -> AsyncIterator[Door]:
     listening = free_port()
     state = f'state_file = "{state_file}"\n' if state_file else ""
@@ -77,7 +85,7 @@ async def door(
         url or f"http://orders.test:{port}",
         f"127.0.0.1:{listening}",
         more=f'[resolver]\nnameservers = ["{server.nameserver}"]\n{state}[log]\naccess = false\n',
-        pool_idle_timeout='"0s"',
+        pool_idle_timeout=f'"{idle}"',
     )
     with daemon(folder, text) as process:
         async with httpx.AsyncClient(
@@ -182,6 +190,45 @@ async def test_a_name_that_moves_takes_its_requests_along(
         assert await other.executed() > RATE
         assert (await d.name())["addresses"] == ["127.0.0.3"]
         assert await d.stale_served() == 0
+
+
+async def test_a_server_whose_address_is_gone_is_let_go_in_peace(
+    tmp_path: Path, server: Dnsmasq, origin: OriginProcess
+) -> None:
+    """Idle connections to it are kept for a grace, and what is outstanding there is answered."""
+    server.name("orders.test", "127.0.0.2")
+    gone = ("127.0.0.2", origin.endpoint.port)
+    async with (
+        origin_process(f"127.0.0.3:{origin.endpoint.port}") as other,
+        door(tmp_path, server, origin.endpoint.port, idle="5m") as d,
+        httpx.AsyncClient(timeout=90, trust_env=False) as client,
+    ):
+        await origin.set_next(Behaviour(think=FORMER_FOR + 6))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answered, client, d.url)
+            with trio.fail_after(20):
+                while await origin.executed() == 0:  # noqa: ASYNC110  (of another process)
+                    await trio.sleep(0.05)
+            await answered(client, d.url)
+            assert len(rows(gone)) == 2  # one is idle
+            server.name("orders.test", "127.0.0.3")
+            moved_at = trio.current_time()
+            await until_connections(gone, 1)
+            # The grace begins with the new answer, which comes before the second of the old one is over.
+            assert FORMER_FOR - 1 < trio.current_time() - moved_at < FORMER_FOR + 5
+            await answered(client, d.url)
+            assert (await origin.executed(), await other.executed()) == (2, 1)
+        await until_connections(gone, 0)
+
+
+async def answered(client: httpx.AsyncClient, url: str) -> None:
+    assert (await client.get(url)).status_code == 200
+
+
+async def until_connections(remote: tuple[str, int], count: int) -> None:
+    with trio.fail_after(FORMER_FOR + 20):
+        while len(rows(remote)) != count:  # noqa: ASYNC110  (of the kernel)
+            await trio.sleep(0.1)
 
 
 async def test_a_start_without_name_servers(

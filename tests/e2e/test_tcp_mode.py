@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.command import needs_command
 from tests.support.daemon import daemon, eventually, reverse
+from tests.support.kernel_sockets import Timer, rows
 from tests.support.process_figures import pss_bytes
 from tests.support.sidecar import free_port
 
@@ -139,23 +140,11 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 QUIET = 1.5
 """Seconds: longer than the silence after which it is switched on."""
 
-KEEP_ALIVE_TIMER = 2
-"""As /proc/net/tcp counts them (get_tcp4_sock of Linux): 0 none, 1 retransmission, 4 window probe."""
 
-
-def timer(server: socket.socket) -> int:
-    """What the kernel's timer of the daemon's end of this connection is for."""
-    (host, port), (peer_host, peer_port) = server.getpeername(), server.getsockname()
-    own, other = f"{as_kernel(host)}:{port:04X}", f"{as_kernel(peer_host)}:{peer_port:04X}"
-    for line in Path("/proc/net/tcp").read_text().splitlines():
-        words = line.split()
-        if words[1:3] == [own, other]:
-            return int(words[5].partition(":")[0], 16)
-    raise AssertionError("there is no such connection")
-
-
-def as_kernel(host: str) -> str:
-    return f"{int.from_bytes(socket.inet_aton(host), 'little'):08X}"
+def timer(server: socket.socket) -> Timer:
+    """What the kernel is going to do next at the daemon's end of this connection."""
+    [row] = [row for row in rows(server.getsockname()) if row.local == server.getpeername()]
+    return row.timer
 
 
 @pytest.mark.parametrize(
@@ -181,9 +170,9 @@ def owe_and_pay(
 ) -> None:
     assert server.recv(4096).startswith(question[:4])
     # It is not touched before a second of silence: most answers come sooner.
-    eventually(lambda: timer(server) == KEEP_ALIVE_TIMER)
+    eventually(lambda: timer(server) is Timer.KEEP_ALIVE)
     server.sendall(answer)
     assert client.recv(4096).endswith(answer[-2:])
-    eventually(lambda: timer(server) == 0, within=2.0)
+    eventually(lambda: timer(server) is Timer.NONE, within=2.0)
     time.sleep(QUIET)  # noqa: TID251  (that nothing comes of it is to be seen)
-    assert timer(server) == 0
+    assert timer(server) is Timer.NONE
