@@ -62,6 +62,7 @@ class Word(enum.Enum):
 
     RIGHT = "right"
     WRONG = "wrong credentials"
+    NOT_BASIC = "this door wants a user and password by the Basic scheme (RFC 7617)"
     BUSY = "too many passwords wait to be checked"
 
 
@@ -138,7 +139,9 @@ class Guard:
         if digest in self._right:
             return Word.RIGHT
         credentials = basic_credentials(value)
-        if credentials is None or digest in self._wrong:
+        if credentials is None:
+            return Word.NOT_BASIC
+        if digest in self._wrong:
             return Word.WRONG
         if not await self._turns.begin(address):
             return Word.BUSY

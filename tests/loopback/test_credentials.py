@@ -113,8 +113,6 @@ async def test_who_says_nothing_is_asked(path: Path) -> None:
     [
         pytest.param(WRONG, id="a wrong password"),
         pytest.param(basic("eve:open sesame"), id="nobody's name"),
-        pytest.param(b"Authorization: Bearer x\r\n", id="another scheme"),
-        pytest.param(b"Authorization:\r\n", id="nothing"),
         pytest.param(RIGHT + RIGHT, id="two of them"),
     ],
 )
@@ -129,6 +127,20 @@ async def test_who_is_wrong_is_not_served(path: Path, fields: bytes) -> None:
         told = repr(s.records) + repr(turned_away)
         assert "sesame" not in told
         assert "Basic" not in told
+
+
+@pytest.mark.parametrize(
+    "value", [b"Bearer x", b"", b"Basic", b"Basic %"], ids=["another scheme", "nothing", "no", "bad"]
+)
+async def test_who_shows_something_else_is_told_what_is_wanted(path: Path, value: bytes) -> None:
+    """A token is no wrong password."""
+    async with door_for(path) as (s, turned_away):
+        answer = await ask(s, b"Authorization: " + value + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        wanted = "this door wants a user and password by the Basic scheme (RFC 7617)"
+        assert wanted.encode() in answer
+        assert [one.detail for one in turned_away] == [wanted]
+        assert s.sidecar.doors[0].turned_away == {"credentials": 1}
 
 
 async def test_a_head_request_gets_no_content(path: Path) -> None:
