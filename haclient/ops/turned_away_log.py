@@ -38,4 +38,5 @@ class TurnedAwayLog:
             client=one.client,
             why=one.detail,
             others=self._unsaid.pop(key, None),
+            id=one.request_id or None,
         )

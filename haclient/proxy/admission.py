@@ -18,6 +18,7 @@ from haclient.net.transport import SocketTransport
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import Why
+from haclient.proxy.refuse import new_request_id
 from haclient.proxy.reply import refusal
 
 __all__ = ["may_enter", "part_with"]
@@ -42,12 +43,19 @@ async def may_enter(gateway: Gateway, door: Door, transport: SocketTransport) ->
     if allowed is None or uid in allowed:
         return True
     detail = f"user id {uid} is not in allow_uids"
-    gateway.note_turned_away(door, "unix", Why.UID, detail)
     if door.settings.mode is Mode.TCP or door.settings.tls is not None:
+        gateway.note_turned_away(door, "unix", Why.UID, detail)
         transport.reset()
         return False
-    reason = f"user id {uid} may not use this door"
-    data = refusal(FORBIDDEN, reason, is_head=False, error=ProxyStatus.HTTP_REQUEST_DENIED)
+    request_id = new_request_id()
+    gateway.note_turned_away(door, "unix", Why.UID, detail, request_id)
+    data = refusal(
+        FORBIDDEN,
+        f"user id {uid} may not use this door",
+        is_head=False,
+        request_id=request_id,
+        error=ProxyStatus.HTTP_REQUEST_DENIED,
+    )
     await part_with(door, transport, data, has_spoken=False)
     return False
 

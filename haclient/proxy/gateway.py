@@ -71,11 +71,19 @@ class Gateway:
         found.allow, found.defaults = settings.allow, self.defaults
         return found
 
-    def note_turned_away(self, door: Door, client: str, why: Why, detail: str) -> None:
+    def note_turned_away(
+        self, door: Door, client: str, why: Why, detail: str, request_id: str = ""
+    ) -> None:
         """Counts and tells that somebody might not enter."""
         door.turned_away[why.value] += 1
         self.tell_turned_away(
-            TurnedAway(listener=door.settings.name, client=client, why=why, detail=detail)
+            TurnedAway(
+                listener=door.settings.name,
+                client=client,
+                why=why,
+                detail=detail,
+                request_id=request_id,
+            )
         )
 
     def forget_other_destinations(self, listeners: Collection[str]) -> None:

@@ -20,6 +20,7 @@ from haclient.proxy.client_side import name_of
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import Why
+from haclient.proxy.refuse import new_request_id
 from haclient.proxy.reply import refusal
 from haclient.types import Instant
 
@@ -87,20 +88,26 @@ async def shake_hands(
         if not has_succeeded and error is None:
             transport.close()
     if error is not None:
+        request_id = new_request_id() if _is_told_in_http(door, error) else ""
         if not error.is_nothing:
-            gateway.note_turned_away(door, name_of(transport), Why.TLS, str(error))
-        await part_with(door, transport, _last_words(door, error), has_spoken=True)
+            client = name_of(transport)
+            gateway.note_turned_away(door, client, Why.TLS, str(error), request_id)
+        words = _in_http(request_id) if request_id else error.alert
+        await part_with(door, transport, words, has_spoken=True)
     elif one.has_expired and not has_succeeded:
         gateway.note_turned_away(door, name_of(transport), Why.TLS, TOO_SLOW)
     return secure if has_succeeded else None
 
 
-def _last_words(door: Door, error: HandshakeError) -> bytes:
-    if not error.is_http or door.settings.mode is Mode.TCP:
-        return error.alert
+def _is_told_in_http(door: Door, error: HandshakeError) -> bool:
+    return error.is_http and door.settings.mode is not Mode.TCP
+
+
+def _in_http(request_id: str) -> bytes:
     return refusal(
         BAD_REQUEST,
         "this door speaks TLS: write https:// in place of http://",
         is_head=False,
+        request_id=request_id,
         error=ProxyStatus.HTTP_REQUEST_ERROR,
     )

@@ -81,12 +81,19 @@ class Why(enum.Enum):
 
 
 class TurnedAway(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who might not enter; `client` as of an exchange, `detail` for a person, one line."""
+    """Somebody who might not enter.
+
+    Attributes:
+        client: as of an exchange.
+        detail: for a person, one line.
+        request_id: of the answer that he gets; empty where that is none of HTTP's, or the exchange has it.
+    """
 
     listener: str
     client: str
     why: Why
     detail: str
+    request_id: str = ""
 
 
 Sink = Callable[[ExchangeRecord], None]

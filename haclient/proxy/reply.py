@@ -35,7 +35,7 @@ def refusal(
     reason: str,
     *,
     is_head: bool,
-    request_id: str = "",
+    request_id: str,
     error: ProxyStatus = ProxyStatus.HTTP_REQUEST_ERROR,
     challenge: bytes = b"",
 ) -> bytes:

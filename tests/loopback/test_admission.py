@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -47,6 +49,15 @@ async def whole_answer(stream: trio.SocketStream) -> bytes:
     return b"".join([bytes(piece) async for piece in stream])
 
 
+def request_id_in(answer: bytes) -> str:
+    """By which the log knows it, in the head and in the content."""
+    head, content = answer.split(b"\r\n\r\n", 1)
+    found = re.search(rb"\r\nX-Request-Id: ([0-9a-f]{32})\r\n", head)
+    assert found is not None, answer
+    assert json.loads(content)["request_id"] == found[1].decode()
+    return found[1].decode()
+
+
 async def test_whose_user_is_listed_may_enter(tmp_path: Path) -> None:
     async with door_for(tmp_path, SOMEBODY, ME) as (s, turned_away), await s.connect() as stream:
         assert (await ask(stream)).startswith(b"HTTP/1.1 200 OK")
@@ -62,12 +73,14 @@ async def test_anybody_else_is_told_so(tmp_path: Path) -> None:
         assert b"\r\nConnection: close\r\n" in answer
         assert b"\r\nProxy-Status: haclient; error=http_request_denied" in answer
         assert b"user id %d may not use this door" % ME in answer
+        request_id = request_id_in(answer)
         assert turned_away == [
             TurnedAway(
                 listener="door0",
                 client="unix",
                 why=Why.UID,
                 detail=f"user id {ME} is not in allow_uids",
+                request_id=request_id,
             )
         ]
         assert door.turned_away == {"uid": 1}

@@ -130,7 +130,9 @@ async def test_who_is_wrong_is_not_served(path: Path, fields: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"Bearer x", b"", b"Basic", b"Basic %"], ids=["another scheme", "nothing", "no", "bad"]
+    "value",
+    [b"Bearer x", b"", b"Basic", b"Basic %"],
+    ids=["another scheme", "nothing", "no", "bad"],
 )
 async def test_who_shows_something_else_is_told_what_is_wanted(path: Path, value: bytes) -> None:
     """A token is no wrong password."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from haclient.core.config import Config, DoorTls
 from haclient.proxy.guards import GuardError
 from haclient.proxy.record import Outcome, TurnedAway
+from tests.loopback.test_admission import request_id_in
 from tests.loopback.test_credentials import whole_answer
 from tests.loopback.test_sidecar import ANY, GET, Scene, scene
 from tests.support.certificates import write_ca
@@ -161,6 +162,7 @@ async def test_http_without_tls_is_told_so(path: Path) -> None:
         assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
         assert b"this door speaks TLS: write https:// in place of http://" in answer
         assert [one.detail for one in turned_away] == ["http request"]
+        assert turned_away[0].request_id == request_id_in(answer)
         assert s.sidecar.doors[0].turned_away == {"tls": 1}
 
 

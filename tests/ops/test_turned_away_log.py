@@ -10,9 +10,13 @@ from haclient.ops.turned_away_log import ONE_EACH, TurnedAwayLog
 from haclient.proxy.record import TurnedAway, Why
 
 
-def turned_away(listener: str = "orders") -> TurnedAway:
+def turned_away(listener: str = "orders", request_id: str = "") -> TurnedAway:
     return TurnedAway(
-        listener=listener, client="unix", why=Why.UID, detail="user id 33 is not in allow_uids"
+        listener=listener,
+        client="unix",
+        why=Why.UID,
+        detail="user id 33 is not in allow_uids",
+        request_id=request_id,
     )
 
 
@@ -46,3 +50,12 @@ def test_a_crowd_has_one_each_ten_seconds() -> None:
 
 def test_each_listener_has_its_own() -> None:
     assert len(told((0.0, "orders"), (0.1, "shop"), (0.2, "orders"))) == 2
+
+
+def test_one_that_was_answered_is_known_by_its_id() -> None:
+    with TemporaryFile() as stderr:
+        log = Log(LogSettings(), stderr, True, lambda: 0)
+        TurnedAwayLog(log)(turned_away(request_id="7"), 0.0)
+        log.close()
+        stderr.seek(0)
+        assert stderr.read().decode().splitlines() == [LINE + " id=7"]

@@ -71,13 +71,13 @@ def test_a_refusal_ends_the_connection() -> None:
 )
 def test_phrases_are_those_of_rfc_9110(status: int, phrase: str) -> None:
     """Python's own differ from version to version."""
-    answer = refusal(status, "no", is_head=False)
+    answer = refusal(status, "no", is_head=False, request_id="7")
     assert answer.startswith(b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode()))
     assert parsed(answer).problem["title"] == phrase
 
 
 def test_a_refusal_of_head_has_no_content() -> None:
-    answer = parsed(refusal(400, "no", is_head=True), "HEAD")
+    answer = parsed(refusal(400, "no", is_head=True, request_id="7"), "HEAD")
     assert answer.content == b""
     assert int(answer.value("Content-Length")) > 0
 
