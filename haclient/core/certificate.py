@@ -19,7 +19,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-__all__ = ["Validity", "trouble", "validities"]
+__all__ = ["NO_KEY", "Validity", "lacks_key", "trouble", "validities"]
+
+NO_KEY = "there is no private key in it; write key_file with the path of the one that has it"
 
 SHARE_LEFT, MOST_LEFT = 1 / 6, 14 * 86400.0
 """Of its life, and in seconds; see above."""
@@ -46,6 +48,11 @@ class Validity(msgspec.Struct, frozen=True):
 
     begin: Moment
     end: Moment
+
+
+def lacks_key(pem: bytes) -> bool:
+    """Whether a file of certificates was named where a key is wanted: OpenSSL says "PEM lib" to that."""
+    return b"-----BEGIN " in pem and b"PRIVATE KEY-----" not in pem
 
 
 def trouble(pem: bytes, now: float) -> str:

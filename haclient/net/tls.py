@@ -17,10 +17,11 @@ from collections.abc import Callable
 import msgspec
 import trio
 
+from haclient.core.certificate import NO_KEY, lacks_key
 from haclient.core.spec import TlsSettings
 from haclient.errors import BadRequestError, CertificateError, ProxyStatus, TlsError
 from haclient.net import Transport
-from haclient.regular_file import MAX_PEM_BYTES, held_regular
+from haclient.regular_file import MAX_PEM_BYTES, held_regular, read_regular
 
 __all__ = [
     "ALPN",
@@ -122,6 +123,8 @@ def load_own(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> N
     certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def load_chain(key: str) -> None:
+        if lacks_key(read_regular(key, MAX_PEM_BYTES)):
+            raise ValueError(NO_KEY)
         with held_regular(cert_file, MAX_PEM_BYTES) as chain:
             context.load_cert_chain(chain, key, no_password)
 

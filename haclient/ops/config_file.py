@@ -54,7 +54,7 @@ from haclient.ops.config_tcp import (
     HTTP_TARGET_KEYS,
     refuse_http_keys,
 )
-from haclient.ops.config_tls import age_warning, file_faults
+from haclient.ops.config_tls import age_warning, file_faults, key_warning
 from haclient.ops.exit_codes import ExitCode
 from haclient.regular_file import read_regular
 
@@ -285,16 +285,18 @@ def _target_values(source: Source, path: KeyPath) -> dict[str, Any]:
     if isinstance(tls, TlsSettings):
         for key, what in file_faults(tls):
             source.error((*path, "tls", key), what)
-        _warn_of_age(source, path, tls)
+        _warn_of_files(source, path, tls)
         if not tls.verify:
             what = "any certificate will do, so whoever is on the way can be the server"
             source.warn((*path, "tls", "verify"), f"{what}; name its authority in ca_file")
     return values
 
 
-def _warn_of_age(source: Source, path: KeyPath, tls: TlsSettings | DoorTls) -> None:
+def _warn_of_files(source: Source, path: KeyPath, tls: TlsSettings | DoorTls) -> None:
     if what := age_warning(tls.cert_file):
         source.warn((*path, "tls", "cert_file"), what)
+    if what := key_warning(tls.key_file or tls.cert_file):
+        source.warn((*path, "tls", "key_file" if tls.key_file else "cert_file"), what)
 
 
 def _check_name(source: Source, path: tuple[str, ...]) -> None:
@@ -340,7 +342,7 @@ def _listeners(source: Source) -> tuple[list[Door], tuple[ListenerSettings, ...]
             for keys, what in guard_faults(listener):
                 source.error((*path, *keys), what)
             if listener.tls is not None:
-                _warn_of_age(source, path, listener.tls)
+                _warn_of_files(source, path, listener.tls)
             if listener.mode is Mode.TCP:
                 refuse_http_keys(source, path, HTTP_LISTENER_KEYS)
     return doors, tuple(listeners)

@@ -74,6 +74,7 @@ OTHER_NAMES: Mapping[str, str] = {
     "address": "bind",
     "attempts": "max_attempts",
     "backup": "backups",
+    "ca_file": "client_ca_file",
     "listen": "bind",
     "retries": "max_attempts",
     "servers": "urls",
@@ -81,7 +82,7 @@ OTHER_NAMES: Mapping[str, str] = {
     "url": "urls",
     "window": "failover_window",
 }
-"""What keys are called in the library, on the command line and by other proxies."""
+"""What keys are called in the library, on the command line, by other proxies, and in other tables."""
 
 URLS = ListOf(
     "list of URLs, at least one",

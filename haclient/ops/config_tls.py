@@ -1,4 +1,4 @@
-"""Whether the files that TLS names can be used, and for how long, without making the context that uses them.
+"""Whether the files that TLS names can be used, how long, and who has the key, without making the context that uses them.
 
 haclient.net.tls says the same when the first https connection is made, which is after the start, and in
 front of a request. It stands on trio, which `haclient check` has no time for; so the files are tried
@@ -8,13 +8,14 @@ here once more, each by itself, and a test holds that both refuse the same ones.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 
 from haclient.core.spec import TlsSettings
 from haclient.regular_file import MAX_PEM_BYTES, held_regular, read_regular
 
-__all__ = ["age_warning", "file_faults"]
+__all__ = ["age_warning", "file_faults", "key_warning"]
 
 ENCRYPTED = "the key is encrypted, and nobody is there to ask for the password; store it decrypted"
 
@@ -44,6 +45,21 @@ def age_warning(cert_file: str | None) -> str:
     return trouble(pem, time.clock_gettime(time.CLOCK_REALTIME))
 
 
+def key_warning(key_file: str | None) -> str:
+    """What is to be said of a private key that every user of the machine has; empty if nothing."""
+    if key_file is None:
+        return ""
+    from haclient.core.certificate import lacks_key
+
+    try:
+        mode = stat.S_IMODE(os.stat(key_file).st_mode)
+        if not mode & stat.S_IROTH or lacks_key(read_regular(key_file, MAX_PEM_BYTES)):
+            return ""
+    except OSError:
+        return ""  # that is a fault
+    return f"everybody can read the key (mode {mode:04o}); chmod 600 it, or 640 for a group"
+
+
 def _load_certificates(path: str | None) -> None:
     import ssl  # 20 ms: most files name none
 
@@ -55,6 +71,8 @@ def _load_certificates(path: str | None) -> None:
 def _load_key(tls: TlsSettings) -> None:
     import ssl
 
+    from haclient.core.certificate import NO_KEY, lacks_key
+
     def no_password() -> str:
         raise ValueError(ENCRYPTED)
 
@@ -63,6 +81,8 @@ def _load_key(tls: TlsSettings) -> None:
         held_regular(tls.cert_file, MAX_PEM_BYTES) as chain,
         held_regular(tls.key_file or tls.cert_file, MAX_PEM_BYTES) as key,
     ):
+        if lacks_key(read_regular(key, MAX_PEM_BYTES)):
+            raise ValueError(NO_KEY)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(chain, key, no_password)
 
 

@@ -10,7 +10,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haclient.core.certificate import trouble, validities
+from haclient.core.certificate import lacks_key, trouble, validities
 
 CA = trustme.CA()
 DAY = 86400.0
@@ -104,3 +104,19 @@ def test_what_is_spoilt_raises_nothing(at: int, junk: bytes) -> None:
 
 
 FINE = lasting(365)
+
+
+@pytest.mark.parametrize(
+    ("pem", "lacks"),
+    [
+        (CA.issue_cert("a.test").cert_chain_pems[0].bytes(), True),
+        (CA.issue_cert("a.test").private_key_pem.bytes(), False),
+        (CA.issue_cert("a.test").private_key_and_cert_chain_pem.bytes(), False),
+        (b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", False),
+        (b"no PEM at all", False),
+        (b"", False),
+    ],
+)
+def test_a_file_in_which_there_is_no_key(pem: bytes, lacks: bool) -> None:
+    """What is no PEM is told by OpenSSL."""
+    assert lacks_key(pem) is lacks

@@ -89,3 +89,4 @@ class TestFiles:
         cert_file, _ = write_client_certificate(CA, tmp_path)
         error = self.refused(TlsSettings(cert_file=cert_file))
         assert (error.role, error.path) == ("key", cert_file)
+        assert "there is no private key in it; write key_file" in str(error)

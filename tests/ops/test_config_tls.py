@@ -66,7 +66,8 @@ CASES: list[tuple[dict[str, str], list[str], str]] = [
     ({"cert_file": "cert", "key_file": "missing"}, ["key_file"], "No such file"),
     ({"cert_file": "cert", "key_file": "text"}, ["key_file"], "not valid PEM"),
     ({"cert_file": "cert", "key_file": "other key"}, ["key_file"], "does not belong to"),
-    ({"cert_file": "cert"}, ["cert_file"], "not valid PEM"),
+    ({"cert_file": "cert"}, ["cert_file"], "there is no private key in it; write key_file"),
+    ({"cert_file": "cert", "key_file": "cert"}, ["key_file"], "there is no private key in it"),
     ({"cert_file": "cert", "key_file": "encrypted"}, ["key_file"], "store it decrypted"),
 ]
 
@@ -134,3 +135,45 @@ def test_certificates_of_ours_that_have_run_out(tmp_path: Path) -> None:
     assert warnings(tmp_path, file) == []
     (tmp_path / "old.pem").unlink()
     assert warnings(tmp_path, file) == []
+
+
+def test_a_key_that_everybody_can_read(tmp_path: Path) -> None:
+    """A door's, and a client's; in a file of its own, and behind the certificate."""
+    leaf = trustme.CA().issue_cert("a.test")
+    cert, key, both = (tmp_path / name for name in ("cert.pem", "key.pem", "both.pem"))
+    leaf.cert_chain_pems[0].write_to_path(str(cert))
+    leaf.private_key_pem.write_to_path(str(key))
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(both))
+    file = (
+        '[target.t]\nurls = ["https://a.test/"]\ntls.cert_file = "both.pem"\n'
+        '[listener.l]\nbind = "127.0.0.1:80"\ntarget = "t"\n'
+        'tls = { cert_file = "cert.pem", key_file = "key.pem" }\n'
+    )
+    cert.chmod(0o644)
+    for mode in (0o600, 0o640):
+        key.chmod(mode)
+        both.chmod(mode)
+        assert warnings(tmp_path, file) == []
+    key.chmod(0o604)
+    both.chmod(0o644)
+    first, second = warnings(tmp_path, file)
+    assert '[target.t] tls.cert_file = "both.pem": ' in first
+    assert first.endswith(
+        "everybody can read the key (mode 0644); chmod 600 it, or 640 for a group"
+    )
+    assert '[listener.l] tls.key_file = "key.pem": ' in second
+    assert "(mode 0604)" in second
+    both.write_bytes(cert.read_bytes())
+    assert len(warnings(tmp_path, file)) == 1, "there is no key in it, which is an error"
+    both.write_bytes(leaf.private_key_and_cert_chain_pem.bytes())
+    key.unlink()
+    assert len(warnings(tmp_path, file)) == 1, "that it is not there is an error"
+
+
+def test_a_listener_s_authorities_are_for_clients(tmp_path: Path) -> None:
+    text = (
+        '[listener.l]\nbind = "127.0.0.1:80"\ntls = { cert_file = "c.pem", ca_file = "ca.pem" }\n'
+    )
+    errors = check_bytes(str(tmp_path / "haclient.toml"), text.encode()).errors
+    (error,) = [str(one) for one in errors if "unknown key" in str(one)]
+    assert error.endswith("unknown key; did you mean client_ca_file?")
