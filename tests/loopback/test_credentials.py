@@ -210,11 +210,14 @@ async def test_what_was_found_is_not_checked_again() -> None:
 
 
 async def test_a_user_whose_line_stays_is_not_checked_again() -> None:
-    one = guard(ANN, BOB)
+    costly = new_user("ann", "open sesame", bytes(16), Cost(15, 8, 1))
+    one = guard(costly, BOB)
     assert await one.judge(value("ann:open sesame"), "a") is Word.RIGHT
     assert await one.judge(value("bob:x"), "a") is Word.RIGHT
-    one.use(Users.parse(str(ANN)))
-    assert len(one._right) == 1
+    one.use(Users.parse(str(costly)))
+    before = time.process_time()
+    assert await one.judge(value("ann:open sesame"), "a") is Word.RIGHT
+    assert time.process_time() - before < 0.05, "a check takes twice as long"
     assert await one.judge(value("bob:x"), "a") is Word.WRONG
 
 

@@ -227,7 +227,7 @@ class TestHowOften:
         self, mock_clock: MockClock, room: Room
     ) -> None:
         file = room.file()
-        written = Writings(room, file, mock_clock)
+        written = Writings(room, mock_clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.keep)
             await trio.testing.wait_all_tasks_blocked()
@@ -244,7 +244,7 @@ class TestHowOften:
         self, mock_clock: MockClock, room: Room
     ) -> None:
         file = room.file()
-        written = Writings(room, file, mock_clock)
+        written = Writings(room, mock_clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.keep)
             await trio.testing.wait_all_tasks_blocked()
@@ -260,17 +260,20 @@ class TestHowOften:
 
     async def test_a_refused_file_is_never_written(self, mock_clock: MockClock, room: Room) -> None:
         room.path.chmod(0o666)
-        file = room.file()
+        beside = room.path.with_name("beside.json")
+        file, another = room.file(), room.file(beside)
         assert file.read(HOUR) == {}
         inode = room.path.stat().st_ino
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(file.keep)
+            for each in (file, another):
+                nursery.start_soon(each.keep)
             await trio.testing.wait_all_tasks_blocked()
-            file.changed(0.0, is_urgent=True)
+            for each in (file, another):
+                each.changed(0.0, is_urgent=True)
             mock_clock.jump(100)
-            await trio.testing.wait_all_tasks_blocked()
-            assert file._due_at == float("inf")
+            await no_more_writing()
             nursery.cancel_scope.cancel()
+        assert beside.exists()
         assert room.path.stat().st_ino == inode
 
     async def test_nothing_is_written_after_the_end(
@@ -289,8 +292,7 @@ class TestHowOften:
 class Writings:
     """Notes at which instants the file became another one."""
 
-    def __init__(self, room: Room, file: StateFile, clock: MockClock) -> None:
-        self._file = file
+    def __init__(self, room: Room, clock: MockClock) -> None:
         self._clock = clock
         self._path = room.path
         self._inode = room.path.stat().st_ino
@@ -300,16 +302,23 @@ class Writings:
         """The instants up to this one, which is gone to in steps."""
         while trio.current_time() < instant:
             self._clock.jump(min(instant - trio.current_time(), 0.5))
-            await trio.testing.wait_all_tasks_blocked()
-            await self._look()
+            await no_more_writing()
+            self._look()
         return list(self._instants)
 
-    async def _look(self) -> None:
-        # A writing that has begun takes a moment of real time.
-        while self._file._is_writing:
-            await trio.to_thread.run_sync(threading.Event().wait, 0.005)
-            await trio.testing.wait_all_tasks_blocked()
+    def _look(self) -> None:
         inode = self._path.stat().st_ino
         if inode != self._inode:
             self._inode = inode
             self._instants.append(trio.current_time())
+
+
+async def no_more_writing() -> None:
+    """A writing that has begun, in a thread, takes a moment of real time."""
+    await trio.testing.wait_all_tasks_blocked()
+    threads = trio.to_thread.current_default_thread_limiter()
+    while threads.borrowed_tokens:
+        await trio.to_thread.run_sync(
+            threading.Event().wait, 0.005, limiter=trio.CapacityLimiter(1)
+        )
+        await trio.testing.wait_all_tasks_blocked()
