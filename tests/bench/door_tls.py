@@ -25,7 +25,7 @@ import trustme
 
 from tests.bench.tables import median, print_table
 from tests.support.bulk_server import bulk_server, memory_file
-from tests.support.certificates import write_ca, write_client_certificate
+from tests.support.certificates import write_ca, write_client_certificate, write_private
 from tests.support.process_figures import cpu_seconds
 from tests.support.sidecar import free_port, sidecar
 
@@ -143,7 +143,7 @@ def doors(folder: Path, url: str) -> Iterator[list[Door]]:
     """All three, and clients that trust them."""
     ca = trustme.CA()
     pem = folder / "door.pem"
-    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    write_private(ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem, pem)
     trusted = write_ca(ca, folder / "ca.pem")
     tls, mutual = ({"cert_file": str(pem)} for _ in range(2))
     mutual["client_ca_file"] = trusted

@@ -12,6 +12,7 @@ import pytest
 import trio
 import trustme
 
+from tests.support.certificates import write_private
 from tests.support.command import haclient, needs_command
 from tests.support.daemon import Daemon, connected, daemon, eventually, reverse, write_file
 from tests.support.origin import Behaviour, Origin
@@ -184,7 +185,7 @@ def test_a_certificate_that_runs_out_is_told_at_each_reading(tmp_path: Path) -> 
         leaf = trustme.CA().issue_cert(
             "door.test", not_before=today - timedelta(350), not_after=today + timedelta(days)
         )
-        leaf.private_key_and_cert_chain_pem.write_to_path(str(file))
+        write_private(leaf.private_key_and_cert_chain_pem, file)
 
     renew(10)
     text = reverse("http://127.0.0.1:9", f"127.0.0.1:{free_port()}")

@@ -16,7 +16,7 @@ import trustme
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from tests.support.certificates import write_ca, write_client_certificate
+from tests.support.certificates import write_ca, write_client_certificate, write_private
 from tests.support.command import haclient, needs_command
 from tests.support.sidecar import Sidecar, free_port, sidecar
 from tests.support.stage import Stage
@@ -192,9 +192,8 @@ def test_a_forward_proxy_asks_as_a_proxy(stage: Stage, users: Path, room: Path) 
 def authority(room: Path) -> trustme.CA:
     """Files: door.pem, the authority's, and those of a client."""
     ca = trustme.CA()
-    ca.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
-        str(room / "door.pem")
-    )
+    leaf = ca.issue_cert("localhost", "127.0.0.1")
+    write_private(leaf.private_key_and_cert_chain_pem, room / "door.pem")
     write_ca(ca, room / "ca.pem")
     write_client_certificate(ca, room)
     return ca

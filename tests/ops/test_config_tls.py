@@ -12,7 +12,7 @@ from haclient.core.spec import TlsSettings
 from haclient.net.tls import TlsFileError, make_context
 from haclient.ops.config_file import check_bytes
 from haclient.ops.config_tls import file_faults
-from tests.support.certificates import LONG_AGO, write_ca, write_client_certificate
+from tests.support.certificates import LONG_AGO, write_ca, write_client_certificate, write_private
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_certificates_of_ours_that_have_run_out(tmp_path: Path) -> None:
     """A door's, and what a target is shown; the file is in order, for both are served as they are."""
     ca, day = trustme.CA(), timedelta(1)
     leaf = ca.issue_cert("a.test", not_before=LONG_AGO, not_after=LONG_AGO + day)
-    leaf.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "old.pem"))
+    write_private(leaf.private_key_and_cert_chain_pem, tmp_path / "old.pem")
     file = (
         '[target.t]\nurls = ["https://a.test/"]\ntls.cert_file = "old.pem"\n'
         '[listener.l]\nbind = "127.0.0.1:80"\ntarget = "t"\ntls = { cert_file = "old.pem" }\n'

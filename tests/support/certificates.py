@@ -15,7 +15,14 @@ from pathlib import Path
 import trio
 import trustme
 
-__all__ = ["LONG_AGO", "TlsPeer", "server_context", "write_ca", "write_client_certificate"]
+__all__ = [
+    "LONG_AGO",
+    "TlsPeer",
+    "server_context",
+    "write_ca",
+    "write_client_certificate",
+    "write_private",
+]
 
 LONG_AGO = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
 
@@ -38,12 +45,18 @@ def write_ca(ca: trustme.CA, path: Path) -> str:
     return str(path)
 
 
+def write_private(pem: trustme.Blob, path: Path) -> None:
+    """Writes a key, and what may be with it, as haclient wants one: for its owner alone."""
+    path.touch(0o600)
+    pem.write_to_path(str(path))
+
+
 def write_client_certificate(ca: trustme.CA, directory: Path) -> tuple[str, str]:
     """Writes a certificate and its key; returns their paths."""
     leaf = ca.issue_cert("client@haclient.test")
     cert_file, key_file = directory / "client.pem", directory / "client.key"
     leaf.cert_chain_pems[0].write_to_path(str(cert_file))
-    leaf.private_key_pem.write_to_path(str(key_file))
+    write_private(leaf.private_key_pem, key_file)
     return str(cert_file), str(key_file)
 
 
