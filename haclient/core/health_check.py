@@ -17,6 +17,10 @@ Ours: what a health request can prove depends on how it failed.
     not connected    nothing of the application                    nothing here: a failed connect is held
                                                                    against it by haclient.core.health
 
+As many good ones as make it fit also end what haclient.core.health holds against the address, as one answer
+to a user's request would: without traffic nobody else says that a server is back. What began before its last
+failure is not counted: who failed since has to answer anew.
+
     opinion        new requests       outstanding requests
     fit            as by the order    are waited for
     silent         ask others first   those with a safe method get a second try elsewhere, while the first goes on
@@ -110,6 +114,7 @@ class HealthCheck:
     __slots__ = (
         "_bad",
         "_began_at",
+        "_generation",
         "_good",
         "_heard_at",
         "_is_suspect",
@@ -129,6 +134,7 @@ class HealthCheck:
         self._began_at = self._heard_at = self._silent_since = float("-inf")
         # In a row, up to now: failures, of them the last ones that were silence; successes.
         self._bad = self._silent = self._good = 0
+        self._generation = 0
         # When the last ones of the silence began.
         self._unanswered: deque[Instant] = deque(maxlen=settings.failures)
         self._is_suspect = False
@@ -136,9 +142,27 @@ class HealthCheck:
     def __repr__(self) -> str:
         return f"<HealthCheck {self.opinion.value}, {self._bad} bad, {self._good} good>"
 
-    def began(self, now: Instant) -> None:
-        """A health request begins."""
+    @property
+    def is_well(self) -> bool:
+        """Whether it has answered as often in a row as makes it fit."""
+        return self._good >= self._settings.successes
+
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """How many results in a row are alike, and how many there must be to say something; None where they do."""
+        for count, wanted in (
+            (self._good, self._settings.successes),
+            (self._bad, self._settings.failures),
+        ):
+            if 0 < count < wanted:
+                return count, wanted
+        return None
+
+    def began(self, now: Instant, generation: int = 0) -> None:
+        """A health request begins; `generation` is the address's (haclient.core.health)."""
         self._began_at = now
+        if generation != self._generation:
+            self._generation, self._good = generation, 0
 
     def heard(self, now: Instant) -> tuple[Action, ...]:
         """A request, of whomever, was answered there."""

@@ -135,7 +135,7 @@ class Checks:
     async def _ask(self, one: Checked) -> None:
         health = self._target.engine.health
         generation = health.generation(one.endpoint)
-        one.check.began(trio.current_time())
+        one.check.began(trio.current_time(), generation)
         told = await ask_health(self._target, one.origin, one.endpoint)
         if self.by_endpoint.get(one.endpoint) is not one:
             return  # forgotten in this very moment
@@ -143,9 +143,10 @@ class Checks:
         self.counts[told.result] += 1
         if told.failure is not None and counts_against(told.failure):
             health.report_failure(one.endpoint, now, generation)
-        elif told.result in SAYS_WELL:
-            health.report_connected(one.endpoint, now, generation)
         actions = one.check.ended(told.result, now, self._target.engine.chance())
+        if told.result in SAYS_WELL:
+            report = health.report_success if one.check.is_well else health.report_connected
+            report(one.endpoint, now, generation)
         self._carry_out(one, actions, now)
 
     def _carry_out(self, one: Checked, actions: Iterable[Action], now: Instant) -> None:

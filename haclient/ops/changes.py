@@ -19,7 +19,7 @@ from collections.abc import Iterable
 import msgspec
 import trio
 
-from haclient.core.health import EndpointHealth
+from haclient.core.health import Condition, EndpointHealth
 from haclient.core.health_check import Result
 from haclient.core.names import ip_literal
 from haclient.engine.live import LiveTarget
@@ -85,8 +85,9 @@ class Changes:
         gateway = self._control.sidecar.gateway
         found = {each.endpoint: each for each in gateway.engine.health.snapshot(now)}
         for each in found.values():
-            if each.failures:  # it was tried behind no request's back: a trial, a standby
-                self._book.known.note(each.endpoint, is_good=False)
+            # It was tried behind no request's back: by a trial, a standby, health requests.
+            if each.failures or each.condition is Condition.RECOVERED:
+                self._book.known.note(each.endpoint, is_good=not each.failures)
         for endpoint in _answering_health_requests(gateway.targets.values()) - found.keys():
             self._book.known.note(endpoint, is_good=True)
         connections = Connections(gateway.engine)

@@ -171,9 +171,12 @@ def states_of(
 
 
 def health_told(live: LiveTarget, endpoint: Endpoint) -> str:
-    """What came of the last health request there; empty where there was none."""
+    """What came of the last health request there, and whether it takes more of the like; empty where there was none."""
     checked = None if live.checks is None else live.checks.by_endpoint.get(endpoint)
-    return "" if checked is None or checked.told is None else checked.told.detail
+    if checked is None or checked.told is None:
+        return ""
+    detail, progress = checked.told.detail, checked.check.progress
+    return detail if progress is None else f"{detail} ({progress[0]} of {progress[1]} in a row)"
 
 
 def _state(

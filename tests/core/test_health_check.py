@@ -77,6 +77,35 @@ def test_what_a_status_says(status: int, result: Result) -> None:
     assert result_of(status) is result
 
 
+def test_it_is_well_after_as_many_good_ones_in_a_row_as_make_it_fit() -> None:
+    course = Course()
+    seen = []
+    for result in (OK, REJECTED, NOT_CONNECTED, UNAVAILABLE, OK, OK):
+        course.run(result)
+        seen.append(course.check.is_well)
+    assert seen == [False, True, True, False, False, True]
+
+
+def test_what_failed_between_two_good_ones_makes_them_no_row() -> None:
+    course = Course()
+    course.run(OK)
+    for generation, is_well in ((1, False), (1, True), (2, False), (2, True)):
+        course.now = course.check.due_at
+        course.check.began(course.now, generation)
+        course.end(OK)
+        assert course.check.is_well is is_well
+
+
+def test_how_far_a_row_has_come() -> None:
+    course = Course()
+    assert course.check.progress is None
+    seen: list[tuple[int, int] | None] = []
+    for result in (OK, OK, UNAVAILABLE, UNAVAILABLE, OK, SILENT, SILENT):
+        course.run(result)
+        seen.append(course.check.progress)
+    assert seen == [(1, 2), None, (1, 2), None, (1, 2), (1, 2), None]
+
+
 def test_the_first_one_is_somewhere_within_the_interval() -> None:
     assert HealthCheck(SETTINGS, 10.0, 0.0).due_at == 10.0
     assert HealthCheck(SETTINGS, 10.0, 0.5).due_at == 12.5

@@ -8,6 +8,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
+from haclient.core.health import Condition
 from haclient.core.health_check import HealthCheck, Opinion, Result
 from haclient.core.spec import HealthRequests, Target
 from haclient.engine.checks import Checked, Checks
@@ -127,3 +128,47 @@ async def test_a_health_request_that_ends_when_its_address_is_gone_is_not_heeded
         assert gone.told is None
         assert checks.counts == {}
         assert check.opinion is Opinion.FIT
+
+
+async def test_as_many_good_ones_as_make_it_fit_end_what_a_failure_began(
+    autojump_clock: MockClock,
+) -> None:
+    """Refused, and back, and no request goes there: it would have failed for ever to those who look."""
+    target = Target(urls=["http://a.test/"], health=HEALTH)
+    async with world() as w:
+        live, checks = checked(w, target, (A,))
+        health = w.engine.health
+
+        def condition() -> Condition:
+            [one] = health.snapshot(trio.current_time())
+            return one.condition
+
+        health.report_failure(A, trio.current_time(), 0)
+        await trio.sleep(1.0 + 2.5 + 0.1)
+        assert condition() is Condition.ON_PROBATION
+        # As a request would have it that meets the server's second end before it is asked again.
+        health.report_failure(A, trio.current_time(), health.generation(A))
+        await trio.sleep(5.0)
+        assert (
+            condition() is Condition.ON_PROBATION
+        )  # one before the end, one behind it: not in a row
+        await trio.sleep(5.0)
+        assert condition() is Condition.RECOVERED
+        checks.stop()
+        release(live)
+
+
+async def test_a_good_one_from_before_a_failure_ends_nothing(autojump_clock: MockClock) -> None:
+    """Its answer comes late, and was asked for before the server died."""
+    target = Target(urls=["http://a.test/"], health=HEALTH)
+    async with world() as w:
+        w.a.reply = Reply(think=1.0)
+        live, checks = checked(w, target, (A,))
+        health = w.engine.health
+        await trio.sleep(1.0 + 2.5 + 5.0 + 0.5)  # in the midst of the second one
+        health.report_failure(A, trio.current_time(), health.generation(A))
+        await trio.sleep(1.0)
+        assert checks.counts[Result.OK] == 2
+        assert health.has_verdict(A, trio.current_time())
+        checks.stop()
+        release(live)

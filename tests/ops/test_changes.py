@@ -121,6 +121,29 @@ async def test_health_from_first_to_last(lines: Lines) -> None:
     ]
 
 
+async def test_who_answered_health_requests_alone_is_well_for_good(lines: Lines) -> None:
+    """A restarted server that nobody asks: it must not have failed again once that is forgotten."""
+    async with running([A]) as daemon:
+        changes, _, book = looking(daemon, lines.log)
+        gateway = daemon.sidecar.gateway
+        health, live = gateway.engine.health, gateway.targets["a"]
+        live.known[live.spec.urls[0].origin] = (A,)
+        changes.look(100.0)
+        book.known.note(A, is_good=False, why="closed")
+        health.report_failure(A, 100.0, 0)
+        changes.look(100.0)
+        lines.take()
+        health.report_success(A, 102.0, health.generation(A))
+        changes.look(102.0)
+        assert not health.snapshot(200.0)
+        assert book.known.state(A, None) == "ok"
+        changes.look(200.0)
+        assert lines.take() == [
+            "info an address answers again address=127.0.0.1:9 targets=a",
+            "info a target has an address again target=a",
+        ]
+
+
 async def test_a_target_is_out_only_with_its_last_address(lines: Lines) -> None:
     async with running([A, B]) as daemon:
         changes, _, book = looking(daemon, lines.log)
@@ -228,6 +251,8 @@ async def test_what_health_requests_say_is_told_once(lines: Lines) -> None:
         live.checks.by_endpoint[A].told = Told(Result.UNAVAILABLE, "answered with 503")
         changes.look(101.0)
         changes.look(102.0)
+        live.checks.by_endpoint[A].told = Told(Result.OK, "answered with 200")
+        changes.look(102.5)  # one good one of the two that it takes
         live.unfit[A] = Opinion.SILENT
         live.checks.by_endpoint[A].told = Told(Result.SILENT, "no answer within 2 s")
         changes.look(103.0)

@@ -6,7 +6,10 @@ import msgspec
 import trio
 
 from haclient.core.config import Mode
-from haclient.core.spec import Target
+from haclient.core.health_check import HealthCheck, Result
+from haclient.core.spec import HealthRequests, Target
+from haclient.engine.checks import Checked
+from haclient.engine.health_request import Told
 from haclient.net import NameReport
 from haclient.ops.status_build import build_status, stale_served
 from haclient.ops.status_report import DnsReport, EndpointReport, StatusReport
@@ -14,6 +17,8 @@ from haclient.types import Endpoint, Instant
 from tests.support.loopback import eventually
 from tests.support.origin import Behaviour, Origin
 from tests.support.running import Running, asked, connected, running
+
+A = Endpoint("127.0.0.1", 9)
 
 STARTED_AT = 1_795_780_800.0
 
@@ -160,3 +165,21 @@ async def test_it_holds_no_more_than_json_can() -> None:
     async with running([Endpoint("127.0.0.1", 9)]) as daemon:
         report = built(daemon)
         assert msgspec.json.decode(msgspec.json.encode(report), type=StatusReport) == report
+
+
+async def test_a_health_request_that_takes_another_one(nursery: trio.Nursery) -> None:
+    """An address that is unavailable, and answered with 200, would be a riddle."""
+    health = HealthRequests(path="/health", interval=1000.0)
+    async with running([A], health=health) as daemon:
+        live = daemon.sidecar.gateway.targets["a"]
+        assert live.checks is not None
+        [origin] = [url.origin for url in live.spec.urls]
+        live.known[origin] = (A,)
+        check, told = HealthCheck(health, 0.0, 0.5), Told(Result.OK, "answered with 200")
+        live.checks.by_endpoint[A] = Checked(origin, A, check, trio.CancelScope(), told)
+        seen = []
+        for _ in range(2):
+            check.began(0.0)
+            check.ended(Result.OK, 0.0, 0.5)
+            seen.append(endpoints(daemon)[0].health)
+    assert seen == ["answered with 200 (1 of 2 in a row)", "answered with 200"]
