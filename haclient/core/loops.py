@@ -22,6 +22,11 @@ MOST_PASSES = 4
 """Four in a row are served: a sidecar, a forward proxy on the way out, a reverse listener on the way in, and one
 more. A fifth finds four names. A circle costs that many hops and no more."""
 
+OPENS, CLOSES, QUOTES = b"()\\"
+
+DEEPER = {OPENS: 1, CLOSES: -1}
+"""How much further inside comments one is behind a parenthesis."""
+
 
 def times_passed(via: bytes) -> int:
     """How often the request has come through a haclient.
@@ -45,14 +50,10 @@ def _without_comments(value: bytes) -> bytes:
     """RFC 9110, section 5.6.5; one that is never closed lasts to the end."""
     kept, depth, is_quoted = bytearray(), 0, False
     for byte in value:
-        if is_quoted:
-            is_quoted = False
-        elif depth and byte == ord("\\"):
-            is_quoted = True
-        elif byte == ord("("):
-            depth += 1
-        elif depth and byte == ord(")"):
-            depth -= 1
-        elif not depth:
+        before = depth
+        if not is_quoted and (depth or byte == OPENS):
+            depth += DEEPER.get(byte, 0)
+        is_quoted = not is_quoted and before > 0 and byte == QUOTES
+        if not before and not depth:
             kept.append(byte)
     return bytes(kept)

@@ -30,6 +30,8 @@ MAX_NAME, MAX_PASSWORD = 255, 1024
 """Characters of a name; bytes of a password: nobody types more, and a program has no need to."""
 
 HASH_BYTES, SALT_BYTES = 32, 16
+"""What PBKDF2 with HMAC-SHA-256, scrypt's last step (RFC 7914, section 6), gives in one block; and the 128 bits that
+NIST SP 800-132, section 5.1, asks of a salt at least."""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -47,7 +49,7 @@ class Cost(msgspec.Struct, frozen=True):
     @property
     def is_sane(self) -> bool:
         """Neither nothing, nor a way to stop the daemon: up to 64 MiB, four times the default's work."""
-        return self.ln >= 10 and self.r >= 1 <= self.p and self.memory * self.p <= 64 << 20
+        return self.ln >= 10 and self.r >= 1 and self.p >= 1 and self.memory * self.p <= 64 << 20
 
 
 class User(msgspec.Struct, frozen=True):
