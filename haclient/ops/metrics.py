@@ -35,7 +35,7 @@ from haclient.ops.status_build import (
     stale_served,
     states_of,
 )
-from haclient.proxy.record import Why
+from haclient.proxy.record import Reason
 from haclient.types import Endpoint, Verdict
 
 if TYPE_CHECKING:
@@ -257,8 +257,8 @@ class Metrics:
             counts = by_name.setdefault(door.settings.name, [0, 0])
             counts[0] |= door.is_paused
             counts[1] += door.accepted
-            for why in Why:
-                reasons[door.settings.name, why.value] += door.turned_away[why.value]
+            for reason in Reason:
+                reasons[door.settings.name, reason.value] += door.turned_away[reason.value]
         for name, (is_paused, count) in by_name.items():
             paused.add_metric([name], is_paused)
             accepted.add_metric([name], count)

@@ -7,7 +7,7 @@ of the log; none would leave the administrator with a program that "does not wor
 from __future__ import annotations
 
 from haclient.ops.log import Log
-from haclient.proxy.record import TurnedAway, Why
+from haclient.proxy.record import Reason, TurnedAway
 from haclient.types import Instant
 
 __all__ = ["TurnedAwayLog"]
@@ -21,12 +21,12 @@ class TurnedAwayLog:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._last: dict[tuple[str, Why], Instant] = {}
-        self._unsaid: dict[tuple[str, Why], int] = {}
+        self._last: dict[tuple[str, Reason], Instant] = {}
+        self._unsaid: dict[tuple[str, Reason], int] = {}
 
     def __call__(self, one: TurnedAway, now: Instant) -> None:
         """Tells it, or counts it."""
-        key = (one.listener, one.why)
+        key = (one.listener, one.reason)
         last = self._last.get(key)
         if last is not None and now - last < ONE_EACH:
             self._unsaid[key] = self._unsaid.get(key, 0) + 1

@@ -17,11 +17,11 @@ from haclient.errors import ProxyStatus
 from haclient.net.transport import SocketTransport
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
-from haclient.proxy.record import Why
+from haclient.proxy.record import Reason
 from haclient.proxy.refuse import new_request_id
 from haclient.proxy.reply import refusal
 
-__all__ = ["may_enter", "part_with"]
+__all__ = ["may_enter", "turn_away"]
 
 TOLD_AT_ONCE = 16
 """Of one door. Each holds one of its places for PATIENCE at the most; a door with places for fewer than four
@@ -44,11 +44,11 @@ async def may_enter(gateway: Gateway, door: Door, transport: SocketTransport) ->
         return True
     detail = f"user id {uid} is not in allow_uids"
     if door.settings.mode is Mode.TCP or door.settings.tls is not None:
-        gateway.note_turned_away(door, "unix", Why.UID, detail)
+        gateway.note_turned_away(door, "unix", Reason.UID, detail)
         transport.reset()
         return False
     request_id = new_request_id()
-    gateway.note_turned_away(door, "unix", Why.UID, detail, request_id)
+    gateway.note_turned_away(door, "unix", Reason.UID, detail, request_id)
     data = refusal(
         FORBIDDEN,
         f"user id {uid} may not use this door",
@@ -56,11 +56,11 @@ async def may_enter(gateway: Gateway, door: Door, transport: SocketTransport) ->
         request_id=request_id,
         error=ProxyStatus.HTTP_REQUEST_DENIED,
     )
-    await part_with(door, transport, data, has_spoken=False)
+    await turn_away(door, transport, data, has_spoken=False)
     return False
 
 
-async def part_with(
+async def turn_away(
     door: Door, transport: SocketTransport, last_words: bytes, *, has_spoken: bool
 ) -> None:
     """Tells one who may not enter, if there are not too many of them, and closes his connection."""

@@ -28,15 +28,15 @@ from haclient.errors import ProxyStatus
 from haclient.net.http1_server import RawHead
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.gateway import Gateway
-from haclient.proxy.record import Why
+from haclient.proxy.record import Reason
 
-__all__ = ["Guard", "Turns", "Word", "known_or_refused"]
+__all__ = ["Decision", "Guard", "Turns", "known_or_refused"]
 
 Kept = TypeVar("Kept")
 
 KEPT_RIGHT, KEPT_WRONG = 4096, 1024
-"""Digests of 32 bytes; the oldest goes first. 0.5 MiB of memory a door (measured), and more programs than its
-max_connections lets in at once; of wrong ones, those that are tried again and again are few."""
+"""Digests of 32 bytes; the oldest goes first. 0.5 MiB of memory a door (measured), and as many programs as its
+max_connections lets in at once by default; of wrong ones, those that are tried again and again are few."""
 
 WAITING = 32
 """Checks of one address that wait: 1.6 s."""
@@ -44,21 +44,27 @@ WAITING = 32
 UNAVAILABLE = 503
 
 
-class Asking(msgspec.Struct, frozen=True):
-    """How a door asks (RFC 9110, sections 11.6 and 11.7), and which field has the answer, in small letters."""
+class Challenge(msgspec.Struct, frozen=True):
+    """How a door asks for credentials (RFC 9110, sections 11.6 and 11.7).
+
+    Attributes:
+        status: of the answer that asks.
+        asks: the field in it.
+        answers: the field of a request that has them, in small letters.
+    """
 
     status: int
-    challenge: str
-    field: bytes
+    asks: str
+    answers: bytes
 
 
-AS_SERVER = Asking(401, "WWW-Authenticate", b"authorization")
+AS_SERVER = Challenge(401, "WWW-Authenticate", b"authorization")
 
-AS_PROXY = Asking(407, "Proxy-Authenticate", b"proxy-authorization")
+AS_PROXY = Challenge(407, "Proxy-Authenticate", b"proxy-authorization")
 """What a forward proxy's client says to the server is none of its business."""
 
 
-class Word(enum.Enum):
+class Decision(enum.Enum):
     """What a guard says."""
 
     RIGHT = "right"
@@ -134,25 +140,25 @@ class Guard:
         }
         self._wrong = {}
 
-    async def judge(self, value: bytes, address: str) -> Word:
+    async def judge(self, value: bytes, address: str) -> Decision:
         """What it has to say to an Authorization field's value; at once, where it has said so before."""
         digest = hashlib.blake2b(value, key=self._key, digest_size=32).digest()
         if digest in self._right:
-            return Word.RIGHT
+            return Decision.RIGHT
         credentials = basic_credentials(value)
         if credentials is None:
-            return Word.NOT_BASIC
+            return Decision.NOT_BASIC
         if digest in self._wrong:
-            return Word.WRONG
+            return Decision.WRONG
         if not await self._turns.begin(address):
-            return Word.BUSY
+            return Decision.BUSY
         try:
             # Whoever was before us may have asked the same.
             if digest not in self._right and digest not in self._wrong:
                 await self._check(digest, *credentials)
         finally:
             self._turns.end()
-        return Word.RIGHT if digest in self._right else Word.WRONG
+        return Decision.RIGHT if digest in self._right else Decision.WRONG
 
     async def _check(self, digest: bytes, name: str, password: str) -> None:
         users, user = None, None
@@ -177,23 +183,23 @@ async def known_or_refused(gateway: Gateway, side: ClientSide, raw: RawHead) -> 
     settings, guard = door.settings.auth, door.guard
     if settings is None or guard is None:
         return raw
-    asking = AS_PROXY if door.settings.mode is Mode.FORWARD else AS_SERVER
-    values = [value for name, value in raw.fields if name.lower() == asking.field]
+    challenge = AS_PROXY if door.settings.mode is Mode.FORWARD else AS_SERVER
+    values = [value for name, value in raw.fields if name.lower() == challenge.answers]
     if not values:
-        return _asked(asking, settings.realm, "this door asks for a user and password")
-    word = Word.WRONG if len(values) > 1 else await guard.judge(values[0], side.identity)
+        return _asked(challenge, settings.realm, "this door asks for a user and password")
+    decision = Decision.WRONG if len(values) > 1 else await guard.judge(values[0], side.identity)
     # A limit that passed meanwhile was not the client's.
     side.take_back_expiry()
-    if word is Word.RIGHT:
-        others = tuple(each for each in raw.fields if each[0].lower() != asking.field)
+    if decision is Decision.RIGHT:
+        others = tuple(each for each in raw.fields if each[0].lower() != challenge.answers)
         return RawHead(raw.method, raw.target, raw.http_version, others)
-    if word is Word.BUSY:
-        return Refusal(UNAVAILABLE, word.value, ProxyStatus.HTTP_REQUEST_DENIED)
+    if decision is Decision.BUSY:
+        return Refusal(UNAVAILABLE, decision.value, ProxyStatus.HTTP_REQUEST_DENIED)
     # Without the name: people type passwords there.
-    gateway.note_turned_away(door, side.client, Why.CREDENTIALS, word.value)
-    return _asked(asking, settings.realm, word.value)
+    gateway.note_turned_away(door, side.client, Reason.CREDENTIALS, decision.value)
+    return _asked(challenge, settings.realm, decision.value)
 
 
-def _asked(asking: Asking, realm: str, reason: str) -> Refusal:
-    challenge = f'{asking.challenge}: Basic realm="{realm}", charset="UTF-8"'.encode()
-    return Refusal(asking.status, reason, ProxyStatus.HTTP_REQUEST_DENIED, challenge)
+def _asked(challenge: Challenge, realm: str, reason: str) -> Refusal:
+    field = f'{challenge.asks}: Basic realm="{realm}", charset="UTF-8"'.encode()
+    return Refusal(challenge.status, reason, ProxyStatus.HTTP_REQUEST_DENIED, field)

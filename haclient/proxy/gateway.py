@@ -16,7 +16,7 @@ from haclient.net.parking import Parking
 from haclient.net.pipes import Pipes
 from haclient.proxy.destinations import Destinations
 from haclient.proxy.door import Door
-from haclient.proxy.record import ExchangeRecord, TurnedAway, Why
+from haclient.proxy.record import ExchangeRecord, Reason, TurnedAway
 
 __all__ = ["Gateway"]
 
@@ -72,15 +72,15 @@ class Gateway:
         return found
 
     def note_turned_away(
-        self, door: Door, client: str, why: Why, detail: str, request_id: str = ""
+        self, door: Door, client: str, reason: Reason, detail: str, request_id: str = ""
     ) -> None:
         """Counts and tells that somebody might not enter."""
-        door.turned_away[why.value] += 1
+        door.turned_away[reason.value] += 1
         self.tell_turned_away(
             TurnedAway(
                 listener=door.settings.name,
                 client=client,
-                why=why,
+                reason=reason,
                 detail=detail,
                 request_id=request_id,
             )

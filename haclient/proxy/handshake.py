@@ -15,11 +15,11 @@ from haclient.core.config import Mode
 from haclient.errors import ProxyStatus
 from haclient.net.tls_server import HandshakeError, TlsTransport
 from haclient.net.transport import SocketTransport
-from haclient.proxy.admission import part_with
+from haclient.proxy.admission import turn_away
 from haclient.proxy.client_side import name_of
 from haclient.proxy.door import Door
 from haclient.proxy.gateway import Gateway
-from haclient.proxy.record import Why
+from haclient.proxy.record import Reason
 from haclient.proxy.refuse import new_request_id
 from haclient.proxy.reply import refusal
 from haclient.types import Instant
@@ -91,11 +91,11 @@ async def shake_hands(
         request_id = new_request_id() if _is_told_in_http(door, error) else ""
         if not error.is_nothing:
             client = name_of(transport)
-            gateway.note_turned_away(door, client, Why.TLS, str(error), request_id)
+            gateway.note_turned_away(door, client, Reason.TLS, str(error), request_id)
         words = _in_http(request_id) if request_id else error.alert
-        await part_with(door, transport, words, has_spoken=True)
+        await turn_away(door, transport, words, has_spoken=True)
     elif one.has_expired and not has_succeeded:
-        gateway.note_turned_away(door, name_of(transport), Why.TLS, TOO_SLOW)
+        gateway.note_turned_away(door, name_of(transport), Reason.TLS, TOO_SLOW)
     return secure if has_succeeded else None
 
 

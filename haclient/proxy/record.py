@@ -11,7 +11,7 @@ from haclient.core.request_head import Refusal
 from haclient.net.http1_server import RawHead
 from haclient.types import AttemptRecord, Instant
 
-__all__ = ["ExchangeRecord", "Outcome", "Sink", "TurnedAway", "Why", "refusal_record"]
+__all__ = ["ExchangeRecord", "Outcome", "Reason", "Sink", "TurnedAway", "refusal_record"]
 
 
 class Outcome(enum.Enum):
@@ -69,7 +69,7 @@ class ExchangeRecord(msgspec.Struct, frozen=True, kw_only=True):
     is_tcp: bool = False
 
 
-class Why(enum.Enum):
+class Reason(enum.Enum):
     """What kept a client out before anything was asked of a server."""
 
     UID = "uid"
@@ -91,7 +91,7 @@ class TurnedAway(msgspec.Struct, frozen=True, kw_only=True):
 
     listener: str
     client: str
-    why: Why
+    reason: Reason
     detail: str
     request_id: str = ""
 

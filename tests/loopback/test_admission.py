@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from haclient.core.config import Bind, Config, InheritedBind, Mode, TcpBind, UnixBind
 from haclient.net.listening import BindError, listen_on
 from haclient.proxy.admission import PATIENCE, TOLD_AT_ONCE
-from haclient.proxy.record import TurnedAway, Why
+from haclient.proxy.record import Reason, TurnedAway
 from tests.loopback.test_sidecar import ANY, GET, Scene, ask, scene
 from tests.support.loopback import eventually
 
@@ -78,7 +78,7 @@ async def test_anybody_else_is_told_so(tmp_path: Path) -> None:
             TurnedAway(
                 listener="door0",
                 client="unix",
-                why=Why.UID,
+                reason=Reason.UID,
                 detail=f"user id {ME} is not in allow_uids",
                 request_id=request_id,
             )

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from haclient.core.config import AuthSettings, Config
 from haclient.core.users import Cost, Users, new_user
-from haclient.proxy.credentials import KEPT_RIGHT, WAITING, Guard, Turns, Word
+from haclient.proxy.credentials import KEPT_RIGHT, WAITING, Decision, Guard, Turns
 from haclient.proxy.guards import GuardError
 from haclient.proxy.record import TurnedAway
 from tests.loopback.test_sidecar import ANY, Scene, scene
@@ -200,49 +200,49 @@ def value(text: str) -> bytes:
 async def test_what_was_found_is_not_checked_again() -> None:
     costly = new_user("ann", "open sesame", bytes(16), Cost(15, 8, 1))
     one = guard(costly)
-    assert await one.judge(value("ann:open sesame"), "a") is Word.RIGHT
-    assert await one.judge(value("ann:close sesame"), "a") is Word.WRONG
+    assert await one.judge(value("ann:open sesame"), "a") is Decision.RIGHT
+    assert await one.judge(value("ann:close sesame"), "a") is Decision.WRONG
     before = time.process_time()
     for _ in range(100):
-        assert await one.judge(value("ann:open sesame"), "a") is Word.RIGHT
-        assert await one.judge(value("ann:close sesame"), "a") is Word.WRONG
+        assert await one.judge(value("ann:open sesame"), "a") is Decision.RIGHT
+        assert await one.judge(value("ann:close sesame"), "a") is Decision.WRONG
     assert time.process_time() - before < 0.1, "one check alone takes as long"
 
 
 async def test_a_user_whose_line_stays_is_not_checked_again() -> None:
     costly = new_user("ann", "open sesame", bytes(16), Cost(15, 8, 1))
     one = guard(costly, BOB)
-    assert await one.judge(value("ann:open sesame"), "a") is Word.RIGHT
-    assert await one.judge(value("bob:x"), "a") is Word.RIGHT
+    assert await one.judge(value("ann:open sesame"), "a") is Decision.RIGHT
+    assert await one.judge(value("bob:x"), "a") is Decision.RIGHT
     one.use(Users.parse(str(costly)))
     before = time.process_time()
-    assert await one.judge(value("ann:open sesame"), "a") is Word.RIGHT
+    assert await one.judge(value("ann:open sesame"), "a") is Decision.RIGHT
     assert time.process_time() - before < 0.05, "a check takes twice as long"
-    assert await one.judge(value("bob:x"), "a") is Word.WRONG
+    assert await one.judge(value("bob:x"), "a") is Decision.WRONG
 
 
 async def test_what_is_remembered_has_a_bound() -> None:
     one = guard(ANN)
     user = one.users.by_name["ann"]
     one._right = {number.to_bytes(4, "big"): user for number in range(KEPT_RIGHT)}
-    assert await one.judge(value("ann:open sesame"), "a") is Word.RIGHT
+    assert await one.judge(value("ann:open sesame"), "a") is Decision.RIGHT
     assert len(one._right) == KEPT_RIGHT
     assert bytes(4) not in one._right
 
 
 async def test_a_reload_while_a_password_is_checked() -> None:
-    """The word is that of the users in force when it is said."""
+    """The decision is that of the users in force when it falls."""
     one = guard(new_user("ann", "open sesame", bytes(16), Cost(15, 8, 1)))
-    words: list[Word] = []
+    said: list[Decision] = []
 
     async def ask_guard() -> None:
-        words.append(await one.judge(value("ann:open sesame"), "a"))
+        said.append(await one.judge(value("ann:open sesame"), "a"))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask_guard)
         await trio.testing.wait_all_tasks_blocked()
         one.use(Users.parse(str(BOB)))
-    assert words == [Word.WRONG]
+    assert said == [Decision.WRONG]
 
 
 async def test_addresses_take_turns() -> None:

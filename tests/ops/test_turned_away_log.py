@@ -7,14 +7,14 @@ from tempfile import TemporaryFile
 from haclient.core.config import LogSettings
 from haclient.ops.log import Log
 from haclient.ops.turned_away_log import ONE_EACH, TurnedAwayLog
-from haclient.proxy.record import TurnedAway, Why
+from haclient.proxy.record import Reason, TurnedAway
 
 
 def turned_away(listener: str = "orders", request_id: str = "") -> TurnedAway:
     return TurnedAway(
         listener=listener,
         client="unix",
-        why=Why.UID,
+        reason=Reason.UID,
         detail="user id 33 is not in allow_uids",
         request_id=request_id,
     )
