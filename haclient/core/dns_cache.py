@@ -14,6 +14,9 @@ and when they are down, every request fails although its servers are well. So:
                    seconds after its end (RFC 8767); meanwhile the host is asked for ever less often
     a denial       after a good answer is doubted: see DENIAL_DOUBTED_FOR
 
+    room           is for MAX_ENTRIES hosts, and the oldest gives way; but never one that `keep` named, nor a server of
+                   such a service: whoever asks a forward proxy for many names pushes out no target's
+
 Time and chance are arguments. Left out: counting hits.
 """
 
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import msgspec
 
@@ -44,7 +48,8 @@ __all__ = [
 ]
 
 MAX_ENTRIES = 1024
-"""Hosts. A target has a few, so only a forward proxy comes near; an entry takes about 1 KiB."""
+"""Hosts. A target has a few, so only a forward proxy comes near; an entry takes about 1 KiB. Where those to be
+kept are more, which the configuration bounds, there is room for all of them and one other."""
 
 MAX_NEGATIVE_TTL = 30.0
 """Seconds for which a host may be held not to exist. SOA minimums run to an hour and more, and a
@@ -165,6 +170,7 @@ class DnsCache:
         self.limit(min_ttl, max_ttl, stale_for)
         self._max_entries = max_entries
         self._entries: dict[str, Entry] = {}  # the oldest first
+        self._kept: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -183,6 +189,15 @@ class DnsCache:
         self.min_ttl = min_ttl
         self.max_ttl = max_ttl
         self.stale_for = stale_for
+
+    def keep(self, hosts: Iterable[str]) -> None:
+        """These hosts, and no others, give way to nobody from now on."""
+        self._kept = frozenset(hosts)
+
+    def kept(self) -> set[str]:
+        """Who gives way to nobody: the hosts named, and the servers of those that are services."""
+        entries = [self._entries[host] for host in self._kept if host in self._entries]
+        return {*self._kept, *chain.from_iterable(map(_servers, entries))}
 
     # What is known
 
@@ -297,7 +312,10 @@ class DnsCache:
 
     def _insert(self, host: str, entry: Entry) -> None:
         if len(self._entries) >= self._max_entries:
-            del self._entries[next(iter(self._entries))]
+            kept = self.kept()
+            oldest = next((each for each in self._entries if each not in kept), None)
+            if oldest is not None:
+                del self._entries[oldest]
         self._entries[host] = entry
 
     def _may_serve(self, entry: Entry, now: Instant) -> bool:
@@ -325,6 +343,12 @@ class DnsCache:
         elif not outcome.is_whole:
             most = min(most, MAX_PARTIAL_TTL)
         return min(max(outcome.ttl, self.min_ttl), max(most, self.min_ttl))
+
+
+def _servers(entry: Entry) -> Iterator[str]:
+    """The names behind the records of a service (core.services); an address has no space in it."""
+    texts = entry.outcome.addresses if isinstance(entry.outcome, Found) else ()
+    return (text.rpartition(" ")[2] for text in texts if " " in text)
 
 
 def _is_in_use(entry: Entry, now: Instant) -> bool:

@@ -13,6 +13,7 @@ too old, or of the future (a clock that was set back).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -64,10 +65,10 @@ _decoder = msgspec.json.Decoder(_File)
 
 
 def saved_names_text(names: Mapping[str, SavedName]) -> bytes:
-    """The file's content: the names from the first on, as many as MAX_BYTES hold."""
+    """The file's content: the names from the first on, as many as are read again."""
     kept: dict[str, msgspec.Raw] = {}
     left = MAX_BYTES - len(msgspec.json.encode(_File(VERSION, {})) + b"\n")
-    for host, saved in names.items():
+    for host, saved in islice(names.items(), MAX_ENTRIES):
         entry = msgspec.json.encode(saved)
         left -= len(host) + len(_AROUND_HOST) + len(entry)
         if left < 0:

@@ -12,6 +12,7 @@ network of the tests can stand in for the real one: a `Resolver` gives endpoints
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -94,6 +95,10 @@ class RemembersNames(Protocol):
 
     def peek(self, host: str, port: int) -> Resolution | None:
         """What is known without waiting; the name counts as wanted."""
+        ...
+
+    def keep(self, places: Iterable[tuple[str, int]]) -> None:
+        """These hosts, each with its port, and no others: what is known of them gives way to nobody."""
         ...
 
 

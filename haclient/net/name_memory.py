@@ -290,10 +290,12 @@ class NameMemory:
         self._nursery.start_soon(self._state.keep)
 
     def _saved_names(self, wall_now: float) -> dict[str, SavedName]:
-        now = trio.current_time()
+        """Those to be kept first: where the file is full, they are in it."""
+        now, kept = trio.current_time(), self.cache.kept()
+        by_rank = sorted(self.cache.entries(), key=lambda each: each[0] not in kept)
         return {
-            name: SavedName(entry.outcome.addresses, wall_now - (now - entry.stored_at))
-            for name, entry in self.cache.entries()
+            name: SavedName(entry.outcome.addresses, max(0.0, wall_now - (now - entry.stored_at)))
+            for name, entry in by_rank
             if isinstance(entry.outcome, Found) and self.cache.stale(name, now) is not None
         }
 

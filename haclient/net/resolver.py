@@ -15,8 +15,9 @@ Left out: a search list of the caller's own, mDNS, and queries over TLS or HTTPS
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import trio
@@ -134,6 +135,14 @@ class SystemResolver:
             self._resolv_conf = WatchedFile(self._resolv_conf.path, self._parse_resolv_conf)
         self._memory.use_state_file(settings.state_file)
 
+    def keep(self, places: Iterable[tuple[str, int]]) -> None:
+        """See haclient.net.RemembersNames."""
+        names = set()
+        for host, port in places:
+            with contextlib.suppress(ValueError):  # an address, or nothing that can be asked for
+                names.add(_name(host, port))
+        self._cache.keep(names)
+
     async def run(self) -> None:
         """Keeps names in use fresh, and the state file up to date, until cancelled."""
         await self._memory.run()
@@ -201,11 +210,11 @@ class SystemResolver:
             ValueError: there can be no such name.
         """
         if not port:
-            return SERVICE + to_ascii(host)
+            return _name(host, port)
         literal = ip_literal(host)
         if literal is not None:
             return _resolution(host, port, Known((literal,), "literal"))
-        name = to_ascii(host)
+        name = _name(host, port)
         addresses = self._hosts.get(now).lookup(name)
         if addresses:
             return _resolution(host, port, Known(addresses, "hosts"))
@@ -265,6 +274,15 @@ class SystemResolver:
             if self._nameservers
             else conf
         )
+
+
+def _name(host: str, port: int) -> str:
+    """By which it is remembered.
+
+    Raises:
+        ValueError: there can be no such name.
+    """
+    return to_ascii(host) if port else SERVICE + to_ascii(host)
 
 
 def _as_known(found: Found, source: str, ttl: float, former: tuple[str, ...]) -> Known:

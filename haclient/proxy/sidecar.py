@@ -26,7 +26,7 @@ from haclient.engine.checks import Checks
 from haclient.engine.live import Engine, LiveTarget
 from haclient.engine.replay import ReplayLedger
 from haclient.engine.standby import Standby
-from haclient.net import Dialer, Resolver
+from haclient.net import Dialer, RemembersNames, Resolver
 from haclient.net.dialer import SocketDialer
 from haclient.net.listening import (
     BindError,
@@ -240,12 +240,20 @@ class Sidecar:
             if spec.health is not None and not spec.is_tcp:
                 counts = old.checks.counts if old is not None and old.checks is not None else None
                 Checks(new, counts).start()
+        self._keep_names(config)
         now = self.gateway.targets
         replaced = [live for name, live in before.items() if now.get(name) is not live]
         _stop_checks(replaced)
         for live in replaced:
             if live.standby is not None:
                 live.standby.stop()
+
+    def _keep_names(self, config: Config) -> None:
+        """No client of a forward listener pushes what is known of the targets out of memory."""
+        resolver = self.gateway.engine.resolver
+        if isinstance(resolver, RemembersNames):
+            urls = (url for spec in config.targets.values() for url in (*spec.urls, *spec.backups))
+            resolver.keep((url.origin.host, url.origin.port) for url in urls)
 
     def _retire(self, listener: Listener) -> None:
         listener.stop()

@@ -110,6 +110,54 @@ def test_the_oldest_entry_gives_way() -> None:
     assert repr(cache) == "<DnsCache 2 hosts, TTL 1.0 to 300.0 s>"
 
 
+def names(cache: DnsCache) -> list[str]:
+    return [host for host, _ in cache.entries()]
+
+
+def flood(cache: DnsCache, now: float) -> None:
+    """What a client of a forward proxy asks for."""
+    for number in range(5):
+        cache.learn(f"n{number}", found(60), now)
+
+
+def test_what_is_to_be_kept_gives_way_to_nobody() -> None:
+    cache = DnsCache(max_entries=3)
+    cache.keep(["a", "unheard-of"])
+    cache.learn("a", found(60), 0.0)
+    flood(cache, 1.0)
+    assert names(cache) == ["a", "n3", "n4"]
+    cache.keep(["n3"])
+    flood(cache, 2.0)
+    assert "a" not in names(cache)
+
+
+def test_nor_do_the_servers_of_a_service() -> None:
+    cache = DnsCache(max_entries=4)
+    cache.keep(["srv+s"])
+    cache.learn("srv+s", found(60, "1 0 80 a.", "2 0 80 b."), 0.0)
+    for host in ("a.", "b.", "c."):
+        cache.learn(host, found(60), 0.0)
+    flood(cache, 1.0)
+    assert names(cache) == ["srv+s", "a.", "b.", "n4"]
+    cache.learn("srv+s", found(60, "1 0 80 b."), 2.0)
+    flood(cache, 3.0)
+    assert names(cache) == ["b.", "srv+s", "n3", "n4"]
+    assert cache.kept() == {"srv+s", "b."}
+    cache = DnsCache()
+    cache.keep(["srv+s"])
+    cache.learn("srv+s", DENIAL, 0.0)
+    assert cache.kept() == {"srv+s"}
+
+
+def test_where_all_are_to_be_kept_one_other_finds_room() -> None:
+    cache = DnsCache(max_entries=2)
+    cache.keep("abc")
+    for host in "abc":
+        cache.learn(host, found(60), 0.0)
+    flood(cache, 1.0)
+    assert names(cache) == ["a", "b", "c", "n4"]
+
+
 # Before the TTL has run out
 
 

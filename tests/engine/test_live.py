@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import ssl
+from collections.abc import Iterable
 
 import pytest
 import trio
@@ -193,6 +194,9 @@ class Remembering:
 
     async def run(self) -> None:
         self.is_run = True
+
+    def keep(self, places: Iterable[tuple[str, int]]) -> None:
+        raise AssertionError("nobody here says what is to be kept")
 
     def peek(self, host: str, port: int) -> Resolution | None:
         self.peeked.append((trio.current_time(), host))

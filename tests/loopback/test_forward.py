@@ -1,10 +1,11 @@
-"""Tunnels of a forward listener on real sockets: a server that dies, and a client that does, end both sides."""
+"""A forward listener on real sockets: what ends both sides of a tunnel; and what its clients must leave alone."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,12 @@ import trio
 
 from haclient.core.allow import AllowList, parse_rule
 from haclient.core.config import Config, ListenerSettings, Mode, TcpBind
+from haclient.core.dns_answer import Answer, Record, RecordType, Reply
+from haclient.core.dns_cache import MAX_ENTRIES
+from haclient.core.question import Ask
+from haclient.core.spec import Target
+from haclient.core.url import parse_url
+from haclient.net.resolver import SystemResolver
 from haclient.net.static_resolver import StaticResolver
 from haclient.proxy.record import ExchangeRecord
 from haclient.proxy.sidecar import Sidecar
@@ -25,6 +32,22 @@ WINDOW = 4.0
 QUICK = Behaviour()
 
 ASKED = b"GET /x HTTP/1.1\r\nHost: shop\r\n\r\n"
+
+
+ALLOWED = "10.0.0.0/8:443"
+
+
+class NameServer:
+    """Knows one server's name, and an address of whatever else it is asked for."""
+
+    def __init__(self) -> None:
+        self.is_silent = False
+
+    async def __call__(self, ask: Ask) -> Reply:
+        if self.is_silent:
+            await trio.sleep_forever()
+        address = "127.0.0.2" if ask.qname == "own.test." else "192.0.2.1"
+        return Answer(0, (Record(ask.qname, RecordType.A, address, 9),))
 
 
 class Nobody:
@@ -159,3 +182,52 @@ async def test_a_forbidden_port_is_not_dialled() -> None:
             await stream.send_all(b"CONNECT shop.test:1 HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 403 ")
         assert s.origin.log == []
+
+
+async def ask(door: str, head: str) -> bytes:
+    host, _, port = door.rpartition(":")
+    async with await trio.open_tcp_stream(host, int(port)) as stream:
+        await stream.send_all(head.encode() + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return b"".join([part async for part in stream])[9:12]
+
+
+async def test_whoever_asks_for_many_names_pushes_out_no_targets(tmp_path: Path) -> None:
+    (tmp_path / "resolv.conf").write_text("options no-aaaa\n")
+    name_server = NameServer()
+    resolver = SystemResolver(
+        hosts_path=str(tmp_path / "hosts"),
+        resolv_conf_path=str(tmp_path / "resolv.conf"),
+        exchange=name_server,
+    )
+    async with trio.open_nursery() as nursery:
+        origin = Origin("a", QUICK)
+        endpoint: Endpoint = await nursery.start(origin.serve, "127.0.0.2:0")
+        own = Target(urls=(parse_url(f"http://own.test:{endpoint.port}"),))
+        listeners = (
+            ListenerSettings(name="own", bind=TcpBind("127.0.0.1", 0), target="own"),
+            ListenerSettings(
+                name="proxy",
+                bind=TcpBind("127.0.0.2", 0),
+                mode=Mode.FORWARD,
+                allow=AllowList((parse_rule(ALLOWED),)),
+            ),
+        )
+        sidecar = Sidecar(
+            Config(targets={"own": own}, listeners=listeners),
+            nursery,
+            resolver,
+            tell=lambda _: None,
+            tell_fault=lambda fault: pytest.fail(repr(fault)),
+        )
+        sidecar.start()
+        doors = {door.settings.name: door.address for door in sidecar.doors}
+        with trio.fail_after(60):
+            assert await ask(doors["own"], "GET / HTTP/1.1") == b"200"
+            sidecar.gateway.engine.shed_idle()  # while it is connected, its name is asked for anew
+            for number in range(MAX_ENTRIES + 10):
+                head = f"GET http://n{number}.test:443/ HTTP/1.1"
+                assert await ask(doors["proxy"], head) == b"403"
+            name_server.is_silent = True
+            assert await ask(doors["own"], "GET / HTTP/1.1") == b"200"
+        sidecar.gateway.engine.close()
+        nursery.cancel_scope.cancel()

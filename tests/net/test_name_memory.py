@@ -7,6 +7,7 @@ file's part in it.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,15 @@ from trio.testing import MockClock
 from haclient import errors
 from haclient.core.config import ResolverSettings
 from haclient.core.dns_answer import Answer, Record, RecordType, Reply
-from haclient.core.dns_cache import DENIAL_DOUBTED_FOR, FORMER_FOR, StaleBegan, StaleEnded
+from haclient.core.dns_cache import (
+    DENIAL_DOUBTED_FOR,
+    FORMER_FOR,
+    MAX_ENTRIES,
+    StaleBegan,
+    StaleEnded,
+)
 from haclient.core.question import Ask
+from haclient.core.saved_names import read_saved_names
 from haclient.net import RemembersNames
 from haclient.net.name_memory import CLIENT_RESPONSE_TIMER, ResolverEvent
 from haclient.net.resolver import SystemResolver
@@ -198,6 +206,48 @@ class TestInUse:
                 await resolver.resolve("x", 80)
             assert await told_by(resolver) == ("dns", 0.9, ["192.0.2.1"])
         assert len(world.asked) == 1
+
+
+async def flood(world: World, resolver: SystemResolver) -> None:
+    """What a client of a forward proxy may do: more names than there is room for."""
+    before, world.reply = world.reply, NXDOMAIN
+    for number in range(MAX_ENTRIES + 10):
+        with pytest.raises(errors.NameNotFoundError):
+            await resolver.resolve(f"n{number}", 80)
+    world.reply = before
+
+
+class TestKept:
+    async def test_it_serves_on_whatever_others_ask_for(
+        self, clock: MockClock, world: World
+    ) -> None:
+        async with world.running() as resolver:
+            resolver.keep([("10.0.0.1", 80), ("x", 80)])
+            await resolver.resolve("x", 80)
+            await flood(world, resolver)
+            world.reply = None
+            await trio.sleep(600)
+            source, _, addresses = await told_by(resolver)
+            assert (source, addresses) == ("stale", ["192.0.2.1"])
+
+    async def test_it_is_the_first_to_be_saved(self, clock: MockClock, world: World) -> None:
+        async with world.running(state_file=str(world.state_file)) as resolver:
+            resolver.keep([("x", 80), ("_s._tcp.test", 0)])
+            for host in ("first.test", "x", "last.test"):
+                world.reply = Answer(0, (Record(f"{host}.", A, "192.0.2.1", 10),))
+                await resolver.resolve(host, 80)
+        names, _ = read_saved_names(
+            world.state_file.read_bytes(), time.clock_gettime(time.CLOCK_REALTIME), 3600
+        )
+        assert list(names) == ["x", "first.test", "last.test"]
+
+    async def test_what_is_no_longer_kept_gives_way(self, clock: MockClock, world: World) -> None:
+        async with world.running() as resolver:
+            resolver.keep([("x", 80)])
+            await resolver.resolve("x", 80)
+            resolver.keep([("y", 80)])
+            await flood(world, resolver)
+            assert "x" not in {line.name for line in resolver.report(trio.current_time())}
 
 
 class TestPeek:
