@@ -60,6 +60,7 @@ __all__ = [
     "Health",
     "counts_against",
     "end_counts_against",
+    "end_words",
     "hold_after",
     "is_lost",
 ]
@@ -126,6 +127,11 @@ def end_counts_against(verdict: Verdict, evidence: Evidence | None, *, is_reused
     return is_lost(verdict, evidence) or (verdict is Verdict.CLOSED and not is_reused)
 
 
+def end_words(verdict: Verdict, evidence: Evidence | None, detail: str) -> str:
+    """Such an end, as the log and the status page tell why an address failed."""
+    return f"{verdict.value}: {evidence or detail}".rstrip(": ")
+
+
 class Condition(enum.Enum):
     """The rows of the table; an unknown endpoint has none."""
 
@@ -145,6 +151,8 @@ class EndpointHealth(msgspec.Struct, frozen=True):
     generation: int
     until: Instant
     """When the condition passes if nothing is reported."""
+    why: str = ""
+    """Its last failure in words, whoever met it."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -155,6 +163,7 @@ class _Entry(msgspec.Struct, frozen=True):
     held_until: Instant = 0.0
     suspect_until: Instant = 0.0
     forget_at: Instant = 0.0
+    why: str = ""
 
 
 class Health:
@@ -227,7 +236,9 @@ class Health:
         entry = self._entries.get(endpoint)
         return 0 if entry is None else entry.failures
 
-    def report_failure(self, endpoint: Endpoint, now: Instant, generation: int) -> None:
+    def report_failure(
+        self, endpoint: Endpoint, now: Instant, generation: int, why: str = ""
+    ) -> None:
         """A connect failed (see `counts_against`), or an exchange died with its connection."""
         entry = self._known(endpoint, now)
         if generation < entry.generation:
@@ -240,6 +251,7 @@ class Health:
             failures=failures,
             held_until=now + hold,
             forget_at=now + hold + REMEMBERED_FOR,
+            why=why,
         )
         self._remember(endpoint, failed, now)
 
@@ -291,4 +303,4 @@ def _describe(endpoint: Endpoint, entry: _Entry, now: Instant) -> EndpointHealth
     else:
         condition = Condition.ON_PROBATION if entry.failures else Condition.RECOVERED
         until = entry.forget_at
-    return EndpointHealth(endpoint, condition, entry.failures, entry.generation, until)
+    return EndpointHealth(endpoint, condition, entry.failures, entry.generation, until, entry.why)

@@ -262,7 +262,7 @@ class Attempt:
             evidence = entry.suspicion
         self._note_end(now, verdict, detail, evidence)
         if talk is not None:
-            talk.close(verdict, evidence)
+            talk.close(verdict, evidence, detail)
         self._tell_end(now)
 
     def _note_end(

@@ -142,7 +142,8 @@ class Checks:
         one.told, now = told, trio.current_time()
         self.counts[told.result] += 1
         if told.failure is not None and counts_against(told.failure):
-            health.report_failure(one.endpoint, now, generation)
+            why = f"health request: {told.detail}"
+            health.report_failure(one.endpoint, now, generation, why)
         actions = one.check.ended(told.result, now, self._target.engine.chance())
         if told.result in SAYS_WELL:
             report = health.report_success if one.check.is_well else health.report_connected

@@ -157,7 +157,8 @@ class Connecting(msgspec.Struct, eq=False):
         now = trio.current_time()
         for tried in attempts:
             if tried.failure is not None and counts_against(tried.failure):
-                health.report_failure(tried.endpoint, now, generations[tried.endpoint])
+                generation, why = generations[tried.endpoint], tried.failure.value
+                health.report_failure(tried.endpoint, now, generation, why)
         return self._as_connection(opened) if opened is not None else None
 
     async def _wait_for_room(self, candidates: list[Candidate]) -> Candidate | Connection:

@@ -150,6 +150,6 @@ class Dial:
         record = recording.record_of(self, now, verdict, detail, evidence, replay="")
         self._records += (record,)
         if held is not None:
-            held.close(verdict, evidence)
+            held.close(verdict, evidence, detail)
         if self._observe is not None:
             self._observe(events.AttemptEnded(now, self.number, record))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import trio
 
-from haclient.core.health import end_counts_against, is_lost
+from haclient.core.health import end_counts_against, end_words, is_lost
 from haclient.engine.live import LiveTarget
 from haclient.net.connection import Connection
 from haclient.types import Evidence, Instant, Phase, Verdict
@@ -98,7 +98,7 @@ class Holding:
         finally:
             self.target.pool.release(self.connection, is_ready)
 
-    def close(self, verdict: Verdict, evidence: Evidence | None) -> None:
+    def close(self, verdict: Verdict, evidence: Evidence | None, detail: str = "") -> None:
         """At once; what else is idle at a lost server would cost the next requests the same time."""
         pool, connection = self.target.pool, self.connection
         connection.close()
@@ -107,4 +107,5 @@ class Holding:
         pool.release(connection, False)
         if end_counts_against(verdict, evidence, is_reused=self.is_reused):
             health, now = self.target.engine.health, trio.current_time()
-            health.report_failure(connection.endpoint, now, self._generation)
+            why = end_words(verdict, evidence, detail)
+            health.report_failure(connection.endpoint, now, self._generation, why)

@@ -16,7 +16,13 @@ A look costs the common request one question to a dictionary.
 
 from __future__ import annotations
 
-from haclient.core.health import MAX_ENDPOINTS, Condition, EndpointHealth, counts_against
+from haclient.core.health import (
+    MAX_ENDPOINTS,
+    Condition,
+    EndpointHealth,
+    counts_against,
+    end_words,
+)
 from haclient.core.health_check import Opinion
 from haclient.types import AttemptRecord, Endpoint, Verdict
 
@@ -71,7 +77,7 @@ class LastKnown:
         if attempt.verdict is Verdict.ANSWERED:
             self.note(attempt.endpoint, is_good=True)
         elif _is_failure(attempt):
-            why = f"{attempt.verdict.value}: {attempt.evidence or attempt.detail}".rstrip(": ")
+            why = end_words(attempt.verdict, attempt.evidence, attempt.detail)
             self.note(attempt.endpoint, is_good=False, why=why)
 
     def why(self, endpoint: Endpoint) -> str:

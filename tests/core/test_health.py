@@ -17,6 +17,7 @@ from haclient.core.health import (
     Health,
     counts_against,
     end_counts_against,
+    end_words,
     hold_after,
     is_lost,
 )
@@ -315,3 +316,28 @@ def test_a_trial_says_nothing_of_one_that_is_unknown_or_has_failed_since() -> No
     assert condition(health, 2) == (HELD_DOWN, 6)
     connected(health, 7 + REMEMBERED_FOR)
     assert condition(health, 7 + REMEMBERED_FOR) is None
+
+
+def test_why_stays_with_a_failure_until_the_next_one() -> None:
+    health = Health()
+
+    def why(now: float) -> list[str]:
+        return [one.why for one in health.snapshot(now)]
+
+    health.report_failure(ONE, 0.0, 0, "refused")
+    assert why(0.0) == ["refused"]
+    health.report_connected(ONE, 1.0, 1)
+    health.report_suspect(ONE, 2.0, 1)
+    assert why(2.0) == ["refused"]
+    health.report_failure(ONE, 3.0, 1, "timed out")
+    assert why(3.0) == ["timed out"]
+    health.report_success(ONE, 4.0, 2)
+    assert why(4.0) == [""]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "detail", "words"),
+    [(None, "", "dead"), (None, "reset", "dead: reset"), (PROBES, "reset", f"dead: {PROBES}")],
+)
+def test_an_end_in_words(evidence: Evidence | None, detail: str, words: str) -> None:
+    assert end_words(Verdict.DEAD, evidence, detail) == words

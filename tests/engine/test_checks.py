@@ -172,3 +172,19 @@ async def test_a_good_one_from_before_a_failure_ends_nothing(autojump_clock: Moc
         assert health.has_verdict(A, trio.current_time())
         checks.stop()
         release(live)
+
+
+async def test_why_a_failed_connect_holds_an_address_down(autojump_clock: MockClock) -> None:
+    """No request has met it: nobody else could say so."""
+    target = Target(urls=["http://a.test/"], health=HEALTH)
+    async with world() as w:
+        w.network.kill(A)
+        live, checks = checked(w, target, (A,))
+        await trio.sleep(1.0 + 2.5 + 0.1)
+        [held] = w.engine.health.snapshot(trio.current_time())
+        assert (held.condition, held.why) == (
+            Condition.HELD_DOWN,
+            "health request: Connection refused",
+        )
+        checks.stop()
+        release(live)

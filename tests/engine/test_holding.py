@@ -92,8 +92,10 @@ async def test_a_dead_servers_idle_ones_are_closed_with_it(
         held = Holding(live, connection)
         assert "waiting" in repr(held)
         held.end(verdict)
-        held.close(verdict, None)
+        held.close(verdict, None, "reset by the peer")
         assert len(w.network.open_streams()) == is_open
+        whys = [one.why for one in w.engine.health.snapshot(trio.current_time())]
+        assert whys == ([] if is_open else ["dead: reset by the peer"])
         # It has served before: that it was closed is no fault.
         is_held_down = w.engine.health.is_held_down(A, trio.current_time())
         assert is_held_down == (verdict is Verdict.DEAD)

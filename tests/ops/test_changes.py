@@ -144,6 +144,21 @@ async def test_who_answered_health_requests_alone_is_well_for_good(lines: Lines)
         ]
 
 
+async def test_why_where_no_exchange_has_told(lines: Lines) -> None:
+    """Found by a health request, a trial, or a request that goes on elsewhere and is not over yet."""
+    async with running([A]) as daemon:
+        changes, reader, _ = looking(daemon, lines.log)
+        gateway = daemon.sidecar.gateway
+        live = gateway.targets["a"]
+        live.known[live.spec.urls[0].origin] = (A,)
+        changes.look(100.0)
+        gateway.engine.health.report_failure(A, 100.0, 0, "timed out")
+        changes.look(100.0)
+        [(_, change)] = told(reader)
+        assert change["why"] == "timed out"
+        assert 'targets=a why="timed out" held_for=5.000' in lines.take()[0]
+
+
 async def test_a_target_is_out_only_with_its_last_address(lines: Lines) -> None:
     async with running([A, B]) as daemon:
         changes, _, book = looking(daemon, lines.log)
