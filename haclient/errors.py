@@ -28,6 +28,7 @@ __all__ = [
     "NameTimeoutError",
     "NoAddressError",
     "ProtocolError",
+    "ProxyCredentialsError",
     "ProxyError",
     "ProxyStatus",
     "QueueTimeoutError",
@@ -197,6 +198,10 @@ class LoopError(ConnectError):
 
 class ProxyError(ConnectError):
     """A forward proxy would not open the tunnel."""
+
+
+class ProxyCredentialsError(ProxyError):
+    """A forward proxy wants a user and a password, or others than it was given (407)."""
 
 
 class TlsError(ConnectError):

@@ -121,6 +121,8 @@ class ConnectFailure(enum.Enum):
     CERTIFICATE = "certificate not accepted"
     PROXY = "refused by the proxy"
     """A forward proxy answered CONNECT with something other than 2xx."""
+    PROXY_CREDENTIALS = "not let in by the proxy"
+    """It answered with 407."""
     LOCAL = "not possible on this machine"
     """No permission, no such address family."""
     NO_DESCRIPTOR = "no descriptor left"

@@ -13,13 +13,16 @@ from collections.abc import Iterable
 
 from haclient.types import AttemptRecord
 
-__all__ = ["MAX_DETAILS", "describe_attempts", "proxy_status"]
+__all__ = ["MAX_DETAILS", "describe_attempts", "details_of", "proxy_status"]
 
 MAX_DETAILS = 400
 """Characters. Clients bound a whole head, some to 8 KiB; the answer's content says the rest."""
 
 _TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*")
 """RFC 8941, section 3.3.4."""
+
+_PARAMETER = re.compile(rb';\s*([a-z*][a-z0-9_.*-]*)="((?:\\["\\]|[ !#-\[\]-~])*)"')
+"""One with a string for a value (RFC 8941, section 3.3.3); a whole one, so that nothing in it is taken for another."""
 
 _UNFIT = re.compile(r"[^ -~]")
 _ESCAPED = re.compile(r'(["\\])')
@@ -61,6 +64,14 @@ def describe_attempts(records: Iterable[AttemptRecord]) -> str:
     while room > 1 and len(_joined(told, room)) > MAX_DETAILS:
         room -= 1
     return _cut(_joined(told, room))
+
+
+def details_of(value: bytes) -> str:
+    """What another intermediary's field gives for a person: of the one nearest to the origin, which stands first."""
+    for name, text in _PARAMETER.findall(value):
+        if name == b"details":
+            return _cut(re.sub(r"\\(.)", r"\1", text.decode("ascii")))
+    return ""
 
 
 def _joined(told: list[str], room: int) -> str:

@@ -18,6 +18,7 @@ from haclient.errors import (
     Error,
     LoopError,
     ProtocolError,
+    ProxyCredentialsError,
     ProxyError,
     ResponseIncompleteError,
     ResponseTimeoutError,
@@ -180,7 +181,12 @@ def _connect_class(kinds: set[ConnectFailure | None]) -> tuple[type[Error], str]
     if ConnectFailure.TLS in kinds:
         return TlsError, "Check that the port speaks TLS"
     if ConnectFailure.PROXY in kinds:
-        return ProxyError, "Check what the proxy allows"
+        return ProxyError, "Check what the proxy allows, and whom it can reach"
+    if ConnectFailure.PROXY_CREDENTIALS in kinds:
+        return (
+            ProxyCredentialsError,
+            "Give the proxy's URL a user and a password that it knows (http://USER:PASSWORD@HOST:PORT)",
+        )
     if ConnectFailure.NO_DESCRIPTOR in kinds:
         return (
             ConnectError,

@@ -12,8 +12,9 @@ import base64
 import h11
 import trio
 
+from haclient.core.proxy_status import details_of
 from haclient.core.url import Url
-from haclient.errors import ProxyError
+from haclient.errors import ProxyCredentialsError, ProxyError
 from haclient.net import Transport
 from haclient.types import Fields, Origin
 
@@ -49,6 +50,7 @@ async def open_tunnel(transport: Transport, origin: Origin, proxy: Url) -> None:
     """Makes the proxy at the other end connect on to `origin`.
 
     Raises:
+        ProxyCredentialsError: it answered with 407.
         ProxyError: it answered with something other than 2xx, or not with HTTP.
         trio.BrokenResourceError: the connection broke.
     """
@@ -72,6 +74,15 @@ async def open_tunnel(transport: Transport, origin: Origin, proxy: Url) -> None:
     except h11.RemoteProtocolError as exc:
         raise ProxyError(f"the proxy {proxy.origin} did not answer in HTTP: {exc}") from exc
     if not 200 <= event.status_code < 300:
-        raise ProxyError(f"the proxy {proxy.origin} answered CONNECT with {event.status_code}")
+        raise _refusal(proxy, event)
     if wire.trailing_data[0]:
         raise trio.BrokenResourceError("the proxy sent bytes before the tunnel was used")
+
+
+def _refusal(proxy: Url, answer: h11.Response) -> ProxyError:
+    """With the proxy's own reason, where it gives one (RFC 9209); its content is for a browser, and not read."""
+    values = [value for name, value in answer.headers if name == b"proxy-status"]
+    details = details_of(b", ".join(values))
+    why = f": {details}" if details else ""
+    kind = ProxyCredentialsError if answer.status_code == 407 else ProxyError
+    return kind(f"the proxy {proxy.origin} answered CONNECT with {answer.status_code}{why}")

@@ -36,7 +36,7 @@ from haclient.core.race import (
     WakeAt,
     Won,
 )
-from haclient.errors import CertificateError, ProxyError, TlsError
+from haclient.errors import CertificateError, ProxyCredentialsError, ProxyError, TlsError
 from haclient.net import Dialer, Transport
 from haclient.net.own_doors import OwnDoorError
 from haclient.types import ConnectFailure, ConnectionAttempt, Endpoint, Instant, Origin
@@ -349,6 +349,8 @@ def handshake_failure(error: Exception, origin: Origin) -> ConnectFailure:
             return ConnectFailure.CERTIFICATE
         case TlsError():
             return ConnectFailure.TLS
+        case ProxyCredentialsError():
+            return ConnectFailure.PROXY_CREDENTIALS
         case ProxyError():
             return ConnectFailure.PROXY
     cause = _cause(error)

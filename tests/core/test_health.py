@@ -233,6 +233,7 @@ def test_only_what_says_something_of_the_endpoint_counts_against_it() -> None:
         ConnectFailure.NO_DESCRIPTOR,
         ConnectFailure.OWN_DOOR,
         ConnectFailure.PROXY,
+        ConnectFailure.PROXY_CREDENTIALS,
     }
 
 

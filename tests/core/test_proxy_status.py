@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haclient.core.proxy_status import MAX_DETAILS, describe_attempts, proxy_status
+from haclient.core.proxy_status import MAX_DETAILS, describe_attempts, details_of, proxy_status
 from haclient.types import AttemptRecord, Endpoint, Evidence, EvidenceKind, Origin, Phase, Verdict
 
 
@@ -117,3 +117,32 @@ def test_one_long_attempt() -> None:
     told = describe_attempts([record(1, "x" * 500), record(2)])
     assert len(told) == MAX_DETAILS
     assert told.endswith("xxx...")
+
+
+@pytest.mark.parametrize(
+    ("value", "details"),
+    [
+        (b"", ""),
+        (b"haclient; error=connection_refused", ""),
+        (b'haclient; details=""', ""),
+        (b'haclient; error=connection_refused; details="nobody there"', "nobody there"),
+        (b'near;details="the cause", "far; away"; details="what follows"', "the cause"),
+        (b'x; next-hop="a; details=\\"no\\""; details="yes"', "yes"),
+        (b'x; details="not closed', ""),
+        (b'x; details="a line \x1b[31m"', ""),
+        (b'x; details="caf\xc3\xa9"', ""),
+        (b'x; details="a \\"b\\" \\\\ c"', 'a "b" \\ c'),
+    ],
+)
+def test_the_details_that_another_one_gives(value: bytes, details: str) -> None:
+    assert details_of(value) == details
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1))
+def test_our_own_details_are_read_back(details: str) -> None:
+    told = details if len(details) <= MAX_DETAILS else details[: MAX_DETAILS - 3] + "..."
+    assert details_of(proxy_status(error="x", next_hop='a"b', details=details)) == told
+
+
+def test_endless_details_are_cut() -> None:
+    assert len(details_of(b'x; details="' + b"y" * 5000 + b'"')) == MAX_DETAILS

@@ -24,6 +24,7 @@ from haclient.errors import (
     LoopError,
     NameTimeoutError,
     ProtocolError,
+    ProxyCredentialsError,
     ProxyError,
     ResponseIncompleteError,
     ResponseTimeoutError,
@@ -188,6 +189,7 @@ class TestUnconnected:
             ([ConnectFailure.REFUSED, ConnectFailure.TLS], TlsError, "Check that the port"),
             ([ConnectFailure.TLS, ConnectFailure.CERTIFICATE], CertificateError, "Check the cert"),
             ([ConnectFailure.PROXY], ProxyError, "Check what the proxy allows"),
+            ([ConnectFailure.PROXY_CREDENTIALS], ProxyCredentialsError, "Give the proxy's URL"),
         ],
         ids=lambda value: value.__name__ if isinstance(value, type) else None,
     )

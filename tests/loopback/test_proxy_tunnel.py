@@ -14,7 +14,7 @@ import trustme
 
 from haclient.core.spec import TlsSettings
 from haclient.core.url import parse_url
-from haclient.errors import ProxyError
+from haclient.errors import ProxyCredentialsError, ProxyError
 from haclient.net.proxy_tunnel import fields_through, open_tunnel, proxy_fields
 from haclient.net.tls import make_context, start_tls
 from haclient.net.transport import SocketTransport
@@ -161,12 +161,16 @@ class TestAnswer:
             (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "answered CONNECT with 407"),
             (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", "answered CONNECT with 403"),
             (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "answered CONNECT with 502"),
+            (
+                b'HTTP/1.1 502 Bad Gateway\r\nproxy-status: p; details="nobody there"\r\n\r\n',
+                "answered CONNECT with 502: nobody there",
+            ),
             (b"HTTP/1.1 301 Moved\r\nLocation: /\r\n\r\n", "answered CONNECT with 301"),
             (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "did not answer in HTTP"),
             (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "did not answer in HTTP"),
             (b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 10_000, "did not answer in HTTP"),
         ],
-        ids=["407", "403", "502", "301", "101", "another protocol", "an endless head"],
+        ids=["407", "403", "502", "why", "301", "101", "another protocol", "an endless head"],
     )
     async def test_anything_else_does_not(self, answer: bytes, words: str) -> None:
         with pytest.raises(ProxyError) as raised:
@@ -193,7 +197,7 @@ class TestAnswer:
     async def test_no_error_tells_the_credentials(self) -> None:
         with proxied() as (transport, proxy):
             proxy.send(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-            with pytest.raises(ProxyError) as raised:
+            with pytest.raises(ProxyCredentialsError) as raised:
                 await open_tunnel(transport, ORIGIN, WITH_CREDENTIALS)
         assert "http://proxy.test:3128" in str(raised.value)
         for secret in ("us%C3", "usér", "p%40ss", "p@ss"):

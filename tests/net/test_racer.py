@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from haclient.core.race import RaceSettings
-from haclient.errors import ProxyError, TlsError
+from haclient.errors import ProxyCredentialsError, ProxyError, TlsError
 from haclient.net import Transport
 from haclient.net.racer import connect_failure, handshake_failure, race, words
 from haclient.types import ConnectFailure, ConnectionAttempt, Endpoint, Origin
@@ -409,6 +409,9 @@ def broken_by(code: int) -> trio.BrokenResourceError:
         pytest.param(EXPIRED, HTTPS, "CERTIFICATE", "certificate has expired", id="certificate"),
         pytest.param(TlsError("wrong version"), HTTPS, "TLS", "wrong version", id="TLS"),
         pytest.param(ProxyError("403"), HTTPS, "PROXY", "403", id="proxy"),
+        pytest.param(
+            ProxyCredentialsError("407"), HTTPS, "PROXY_CREDENTIALS", "407", id="its credentials"
+        ),
         pytest.param(
             broken_by(errno.ECONNRESET), HTTPS, "TLS", "Connection reset by peer", id="reset"
         ),

@@ -58,6 +58,7 @@ CODES = {
     "a refused connection": (errors.ConnectError("x"), 7),
     "connects without an answer": (errors.ConnectTimeoutError("x"), 28),
     "a proxy that refuses": (errors.ProxyError("x"), 56),
+    "a proxy that wants credentials": (errors.ProxyCredentialsError("x"), 56),
     "no TLS": (errors.TlsError("x"), 35),
     "a certificate not accepted": (errors.CertificateError("x"), 60),
     "our certificate's file": (FileError("certificate"), 58),
