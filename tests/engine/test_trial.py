@@ -7,8 +7,10 @@ import trio
 from trio.testing import MockClock
 
 from haclient.core.spec import Target
-from haclient.types import Order
+from haclient.types import Order, Verdict
+from tests.engine.oracle import Outcome
 from tests.engine.world import BACKED_UP, TWO, A, World, world
+from tests.sim.origin import Reply
 
 LISTED = Target(urls=["http://a.test/", "http://b.test/"], order=Order.LISTED)
 
@@ -89,3 +91,32 @@ async def servers_over_until(w: World, instant: float) -> None:
     while trio.current_time() < instant:
         assert (await w.ask("GET", target=BACKED_UP)).server == "b"
         await trio.sleep(0.1)
+
+
+async def test_what_is_outstanding_at_the_backup_stays_there(autojump_clock: MockClock) -> None:
+    """Failback is for new requests: what was sent before is waited for, and not asked of the better server."""
+    async with world() as w:
+        w.network.refuse(A)
+        w.b.reply = lambda request: Reply(think=8.0 if request.target == b"/slow" else 0.0)
+        slow: list[Outcome] = []
+
+        async def ask_for_slow(method: str) -> None:
+            slow.append(await w.request(method, "/slow", target=BACKED_UP))
+
+        async with trio.open_nursery() as nursery:
+            for method in ("GET", "PUT", "POST"):
+                nursery.start_soon(ask_for_slow, method)
+            seen = []
+            for _ in range(40):
+                await trio.sleep(0.1)
+                seen.append((await w.request("GET", target=BACKED_UP)).server)
+                if len(seen) == 20:
+                    w.network.heal(A)
+            assert set(seen[:20]) == {"b"}
+            assert seen[-1] == "a"
+            assert slow == []
+        for outcome in slow:
+            assert outcome.took == pytest.approx(8.0, abs=0.01)
+            assert outcome.verdicts == [Verdict.ANSWERED]
+            assert w.runs(outcome.number) == ["b"]
+        assert (await w.ask("GET", "/slow", target=BACKED_UP)).server == "a"
