@@ -28,7 +28,8 @@ class Look(enum.Enum):
     EXPIRE = "the limit has passed"
     SEE_MOVEMENT = "it is the client's turn: see whether a byte has moved"
     SEE_GRACE = "nothing is asked, and the door drains: see whether its grace is over"
-    SEE_CLIENT = "its request is with a server: see whether it is still there"
+    SEE_CLIENT = "its request is with a server, or waits for others': see whether it is still there"
+    SEND_AWAY = "its request waits for others', and the door drains"
 
 
 class ClientLimits:
@@ -59,13 +60,21 @@ class ClientLimits:
         """It is somebody else's turn again, unless two waited for the client."""
         self._turns -= 1
 
-    def look(self, now: Instant, asked_at: Instant | None, *, is_draining: bool) -> Look | None:
+    def look(
+        self,
+        now: Instant,
+        asked_at: Instant | None,
+        *,
+        is_draining: bool,
+        is_in_line: bool = False,
+    ) -> Look | None:
         """What a look at this instant has to do; None, for most of them.
 
         Args:
             now: this instant.
             asked_at: when the request that is being served began; None between two.
             is_draining: its door takes no further requests.
+            is_in_line: that request waits for its turn, and no server has been asked yet.
         """
         if now >= self.deadline:
             return Look.EXPIRE
@@ -73,6 +82,8 @@ class ClientLimits:
             return Look.SEE_MOVEMENT
         if asked_at is None:
             return Look.SEE_GRACE if is_draining else None
+        if is_in_line and is_draining:
+            return Look.SEND_AWAY
         return Look.SEE_CLIENT if now - asked_at >= LEAVES_NOTICED_AFTER else None
 
     def has_stalled(self, now: Instant, moved: int, patience: float) -> bool:

@@ -6,14 +6,16 @@ Here a connection only says what it waits for; `vigil` comes by four times a sec
 that wakes or ends whoever is past the limit. So a limit is kept a quarter of a second late, and costs
 the common request a few assignments and two entries in the door's dictionaries.
 
-A client that leaves while its request is with a server is found by the same look: the task of its
-connection is cancelled, and with it what was asked of servers. A client that only closed its side, and
+A client that leaves while its request is with a server, or waits in line for one, is found by the same look:
+the task of its connection is cancelled, and with it what was asked of servers. A client that only closed its side, and
 still reads, is answered: see net.peer_socket.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Protocol, assert_never
 
 import trio
@@ -79,6 +81,7 @@ class ClientSide:
         "_has_sent",
         "_idle_grace",
         "_limits",
+        "_line",
         "began_at",
         "client",
         "door",
@@ -105,6 +108,7 @@ class ClientSide:
         self._idle_grace = idle_grace
         self._has_sent: trio.Event | None = None
         self._limits = ClientLimits()
+        self._line: trio.CancelScope | None = None
 
     def __repr__(self) -> str:
         return f"<ClientSide {self.client} at {self.door.settings.name}>"
@@ -183,6 +187,18 @@ class ClientSide:
             self.has_expired = False
             self.transport.forget_interrupt()
 
+    @contextlib.contextmanager
+    def in_line(self) -> Iterator[None]:
+        """While it waits for others, before anything is asked for it: it makes way, and a drain breaks it off."""
+        self.door.begin_waiting(self, trio.current_time(), has_spoken=True)
+        self._line = trio.CancelScope()
+        try:
+            with self._line:
+                yield
+        finally:
+            self._line = None
+            self.door.end_waiting(self)
+
     # --- sending -----------------------------------------------------------------------------
 
     async def send(self, data: bytes) -> None:
@@ -241,8 +257,10 @@ class ClientSide:
         served = self.served
         if self.tunnel is not None:
             self.tunnel.look(now)
-        asked_at = None if served is None else served.began_at
-        match self._limits.look(now, asked_at, is_draining=self.door.is_draining):
+        line = self._line
+        asked_at = served.began_at if served is not None else self.began_at if line else None
+        is_draining, is_in_line = self.door.is_draining, line is not None
+        match self._limits.look(now, asked_at, is_draining=is_draining, is_in_line=is_in_line):
             case None:
                 pass
             case Look.EXPIRE:
@@ -254,6 +272,9 @@ class ClientSide:
             case Look.SEE_CLIENT:
                 if self._has_left():
                     self.end("the client left before its answer was whole")
+            case Look.SEND_AWAY:
+                if line is not None:
+                    line.cancel()
             case never:
                 assert_never(never)
 
@@ -286,7 +307,10 @@ class ClientSide:
         self.transport.interrupt()
 
     def make_way(self) -> bool:
-        """Another client needs the place: ends, but where bytes of a request are here already."""
+        """Another client needs the place: ends, but where bytes of a request are here that waits for nobody."""
+        if self._line is not None:
+            self.scope.cancel()
+            return True
         if self.http.has_begun or not self.transport.is_quiet():
             return False
         self._expire()

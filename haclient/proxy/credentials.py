@@ -5,9 +5,10 @@ whoever guesses makes it pay as fast as he can send. Here what was found right o
 digest with a key that only this process has, so that a request costs a look into a dictionary (3 us); what
 was found wrong is too, for a program with a wrong password tries it again and again. All else is checked
 in a thread, one at a time in the whole process: guessing takes one processor at most, however
-many guess. Clients wait for their turn by address, one check each in turn, so that a crowd of guessers at
-one address costs a client at another no more than two checks, the one at work and one in turn; of one address,
-only so many wait.
+many guess. Whoever has to wait for that stands in a line of haclient.core.turns, so that a crowd of guessers at
+one address costs a client at another no more than two checks, the one at work and one in turn. Nothing has been
+asked of a server for those in line: who has left is taken out, a full door's others come first, and a drain
+waits for none of them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import os
-from collections import deque
 from typing import TypeVar
 
 import msgspec
@@ -23,6 +23,7 @@ import trio
 
 from haclient.core.config import Mode
 from haclient.core.request_head import Refusal
+from haclient.core.turns import Line, crowd_of
 from haclient.core.users import User, Users, basic_credentials
 from haclient.errors import ProxyStatus
 from haclient.net.http1_server import RawHead
@@ -37,9 +38,6 @@ Kept = TypeVar("Kept")
 KEPT_RIGHT, KEPT_WRONG = 4096, 1024
 """Digests of 32 bytes; the oldest goes first. 0.5 MiB of memory a door (measured), and as many programs as its
 max_connections lets in at once by default; of wrong ones, those that are tried again and again are few."""
-
-WAITING = 32
-"""Checks of one address that wait: 1.6 s."""
 
 UNAVAILABLE = 503
 
@@ -71,46 +69,53 @@ class Decision(enum.Enum):
     WRONG = "wrong credentials"
     NOT_BASIC = "this door wants a user and password by the Basic scheme (RFC 7617)"
     BUSY = "too many passwords wait to be checked"
+    CLOSING = "the door closes before it is this password's turn"
+
+
+class _Turn(msgspec.Struct, eq=False):
+    event: trio.Event = msgspec.field(default_factory=trio.Event)
+    has_come: bool = False
 
 
 class Turns:
-    """One at a time; whoever waits does so by address, and addresses take turns."""
+    """One check at a time in the whole process; whoever has to wait stands in line."""
 
     def __init__(self) -> None:
         self._is_taken = False
-        self._waiting: dict[str, deque[trio.Event]] = {}
+        self._line: Line[_Turn] = Line()
 
     def __repr__(self) -> str:
-        return f"<Turns, {sum(map(len, self._waiting.values()))} waiting>"
+        return f"<Turns, {len(self._line)} waiting>"
 
-    async def begin(self, address: str) -> bool:
-        """Waits for a turn; False where too many of that address wait already."""
+    async def begin(self, crowd: str) -> bool:
+        """Waits for a turn; False where the line is too long for it."""
         if not self._is_taken:
             self._is_taken = True
             return True
-        line = self._waiting.setdefault(address, deque())
-        if len(line) >= WAITING:
+        turn = _Turn()
+        sent_away = self._line.join(turn, crowd)
+        if sent_away is turn:
             return False
-        turn = trio.Event()
-        line.append(turn)
+        if sent_away is not None:
+            sent_away.event.set()
         try:
-            await turn.wait()
+            await turn.event.wait()
         except trio.Cancelled:
-            line.remove(turn)
-            if not line:
-                del self._waiting[address]
+            if turn.has_come:
+                self.end()  # it came in the moment in which nobody wanted it any more
+            elif not turn.event.is_set():
+                self._line.leave(turn, crowd)
             raise
-        return True
+        return turn.has_come
 
     def end(self) -> None:
         """The next one's."""
-        for address in self._waiting:
-            line = self._waiting.pop(address)
-            line.popleft().set()
-            if line:
-                self._waiting[address] = line  # behind all others
-            return
-        self._is_taken = False
+        turn = self._line.next()
+        if turn is None:
+            self._is_taken = False
+        else:
+            turn.has_come = True
+            turn.event.set()
 
 
 class Guard:
@@ -126,6 +131,7 @@ class Guard:
         self.users = users
         self._right: dict[bytes, User] = {}
         self._wrong: dict[bytes, None] = {}
+        self._under_way: dict[bytes, trio.Event] = {}
 
     def __repr__(self) -> str:
         return f"<Guard of {self.users!r}>"
@@ -140,25 +146,44 @@ class Guard:
         }
         self._wrong = {}
 
-    async def judge(self, value: bytes, address: str) -> Decision:
-        """What it has to say to an Authorization field's value; at once, where it has said so before."""
-        digest = hashlib.blake2b(value, key=self._key, digest_size=32).digest()
+    def recall(self, value: bytes) -> Decision | None:
+        """What it has to say to an Authorization field's value, where that needs no check."""
+        digest = self._digest(value)
         if digest in self._right:
             return Decision.RIGHT
-        credentials = basic_credentials(value)
-        if credentials is None:
+        if basic_credentials(value) is None:
             return Decision.NOT_BASIC
-        if digest in self._wrong:
-            return Decision.WRONG
-        if not await self._turns.begin(address):
-            return Decision.BUSY
+        return Decision.WRONG if digest in self._wrong else None
+
+    async def judge(self, value: bytes, crowd: str) -> Decision:
+        """The same, checked if need be, when it is the turn of this crowd."""
+        digest = self._digest(value)
+        while (decision := self.recall(value)) is None:
+            if (others := self._under_way.get(digest)) is not None:
+                # A program that has just started asks on all its connections at once: one check will do.
+                await others.wait()
+            elif not await self._check_in_turn(digest, value, crowd):
+                return Decision.BUSY
+        return decision
+
+    def _digest(self, value: bytes) -> bytes:
+        return hashlib.blake2b(value, key=self._key, digest_size=32).digest()
+
+    async def _check_in_turn(self, digest: bytes, value: bytes, crowd: str) -> bool:
+        credentials = basic_credentials(value)
+        assert credentials is not None
+        done = self._under_way[digest] = trio.Event()
         try:
-            # Whoever was before us may have asked the same.
-            if digest not in self._right and digest not in self._wrong:
+            if not await self._turns.begin(crowd):
+                return False
+            try:
                 await self._check(digest, *credentials)
+            finally:
+                self._turns.end()
         finally:
-            self._turns.end()
-        return Decision.RIGHT if digest in self._right else Decision.WRONG
+            del self._under_way[digest]
+            done.set()
+        return True
 
     async def _check(self, digest: bytes, name: str, password: str) -> None:
         users, user = None, None
@@ -187,13 +212,15 @@ async def known_or_refused(gateway: Gateway, side: ClientSide, raw: RawHead) -> 
     values = [value for name, value in raw.fields if name.lower() == challenge.answers]
     if not values:
         return _asked(challenge, settings.realm, "this door asks for a user and password")
-    decision = Decision.WRONG if len(values) > 1 else await guard.judge(values[0], side.identity)
-    # A limit that passed meanwhile was not the client's.
-    side.take_back_expiry()
+    decision = Decision.WRONG if len(values) > 1 else guard.recall(values[0])
+    if decision is None:
+        decision = Decision.CLOSING
+        with side.in_line():
+            decision = await guard.judge(values[0], crowd_of(side.identity))
     if decision is Decision.RIGHT:
         others = tuple(each for each in raw.fields if each[0].lower() != challenge.answers)
         return RawHead(raw.method, raw.target, raw.http_version, others)
-    if decision is Decision.BUSY:
+    if decision in (Decision.BUSY, Decision.CLOSING):
         return Refusal(UNAVAILABLE, decision.value, ProxyStatus.HTTP_REQUEST_DENIED)
     # Without the name: people type passwords there.
     gateway.note_turned_away(door, side.client, Reason.CREDENTIALS, decision.value)

@@ -36,6 +36,22 @@ def test_what_a_look_asks(
     assert limits.look(10.0, asked_at, is_draining=is_draining) is expected
 
 
+@pytest.mark.parametrize(
+    ("asked_at", "is_draining", "expected"),
+    [
+        pytest.param(ASKED_LATELY, False, None, id="not for long"),
+        pytest.param(ASKED_LONG_AGO, False, Look.SEE_CLIENT, id="for long"),
+        pytest.param(ASKED_LATELY, True, Look.SEND_AWAY, id="in a drain"),
+    ],
+)
+def test_what_a_look_asks_of_one_in_line(
+    asked_at: float, is_draining: bool, expected: Look | None
+) -> None:
+    limits = ClientLimits()
+    found = limits.look(10.0, asked_at, is_draining=is_draining, is_in_line=True)
+    assert found is expected
+
+
 def test_a_turn_lasts_until_all_have_ended_theirs() -> None:
     limits = ClientLimits()
     limits.begin_turn(0.0)

@@ -14,8 +14,10 @@ import trio
 from msgspec.structs import replace
 
 from haclient.core.config import AuthSettings, Config
+from haclient.core.turns import MOST, MOST_OF_ONE
 from haclient.core.users import Cost, Users, new_user
-from haclient.proxy.credentials import KEPT_RIGHT, WAITING, Decision, Guard, Turns
+from haclient.proxy.credentials import KEPT_RIGHT, Decision, Guard, Turns
+from haclient.proxy.door import IDLE_GRACE
 from haclient.proxy.guards import GuardError
 from haclient.proxy.record import TurnedAway
 from tests.loopback.test_sidecar import ANY, Scene, scene
@@ -268,7 +270,7 @@ async def test_of_one_address_only_so_many_wait() -> None:
     turns = Turns()
     assert await turns.begin("a")
     async with trio.open_nursery() as nursery:
-        for _ in range(WAITING):
+        for _ in range(MOST_OF_ONE):
             nursery.start_soon(turns.begin, "a")
         await trio.testing.wait_all_tasks_blocked()
         assert not await turns.begin("a")
@@ -279,12 +281,112 @@ async def test_of_one_address_only_so_many_wait() -> None:
     assert await turns.begin("a")
 
 
+async def test_a_turn_that_comes_to_one_who_is_leaving_is_not_lost() -> None:
+    turns = Turns()
+    assert await turns.begin("a")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(turns.begin, "b")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        turns.end()
+    assert await turns.begin("c"), "it is free again"
+
+
+async def test_one_who_is_sent_away_may_be_leaving() -> None:
+    turns = Turns()
+    assert await turns.begin("a")
+    async with trio.open_nursery() as nursery:
+        for number in range(MOST - 1):
+            nursery.start_soon(turns.begin, str(number))
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as leaving:
+            leaving.start_soon(turns.begin, "0")
+            await trio.testing.wait_all_tasks_blocked()
+            leaving.cancel_scope.cancel()
+            await turns.begin("new")  # takes the place of the one who is leaving, and leaves too
+        assert repr(turns) == f"<Turns, {MOST - 1} waiting>"
+        nursery.cancel_scope.cancel()
+    assert repr(turns) == "<Turns, 0 waiting>"
+
+
+async def test_a_crowd_that_asks_the_same_pays_one_check(path: Path) -> None:
+    """A program that opens its connections together is no crowd of guessers, though it is more than may wait."""
+    async with door_for(path) as (s, _):
+        answers: list[bytes] = []
+
+        async def ask_once() -> None:
+            answers.append(await ask(s, RIGHT))
+
+        assert await s.sidecar._turns.begin("somebody")
+        async with trio.open_nursery() as nursery:
+            for _ in range(MOST + 10):
+                nursery.start_soon(ask_once)
+            await eventually(lambda: len(s.sidecar.doors[0].inside) == MOST + 10, 5.0)
+            assert repr(s.sidecar._turns) == "<Turns, 1 waiting>"
+            s.sidecar._turns.end()
+        assert {answer[:13] for answer in answers} == {b"HTTP/1.1 200 "}
+
+
+# --- who waits, and for whom nothing was asked ----------------------------------------------------
+
+
+@asynccontextmanager
+async def in_line(s: Scene) -> AsyncIterator[trio.SocketStream]:
+    """A client whose password waits to be checked."""
+    turns = s.sidecar._turns
+    async with await s.connect() as stream:
+        await stream.send_all(b"GET /x HTTP/1.1\r\nHost: shop\r\n" + WRONG + b"\r\n")
+        await eventually(lambda: repr(turns) == "<Turns, 1 waiting>", 5.0)
+        yield stream
+
+
+async def test_who_has_left_stands_in_no_line(path: Path) -> None:
+    async with door_for(path) as (s, _):
+        assert await s.sidecar._turns.begin("somebody")
+        async with in_line(s):
+            pass
+        await eventually(lambda: not s.sidecar.doors[0].inside, 2.0)
+        assert repr(s.sidecar._turns) == "<Turns, 0 waiting>"
+
+
+async def test_who_waits_stays_while_it_is_there(path: Path) -> None:
+    async with door_for(path) as (s, _):
+        assert await s.sidecar._turns.begin("somebody")
+        async with in_line(s) as stream:
+            await trio.sleep(0.8)
+            s.sidecar._turns.end()
+            assert (await whole_answer(stream)).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_a_drain_waits_for_nobody_in_line(path: Path) -> None:
+    async with door_for(path) as (s, _):
+        assert await s.sidecar._turns.begin("somebody")
+        async with in_line(s) as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(s.sidecar.drain)
+            answer = await whole_answer(stream)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"the door closes before it is this password's turn" in answer
+            await stream.aclose()
+        assert not s.sidecar.doors[0].inside
+
+
+async def test_who_waits_makes_way_at_a_full_door(path: Path) -> None:
+    async with door_for(path) as (s, _):
+        assert await s.sidecar._turns.begin("somebody")
+        async with in_line(s) as stream:
+            door = s.sidecar.doors[0]
+            assert not door.make_room(trio.current_time())
+            assert door.make_room(trio.current_time() + IDLE_GRACE)
+            assert await stream.receive_some() == b""
+            await eventually(lambda: not door.inside, 2.0)
+
+
 async def test_too_many_at_once_are_told_to_come_again(path: Path) -> None:
     async with door_for(path) as (s, _):
         turns = s.sidecar._turns
         assert await turns.begin("somebody")
         async with trio.open_nursery() as nursery:
-            for _ in range(WAITING):
+            for _ in range(MOST_OF_ONE):
                 nursery.start_soon(turns.begin, "127.0.0.1")
             await trio.testing.wait_all_tasks_blocked()
             answer = await ask(s, RIGHT)
