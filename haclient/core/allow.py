@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -47,22 +48,58 @@ _LENGTH = re.compile(r"[^/%]+(?:/[0-9]{1,3})?")
 _RULE = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+):(\*|[0-9]{1,5}(?:-[0-9]{1,5})?)")
 
 
+Holds = Callable[[int], tuple[int, ...]]
+"""From an IPv6 address to the IPv4 addresses in it."""
+
+_LOW = 0xFFFFFFFF
+"""The last 32 bits: where most forms have it."""
+
+
+def _holds_none(address: int) -> tuple[int, ...]:
+    return ()
+
+
+def _holds_last(address: int) -> tuple[int, ...]:
+    return (address & _LOW,)
+
+
+def _in_6to4(address: int) -> tuple[int, ...]:
+    return (address >> 80 & _LOW,)
+
+
+def _in_teredo(address: int) -> tuple[int, ...]:
+    """The client's, with all its bits inverted, and that of its server (RFC 4380, section 4)."""
+    return ~address & _LOW, address >> 64 & _LOW
+
+
+def _in_local_nat64(address: int) -> tuple[int, ...]:
+    """In each place that it may have.
+
+    A network chooses a prefix of 48, 56, 64 or 96 bits within the /48 (RFC 8215, section 5), and the IPv4
+    address follows, with a gap for bits 64 to 71 (RFC 6052, section 2.2). Which one we do not know, so all
+    count, but for 0.0.0.0/8: that is how the zeros of another layout read.
+    """
+    without_gap = address >> 64 << 56 | address & (1 << 56) - 1
+    readings = (without_gap >> 40, without_gap >> 32, without_gap >> 24, address)
+    return tuple(found for each in readings if (found := each & _LOW) >> 24)
+
+
 class Block(msgspec.Struct, frozen=True):
     """Addresses that are no server's among others.
 
     Attributes:
         kind: what they are, with its article.
         by_name: whether a rule with the very name that was asked for lets them in.
-        inside: the lowest bit of the IPv4 address that they hold; None where they hold none.
+        inside: the IPv4 addresses that one of them holds, as numbers.
     """
 
     network: Network
     kind: str
     by_name: bool = True
-    inside: int | None = None
+    inside: Holds = _holds_none
 
 
-def _block(network: str, kind: str, *, by_name: bool = True, inside: int | None = None) -> Block:
+def _block(network: str, kind: str, *, by_name: bool = True, inside: Holds = _holds_none) -> Block:
     return Block(ipaddress.ip_network(network), kind, by_name, inside)
 
 
@@ -94,18 +131,22 @@ BLOCKS = tuple(
             _block("fe80::/10", "a link-local address"),
             _block("ff00::/8", "a multicast address", by_name=False),
             # An IPv4 address inside: to which it leads depends on a gateway that we do not know.
-            _block("::/96", "an IPv4-compatible address", inside=0),
-            _block("::ffff:0:0:0/96", "an IPv4-translated address", inside=0),
-            _block("64:ff9b::/96", "a NAT64 address", inside=0),
-            _block("64:ff9b:1::/48", "a NAT64 address"),
-            _block("2002::/16", "a 6to4 address", inside=80),
-            _block("2001::/32", "a Teredo address"),
+            _block("::/96", "an IPv4-compatible address", inside=_holds_last),
+            _block("::ffff:0:0:0/96", "an IPv4-translated address", inside=_holds_last),
+            _block("64:ff9b::/96", "a NAT64 address", inside=_holds_last),
+            _block("64:ff9b:1::/48", "a NAT64 address", inside=_in_local_nat64),
+            _block("2002::/16", "a 6to4 address", inside=_in_6to4),
+            _block("2001::/32", "a Teredo address", inside=_in_teredo),
         ),
         key=lambda block: block.network.prefixlen,
         reverse=True,
     )
 )
 """The smallest first: the first that has an address says what it is."""
+
+
+_ISATAP, _UNIVERSAL = 0x00005EFE, 0x02000000
+"""Bits 64 to 95 of an ISATAP address, and the one of them that says whether its IPv4 address is unique."""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -267,14 +308,25 @@ def _pattern(host: str) -> str:
 def _special(address: Address) -> tuple[Block, Network] | None:
     """What it is, and within which range a rule has to be that names it; None: a server among others."""
     block = next((one for one in BLOCKS if address in one.network), None)
+    isatap = _isatap(address)
+    block = block or isatap
     if block is None:
         return None
-    if block.inside is not None:
-        held = ipaddress.IPv4Address(int(address) >> block.inside & 0xFFFFFFFF)
-        if _special(held) is not None:
-            # Two disguises, one over the other: its range is not enough.
-            return block, ipaddress.ip_network(address)
+    held = (*block.inside(int(address)), *(isatap.inside(int(address)) if isatap else ()))
+    if any(_special(ipaddress.IPv4Address(each)) is not None for each in held):
+        # Two disguises, one over the other: its range is not enough.
+        return block, ipaddress.ip_network(address)
     return block, block.network
+
+
+def _isatap(address: Address) -> Block | None:
+    """Behind any prefix (RFC 5214, section 6.1), and so of no one network."""
+    is_one = address.version == 6 and int(address) >> 32 & ~_UNIVERSAL & _LOW == _ISATAP
+    if not is_one:
+        return None
+    return _block(
+        f"{ipaddress.IPv6Address(int(address) & ~_LOW)}/96", "an ISATAP address", inside=_holds_last
+    )
 
 
 def _names(rule: Rule, name: str, block: Block, within: Network) -> bool:

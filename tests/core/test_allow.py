@@ -201,6 +201,31 @@ def test_an_empty_list_allows_nothing() -> None:
         ("[::/96]:80", "::127.0.0.1", False),
         ("[::ffff:0:0:0/96]:80", "::ffff:0:a9fe:a9fe", False),
         ("*.test:80", "2001:0:1::1", False),
+        # NAT64 of one's own (RFC 8215): wherever RFC 6052, section 2.2, puts the IPv4 address.
+        ("[64:ff9b:1::/48]:80", "64:ff9b:1:a9fe:a9:fe00::", False),
+        ("[64:ff9b:1::/48]:80", "64:ff9b:1:a9:fe:a9fe::", False),
+        ("[64:ff9b:1::/48]:80", "64:ff9b:1::a9:fea9:fe00:0", False),
+        ("[64:ff9b:1::/48]:80", "64:ff9b:1::a9fe:a9fe", False),
+        ("[64:ff9b:1::/48]:80", "64:ff9b:1:7f00:0:100::", False),
+        ("[64:ff9b:1::a9fe:a9fe]:80", "64:ff9b:1::a9fe:a9fe", True),
+        ("[64:ff9b:1::/48]:80", "64:ff9b:1:a01:2:300::", True),
+        ("[64:ff9b:1::/48]:80", "64:ff9b:1::a01:203", True),
+        # Teredo (RFC 4380): the client's address with its bits inverted, and its server's.
+        ("[2001::/32]:80", "2001:0:a00:1:0:0:5601:5601", False),
+        ("[2001::/32]:80", "2001:0:a9fe:a9fe:0:0:f5ff:fffe", False),
+        ("[2001::/32]:80", "2001:0:a00:1:0:0:f5ff:fffe", True),
+        ("[2001::]:80", "2001::", True),
+        # ISATAP (RFC 5214), with any prefix and either form of its identifier.
+        ("*.test:80", "2001:db8::5efe:a00:1", False),
+        ("[2001:db8::/32]:80", "2001:db8::5efe:a00:1", False),
+        ("[2001:db8::5efe:0:0/96]:80", "2001:db8::5efe:a00:1", True),
+        ("[2001:db8::200:5efe:0:0/96]:80", "2001:db8::200:5efe:a00:1", True),
+        ("[2001:db8::5efe:0:0/96]:80", "2001:db8::5efe:a9fe:a9fe", False),
+        ("[2001:db8::200:5efe:0:0/96]:80", "2001:db8::200:5efe:7f00:1", False),
+        ("[2001:db8::5efe:a9fe:a9fe]:80", "2001:db8::5efe:a9fe:a9fe", True),
+        ("[fe80::/10]:80", "fe80::5efe:a00:1", True),
+        ("[fe80::/10]:80", "fe80::5efe:a9fe:a9fe", False),
+        ("*.test:80", "2001:db8::5eff:a00:1", True),
     ],
 )
 def test_by_the_address(rule: str, address: str, expected: bool) -> None:
