@@ -38,6 +38,8 @@ MAX_PORT = 65535
 
 MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
+NO_RULE = "allowed by no rule of the list"
+
 MOST_SHOWN = 8
 """Rules that a refusal names; a head has room for 400 characters of them (core.proxy_status)."""
 
@@ -181,7 +183,10 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Forbidden(msgspec.Struct, frozen=True):
-    """It may not be reached; why, in one line, with the rule that it would have needed or did not fit."""
+    """It may not be reached; why, in one line, and which rule would let it in.
+
+    Of the list it names no rules but those that come near: the client who reads it need not know the others.
+    """
 
     reason: str
 
@@ -190,12 +195,6 @@ class AllowList(msgspec.Struct, frozen=True):
     """All rules of one listener. Equal lists allow the same."""
 
     rules: tuple[Rule, ...] = ()
-
-    def __str__(self) -> str:
-        """As in the file, shortened."""
-        more = [f"and {len(self.rules) - MOST_SHOWN} more"] if len(self.rules) > MOST_SHOWN else []
-        shown = [f'"{rule.text}"' for rule in self.rules[:MOST_SHOWN]] + more
-        return f"allow = [{', '.join(shown)}]"
 
     def judge(self, host: str, port: int) -> Forbidden | None:
         """By what was asked for; None: not forbidden so far.
@@ -212,7 +211,7 @@ class AllowList(msgspec.Struct, frozen=True):
         fitting = [rule for rule in self.rules if rule.takes_name(name) or rule.network is not None]
         if any(rule.takes_port(port) for rule in fitting):
             return None
-        return self._unlisted(host, port, [rule for rule in fitting if rule.network is None])
+        return _unlisted(host, port, [rule for rule in fitting if rule.network is None])
 
     def judge_address(self, host: str, port: int, address: str) -> Forbidden | None:
         """By an address that `host` has; None: it may be dialled.
@@ -230,25 +229,28 @@ class AllowList(msgspec.Struct, frozen=True):
         taking = [rule for rule in fitting if rule.takes_port(port)]
         special = _special(parsed)
         if special is None:
-            return None if taking else self._unlisted(host, port, fitting, address)
+            return None if taking else _unlisted(host, port, fitting, address)
         block, within = special
         naming = [rule for rule in fitting if _names(rule, name, block, within)]
         if any(rule in taking for rule in naming):
             return None
+        wanted = f'"{_bracketed(str(parsed))}:{port}"'
         if naming:
-            return self._unlisted(host, port, naming, address)
+            return _unlisted(host, port, naming, address, wanted)
         where = address if host == address else f"{address} (of {host})"
-        given = f"allowed by {_quoted(taking)} alone" if taking else f"not in {self}"
-        remedy = f'a rule has to name it, as "{_bracketed(str(parsed))}:{port}"'
-        return Forbidden(f"{where} is {block.kind}, {given}; {remedy}")
+        given = f"which {_quoted(taking)} leaves out" if taking else NO_RULE
+        return Forbidden(f"{where} is {block.kind}, {given}; a rule has to name it, as {wanted}")
 
-    def _unlisted(self, host: str, port: int, fitting: list[Rule], address: str = "") -> Forbidden:
-        where = f"{_bracketed(host)}:{port}"
-        if address and address != host:
-            where += f" at {address}"
-        if fitting:
-            return Forbidden(f"{where} is not allowed: {_quoted(fitting)} is for other ports")
-        return Forbidden(f"{where} is not in {self}")
+
+def _unlisted(
+    host: str, port: int, fitting: list[Rule], address: str = "", wanted: str = ""
+) -> Forbidden:
+    where = f"{_bracketed(host)}:{port}"
+    remedy = f"""a rule that allows it is {wanted or f'"{where}"'}"""
+    if address and address != host:
+        where += f" at {address}"
+    given = f"not allowed: {_quoted(fitting)} is for other ports" if fitting else NO_RULE
+    return Forbidden(f"{where} is {given}; {remedy}")
 
 
 def parse_rule(text: str) -> Rule:
@@ -336,7 +338,8 @@ def _names(rule: Rule, name: str, block: Block, within: Network) -> bool:
 
 
 def _quoted(rules: list[Rule]) -> str:
-    return ", ".join(f'"{rule.text}"' for rule in rules[:MOST_SHOWN])
+    more = [f"and {len(rules) - MOST_SHOWN} more"] if len(rules) > MOST_SHOWN else []
+    return ", ".join([f'"{rule.text}"' for rule in rules[:MOST_SHOWN]] + more)
 
 
 def _bracketed(host: str) -> str:

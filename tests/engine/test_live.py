@@ -165,7 +165,10 @@ class TestAllowed:
             admitted, why = live.admitted(A_TEST, answer)
             assert (admitted.endpoints, admitted.former) == ((A,), ())
             assert admitted.later == ((), (A,))
-            assert why == 'a.test:80 at 10.0.0.2 is not in allow = ["10.0.0.1:80"]'
+            assert why == (
+                "a.test:80 at 10.0.0.2 is allowed by no rule of the list; a rule that allows it is "
+                '"a.test:80"'
+            )
             assert LiveTarget(ONE, w.engine).admitted(A_TEST, answer) == (answer, "")
 
     async def test_connections_are_shared_by_those_with_the_same_list(

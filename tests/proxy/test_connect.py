@@ -111,7 +111,7 @@ async def test_nobody_answers(autojump_clock: MockClock) -> None:
     ("target", "status", "words"),
     [
         ("a.test:81", 403, '"*.test:80" is for other ports'),
-        ("a.example:80", 403, "not in allow"),
+        ("a.example:80", 403, "allowed by no rule of the list"),
         ("evil.test:80", 403, "127.0.0.1 (of evil.test) is a loopback address"),
         ("a.test", 400, "needs a port"),
         ("127.1:80", 400, "ends in a number"),
