@@ -104,6 +104,12 @@ function show(report) {
       [each.outstanding], [each.requests], [each.is_paused ? "paused" : "", "bad"]]),
     "no listener is open");
   at("targets").replaceChildren(...report.targets.map(showTarget));
+  table(at("destinations"), [["listener"], ["destination"], ["address"], ["state"]],
+    report.destinations.flatMap(one => one.endpoints
+      .filter(each => !["ok", "untried"].includes(each.state))
+      .map(each => [[one.listener], [one.origin], [each.address],
+        [each.state, COLOURS[each.state]]])),
+    "none in trouble");
   table(at("failovers"), [["at"], ["target"], ["request"], ["from"], ["verdict"], ["to"],
     ["took", NUMBER]],
     report.last_failovers.map(each => [[clock(each.at)], [each.target],
@@ -168,6 +174,7 @@ DOCUMENT = """<!doctype html>
 <noscript><p>This page needs JavaScript; <a href="/status">/status</a> does not.</p></noscript>
 <h2>Targets</h2><div id="targets"></div>
 <h2>Listeners</h2><div id="listeners" class="wide"></div>
+<h2>Destinations</h2><div id="destinations" class="wide"></div>
 <h2>Last failovers</h2><div id="failovers" class="wide"></div>
 <h2>Names</h2><div id="names" class="wide"></div>
 <h2>Events</h2><ul id="events"></ul>

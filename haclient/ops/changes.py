@@ -25,34 +25,16 @@ from haclient.core.names import ip_literal
 from haclient.engine.live import LiveTarget
 from haclient.ops.book import Book
 from haclient.ops.control import Control
+from haclient.ops.destination_changes import DestinationChanges
+from haclient.ops.health_change import IN_TROUBLE, HealthChange, change_of
 from haclient.ops.log import Log
 from haclient.ops.status_build import Connections, health_told, names_in_use, states_of
 from haclient.types import Endpoint, Instant, Origin
 
-__all__ = ["Changes", "HealthChange", "NameChange", "watch_changes"]
+__all__ = ["Changes", "NameChange", "watch_changes"]
 
 LOOK_EVERY = 0.5
 """Seconds. Suspicion, the shortest state, lasts two."""
-
-IN_TROUBLE = {"held down", "failed"}
-
-
-class HealthChange(msgspec.Struct, frozen=True):
-    """An address is thought of otherwise than before; states as in EndpointReport.
-
-    Attributes:
-        targets: those that have the address.
-        held_for: seconds until it is asked again, where it is held down.
-        why: how it failed, where it did and that is known already.
-    """
-
-    address: str
-    targets: tuple[str, ...]
-    state: str
-    was: str
-    failures: int = 0
-    held_for: float | None = None
-    why: str = ""
 
 
 class NameChange(msgspec.Struct, frozen=True):
@@ -78,6 +60,7 @@ class Changes:
         """Targets whose health requests are answered with 4xx."""
         self._out: set[str] = set()
         """Targets without an address that is not in trouble."""
+        self._destinations = DestinationChanges(book, log)
         self._has_looked = False
 
     def look(self, now: Instant) -> None:
@@ -96,6 +79,7 @@ class Changes:
             for name, live in gateway.targets.items()
         }
         self._compare_health(by_target, found, now)
+        self._destinations.look(gateway, found, self._states.keys(), now)
         self._look_for_outages(by_target)
         self._compare_names(gateway.targets)
         self._look_for_wrong_paths(gateway.targets)
@@ -123,17 +107,12 @@ class Changes:
                 continue
             each = found.get(endpoint)
             names = tuple(name for name, states in by_target.items() if endpoint in states)
-            change = HealthChange(
-                str(endpoint),
-                names,
-                state,
-                was,
-                0 if each is None else each.failures,
-                round(each.until - now, 3) if each is not None and state == "held down" else None,
+            why = (
                 self._book.known.why(endpoint)
                 if state in IN_TROUBLE
-                else _said_by_health_requests([lives[name] for name in names], endpoint),
+                else _said_by_health_requests([lives[name] for name in names], endpoint)
             )
+            change = change_of(endpoint, names, (was, state), each, now, why)
             self._book.feed.publish("health", change)
             self._log_health(endpoint, change)
 

@@ -25,6 +25,7 @@ from haclient.ops.book import Book, Tally
 from haclient.ops.control import Control
 from haclient.ops.last_known import LastKnown
 from haclient.ops.status_report import (
+    DestinationReport,
     DnsReport,
     EndpointReport,
     ListenerReport,
@@ -108,6 +109,7 @@ def build_status(control: Control, book: Book, wall_now: float) -> StatusReport:
         replay_bytes=sidecar.gateway.ledger.held,
         last_failovers=tuple(reversed(book.last_failovers)),
         dns=_names(sidecar.gateway.engine, trio.current_time()),
+        destinations=tuple(_destinations(control, book)),
     )
 
 
@@ -240,6 +242,18 @@ def _targets(control: Control, book: Book) -> Iterator[TargetReport]:
             resent=tally.resent,
             endpoints=tuple(_endpoints(live, health, connections, book.known, now)),
         )
+
+
+def _destinations(control: Control, book: Book) -> Iterator[DestinationReport]:
+    gateway, now = control.sidecar.gateway, trio.current_time()
+    health = {each.endpoint: each for each in gateway.engine.health.snapshot(now)}
+    connections = Connections(gateway.engine)
+    for name, live in gateway.destinations():
+        endpoints = tuple(_endpoints(live, health, connections, book.known, now))
+        if endpoints:
+            yield DestinationReport(
+                listener=name, origin=str(live.spec.urls[0].origin), endpoints=endpoints
+            )
 
 
 def _endpoints(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "DestinationReport",
     "DnsReport",
     "EndpointReport",
     "FailoverReport",
@@ -64,6 +65,19 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
     outstanding: int = 0
     budget_remaining: float = 1.0
     resent: int = 0
+    endpoints: tuple[EndpointReport, ...] = ()
+
+
+class DestinationReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One of those that a forward listener was asked for lately.
+
+    Attributes:
+        listener: its name.
+        origin: as "http://files.internal"; "tcp://files.internal:443" for CONNECT.
+    """
+
+    listener: str
+    origin: str
     endpoints: tuple[EndpointReport, ...] = ()
 
 
@@ -133,6 +147,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
         generation: how often a configuration was loaded, the one at the start included.
         replay_bytes: request content that is kept for resends now.
         last_failovers: the youngest first.
+        destinations: those with a known address, of each listener the 256 that were asked for last at the most.
     """
 
     version: str
@@ -148,6 +163,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     replay_bytes: int = 0
     last_failovers: tuple[FailoverReport, ...] = ()
     dns: tuple[DnsReport, ...] = ()
+    destinations: tuple[DestinationReport, ...] = ()
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True):

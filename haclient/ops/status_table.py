@@ -14,6 +14,7 @@ from haclient.ops.style import Colour, Sign, Style, printable
 TYPE_CHECKING = False  # as typing's, whose import takes longer than all else here
 if TYPE_CHECKING:
     from haclient.ops.status_report import (
+        DestinationReport,
         DnsReport,
         EndpointReport,
         FailoverReport,
@@ -66,6 +67,7 @@ def page(
     for target in report.targets:
         rate = None if rates is None else rates.get(target.name, 0.0)
         lines += ["", *_target(target, style, rate)]
+    lines += _destinations(getattr(report, "destinations", ()), style)  # an older daemon has none
     if report.last_failovers:
         lines += ["", _title("last failovers", style), *_failovers(report, style, clock)]
     if report.dns:
@@ -131,13 +133,32 @@ def _target(target: TargetReport, style: Style, rate: float | None) -> Iterator[
     budget = f"budget {target.budget_remaining * 100:.0f} %"
     parts.append(style.paint(budget, *((Colour.RED,) if target.budget_remaining < SCARCE else ())))
     yield f"{_title(f'target {printable(target.name)}', style)}  {', '.join(parts)}"
-    rows = [_endpoint(one) for one in target.endpoints]
-    for one, line in zip(target.endpoints, _columns(rows), strict=True):
+    yield from _rows(target.endpoints, style)
+    if not target.endpoints:
+        yield "  no address is known yet"
+
+
+def _destinations(destinations: Sequence[DestinationReport], style: Style) -> Iterator[str]:
+    """How many each listener has; of these only those in trouble, for there may be hundreds."""
+    for listener in dict.fromkeys(one.listener for one in destinations):
+        kept = [one for one in destinations if one.listener == listener]
+        troubled = [one for one in kept if any(not _is_well(each) for each in one.endpoints)]
+        yield ""
+        title = _title(f"destinations of {printable(listener)}", style)
+        yield f"{title}  {len(kept)} kept, {len(troubled)} with an address in trouble"
+        yield from _rows([each for one in troubled for each in one.endpoints], style)
+
+
+def _is_well(one: EndpointReport) -> bool:
+    return one.state in {"ok", "untried"}
+
+
+def _rows(endpoints: Sequence[EndpointReport], style: Style) -> Iterator[str]:
+    rows = [_endpoint(one) for one in endpoints]
+    for one, line in zip(endpoints, _columns(rows), strict=True):
         sign, colours = MARKS.get(one.state, (Sign.WARNING, (Colour.YELLOW,)))
         mark = style.paint(style.sign(sign), Colour.BOLD, *colours)
         yield f"  {mark} {line if one.state == 'ok' else style.paint(line, *colours)}"
-    if not target.endpoints:
-        yield "  no address is known yet"
 
 
 def _endpoint(one: EndpointReport) -> Cells:

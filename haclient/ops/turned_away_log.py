@@ -7,7 +7,8 @@ of the log; none would leave the administrator with a program that "does not wor
 from __future__ import annotations
 
 from haclient.ops.log import Log
-from haclient.proxy.record import Reason, TurnedAway
+from haclient.ops.seldom import Seldom
+from haclient.proxy.record import TurnedAway
 from haclient.types import Instant
 
 __all__ = ["TurnedAwayLog"]
@@ -21,22 +22,18 @@ class TurnedAwayLog:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._last: dict[tuple[str, Reason], Instant] = {}
-        self._unsaid: dict[tuple[str, Reason], int] = {}
+        self._seldom = Seldom(ONE_EACH)
 
     def __call__(self, one: TurnedAway, now: Instant) -> None:
         """Tells it, or counts it."""
-        key = (one.listener, one.reason)
-        last = self._last.get(key)
-        if last is not None and now - last < ONE_EACH:
-            self._unsaid[key] = self._unsaid.get(key, 0) + 1
+        others = self._seldom.others((one.listener, one.reason), now)
+        if others is None:
             return
-        self._last[key] = now
         self._log.warning(
             "turned away",
             listener=one.listener,
             client=one.client,
             why=one.detail,
-            others=self._unsaid.pop(key, None),
+            others=others or None,
             id=one.request_id or None,
         )

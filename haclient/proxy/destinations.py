@@ -12,6 +12,7 @@ A destination is asked about once, when it comes in: a list that changes has new
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import msgspec
 
@@ -49,6 +50,9 @@ class Destinations:
 
     def __len__(self) -> int:
         return len(self._lives)
+
+    def __iter__(self) -> Iterator[LiveTarget]:
+        return iter(self._lives.values())
 
     def find(self, destination: Destination, *, is_tunnel: bool) -> LiveTarget | Forbidden:
         """Whom to ask for it, or why nobody."""

@@ -5,7 +5,7 @@ A gateway is RFC 9110's word (section 3.7) for a proxy that answers in a server'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from haclient.core.config import Config, ListenerSettings
 from haclient.core.spec import Target
@@ -70,6 +70,12 @@ class Gateway:
             self._destinations[settings.name] = found
         found.allow, found.defaults = settings.allow, self.defaults
         return found
+
+    def destinations(self) -> Iterator[tuple[str, LiveTarget]]:
+        """Whom forward listeners were asked for lately, each with its listener's name."""
+        for name, each in self._destinations.items():
+            for live in each:
+                yield name, live
 
     def note_turned_away(
         self, door: Door, client: str, reason: Reason, detail: str, request_id: str = ""

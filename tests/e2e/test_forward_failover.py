@@ -14,6 +14,7 @@ import trio
 
 from tests.support.command import needs_command
 from tests.support.forward_proxy import ForwardProxy, forward_proxy, name_server, run
+from tests.support.loopback import eventually
 from tests.support.origin import Behaviour, Moment
 from tests.support.origin_process import OriginProcess, origin_process
 from tests.support.sidecar import free_port
@@ -85,6 +86,12 @@ async def test_a_killed_server(tmp_path: Path) -> None:
                 await trio.sleep(0.01)
         code, said, _ = got[0]
         assert (code, said.split()[0]) == (0, "second:"), said
+        code, said, _ = await p.curl()  # a new connection finds the first one refused
+        assert code == 0, said
+        where = f"address={p.first.endpoint} targets=proxy destinations=http://shop.test:{p.port}"
+        await eventually(
+            lambda: f"an address is held down {where} why=" in p.proxy.process.log, within=5
+        )
 
 
 async def test_a_server_that_is_cut_off(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from haclient.ops.admin_page import PAGE, POLICY, SCRIPT
-from haclient.ops.changes import HealthChange, NameChange
+from haclient.ops.changes import NameChange
+from haclient.ops.health_change import HealthChange
 from haclient.ops.status_report import (
     DnsReport,
     EndpointReport,

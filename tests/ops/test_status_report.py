@@ -52,6 +52,7 @@ def test_the_names_in_json() -> None:
     assert list(told) == [
         *("version", "pid", "state", "started_at", "uptime", "config_file", "generation"),
         *("listeners", "targets", "outstanding", "replay_bytes", "last_failovers", "dns"),
+        "destinations",
     ]
     assert told["last_failovers"][0]["from"] == "10.0.0.2:8080"
     assert told["targets"][0]["endpoints"][0] == {

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from haclient.ops.status_report import EndpointReport, StatusReport, TargetReport
+from haclient.ops.status_report import DestinationReport, EndpointReport, StatusReport, TargetReport
 from haclient.ops.status_table import page, span
 from haclient.ops.style import Style
 from tests.support.reports import REPORT
@@ -186,3 +186,25 @@ def test_one_of_each() -> None:
     ]
     assert (untried[1], untried[3].strip()) == ("? 127.0.0.1:9", "untried")
     assert (failed[1], failed[3].strip()) == ("✘ 127.0.0.2:9", "failed, 1 failure")
+
+
+def test_destinations_in_trouble() -> None:
+    """Of a hundred that are well nobody wants to read."""
+
+    def destination(name: str, *states: str) -> DestinationReport:
+        endpoints = tuple(
+            EndpointReport(address=f"10.0.0.{number}:80", origin=f"http://{name}", state=state)
+            for number, state in enumerate(states)
+        )
+        return DestinationReport(listener="proxy", origin=f"http://{name}", endpoints=endpoints)
+
+    kept = (destination("a", "ok", "untried"), destination("b", "ok", "held down"))
+    lines = page(msgspec.structs.replace(REPORT, destinations=kept), PLAIN)
+    at = lines.index("destinations of proxy  2 kept, 1 with an address in trouble")
+    assert [" ".join(line.split()) for line in lines[at - 1 : at + 4]] == [
+        "",
+        "destinations of proxy 2 kept, 1 with an address in trouble",
+        "✔ 10.0.0.0:80 http://b ok 0 in use, 0 idle",
+        "✘ 10.0.0.1:80 http://b held down 0 in use, 0 idle",
+        "",
+    ]
