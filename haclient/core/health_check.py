@@ -197,7 +197,7 @@ class HealthCheck:
     def _went_well(self) -> tuple[Action, ...]:
         self._bad = self._silent = 0
         self._good += 1
-        if self._good > self._settings.successes + 1:
+        if self.is_well:
             self.opinion = Opinion.FIT
         return self._no_suspect()
 
