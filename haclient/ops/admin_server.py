@@ -15,17 +15,15 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 from typing import NoReturn
 
 import trio
 
-from haclient.core.config import AdminSettings, Bind, TcpBind
+from haclient.core.config import AdminSettings, Bind
 from haclient.core.request_head import Refusal, RequestLine, judge
 from haclient.net.http1_server import BadRequest, ClientLeft, ServerHttp1
 from haclient.net.listening import (
     BindError,
-    Inherited,
     accept,
     listen_on,
     place_of,
@@ -74,8 +72,6 @@ RETRY = b"retry: 2000\n\n"
 PAUSE = 0.1
 """Seconds between two tries to accept while there is no descriptor left."""
 
-OTHERS = stat.S_IROTH | stat.S_IWOTH
-
 
 class AdminServer:
     """The endpoint. `start` it once; it ends with the nursery."""
@@ -91,25 +87,19 @@ class AdminServer:
         """What it is bound to, once started."""
         self.connections = 0
 
-    def start(
-        self,
-        settings: AdminSettings | None,
-        nursery: trio.Nursery,
-        inherited: Inherited | None = None,
-    ) -> None:
+    def start(self, settings: AdminSettings | None, nursery: trio.Nursery) -> None:
         """Opens the socket and serves; does nothing where there are no settings.
 
         Args:
             settings: where.
             nursery: carries the tasks; its cancellation is the end.
-            inherited: the sockets that the service manager handed over; what is used is taken out.
 
         Raises:
             BindError: in one line.
         """
         if settings is None:
             return
-        sock = open_private(settings.bind, inherited if inherited is not None else {})
+        sock = open_private(settings.bind)
         self.address = str(place_of(sock))
         self._control.sidecar.close_off("the admin endpoint", sock)
         nursery.start_soon(self._run, sock, settings.bind)
@@ -204,41 +194,22 @@ class AdminServer:
         return await _send(transport, reply, is_last=is_last, is_head=line.method == "HEAD")
 
 
-def open_private(bind: Bind, inherited: Inherited) -> socket.socket:
+def open_private(bind: Bind) -> socket.socket:
     """Returns a listening socket that not everybody can reach.
 
     Raises:
-        BindError: it cannot be had, or everybody could.
+        BindError: it cannot be had, or everybody could reach it.
     """
+    if not bind.is_local:
+        raise BindError(
+            f"the admin endpoint at {bind} can be reached from other machines: bind it to 127.0.0.1, or to "
+            "a Unix socket"
+        )
     before = os.umask(0o177)
     try:
-        sock = listen_on(bind, inherited)
+        return listen_on(bind, {})
     finally:
         os.umask(before)
-    fault = _openness(sock)
-    if fault:
-        stop_listening(sock, bind)
-        raise BindError(f"the admin endpoint at {bind} {fault}")
-    return sock
-
-
-def _openness(sock: socket.socket) -> str:
-    """Why a socket is not private; empty where it is."""
-    place = place_of(sock)
-    if isinstance(place, TcpBind):
-        if place.is_local:
-            return ""
-        return "can be reached from other machines: bind it to 127.0.0.1, or to a Unix socket"
-    name = sock.getsockname()
-    # One without a path (abstract, unix(7)) has no permissions.
-    if isinstance(name, str) and name:
-        try:
-            mode = os.stat(name).st_mode
-        except OSError as exc:
-            return f"has lost its path, {name}: {exc.strerror}; restart its socket unit"
-        if not mode & OTHERS:
-            return ""
-    return "lets every user of this machine give orders: write SocketMode=0600 into its unit"
 
 
 async def _next_request(http: ServerHttp1) -> tuple[RequestLine, Fields] | Refusal | None:

@@ -136,7 +136,7 @@ class Daemon:
                 admin = AdminServer(self, self._book, self._log)
                 try:
                     self.sidecar.start()
-                    admin.start(self._config.admin, nursery, inherited)
+                    admin.start(self._config.admin, nursery)
                 except (BindError, GuardError) as exc:
                     raise CommandError(str(exc), ExitCode.CONFIGURATION) from None
                 nursery.start_soon(self._heed, signals)

@@ -10,12 +10,11 @@ import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
-from haclient.core.config import InheritedBind, TcpBind, UnixBind
+from haclient.core.config import Bind, InheritedBind, TcpBind, UnixBind
 from haclient.net.listening import BindError
 from haclient.ops import admin_server
 from haclient.ops.admin_server import (
@@ -42,74 +41,26 @@ def test_a_unix_socket_is_its_owner_s_from_the_first_moment(tmp_path: Path) -> N
     path = tmp_path / "admin.sock"
     before = os.umask(0o022)
     try:
-        with open_private(UnixBind(str(path)), {}):
+        with open_private(UnixBind(str(path))):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
 
 
-@contextlib.contextmanager
-def inherited(address: Any, mode: int | None = None) -> Iterator[dict[str, list[socket.socket]]]:
-    family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
-    with socket.socket(family) as sock:
-        sock.bind(address)
-        sock.listen()
-        if mode is not None:
-            os.chmod(str(address), mode)
-        yield {"admin": [sock]}
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o660])
-def test_a_socket_of_the_service_manager_s(tmp_path: Path, mode: int) -> None:
-    with inherited(f"{tmp_path}/admin.sock", mode) as sockets:
-        open_private(InheritedBind("admin"), sockets)
-        assert sockets == {}
-
-
-@pytest.mark.parametrize("mode", [0o666, 0o604, 0o602])
-def test_one_that_lets_everybody_in(tmp_path: Path, mode: int) -> None:
-    with (
-        inherited(f"{tmp_path}/admin.sock", mode) as sockets,
-        pytest.raises(
-            BindError, match="lets every user of this machine give orders: write SocketMode=0600"
-        ),
+@pytest.mark.parametrize("bind", [TcpBind("0.0.0.0", 0), InheritedBind("admin")])
+def test_one_that_others_could_reach(bind: Bind) -> None:
+    with pytest.raises(
+        BindError, match=r"can be reached from other machines: bind it to 127\.0\.0"
     ):
-        open_private(InheritedBind("admin"), sockets)
-
-
-def test_one_without_a_path(tmp_path: Path) -> None:
-    with (
-        inherited(f"\0{tmp_path}/admin") as sockets,
-        pytest.raises(BindError, match="lets every user"),
-    ):
-        open_private(InheritedBind("admin"), sockets)
-
-
-def test_one_whose_path_is_gone(tmp_path: Path) -> None:
-    with inherited(f"{tmp_path}/admin.sock") as sockets:
-        os.unlink(f"{tmp_path}/admin.sock")
-        with pytest.raises(BindError, match="has lost its path"):
-            open_private(InheritedBind("admin"), sockets)
-
-
-@pytest.mark.parametrize("bind", ["tcp", "inherited"])
-def test_an_address_that_others_can_reach(bind: str) -> None:
-    with (
-        inherited(("0.0.0.0", 0)) as sockets,
-        pytest.raises(BindError, match=r"can be reached from other machines: bind it to 127\.0\.0"),
-    ):
-        open_private(
-            TcpBind("0.0.0.0", 0) if bind == "tcp" else InheritedBind("admin"),
-            sockets if bind == "inherited" else {},
-        )
+        open_private(bind)
 
 
 async def test_an_address_in_use() -> None:
     async with running([NOBODY_THERE]) as daemon:
         port = int(daemon.admin.address.rpartition(":")[2])
         with pytest.raises(BindError, match=f"127.0.0.1:{port}"):
-            open_private(TcpBind("127.0.0.1", port), {})
+            open_private(TcpBind("127.0.0.1", port))
 
 
 async def test_without_settings_there_is_none(nursery: trio.Nursery) -> None:
