@@ -18,6 +18,7 @@ import re
 
 import msgspec
 
+from haclient.core.connection_auth import CREDENTIALS, is_of_connection
 from haclient.types import Fields
 
 __all__ = ["Framing", "RequestHead", "write_field_lines", "write_request_head"]
@@ -63,8 +64,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     method: str
     framing: Framing
     length: int
-    is_close: bool
-    """Whether the request asks for the connection to be closed afterwards."""
+    is_last: bool
+    """Whether no other may follow on its connection: it asks for its end, or it logs in on it."""
     expects_continue: bool
 
 
@@ -83,7 +84,7 @@ def write_request_head(
     Raises:
         ValueError: something cannot be put on the wire; the message says what.
     """
-    framing, is_close, expects_continue, has_host = None, False, False, False
+    framing, is_last, expects_continue, has_host = None, False, False, False
     lines = [b"%b %b HTTP/1.1" % (_ascii(method, "method"), _ascii(target, "request target"))]
     for name, value in fields:
         lowered = name.lower()
@@ -93,7 +94,9 @@ def write_request_head(
                     raise ValueError("two Host fields (RFC 9110, section 7.2, allows one)")
                 has_host = True
             elif lowered == b"connection":
-                is_close = is_close or b"close" in value.lower()
+                is_last = is_last or b"close" in value.lower()
+            elif lowered in CREDENTIALS:
+                is_last = is_last or is_of_connection(value)
             elif lowered == b"expect":
                 expects_continue = value.lower() == b"100-continue"
             else:
@@ -107,7 +110,7 @@ def write_request_head(
     data = b"\r\n".join(lines)
     if _WHOLE.fullmatch(data) is None or data.count(b"\n") != len(lines) - 1:
         raise ValueError(_culprit(method, target, fields))
-    return RequestHead(data, method, framing, length or 0, is_close, expects_continue)
+    return RequestHead(data, method, framing, length or 0, is_last, expects_continue)
 
 
 def write_field_lines(fields: Fields) -> bytes:
@@ -123,7 +126,7 @@ def write_field_lines(fields: Fields) -> bytes:
     return data
 
 
-SPECIAL = frozenset({b"host", b"connection", b"expect", b"content-length", b"transfer-encoding"})
+SPECIAL = CREDENTIALS | {b"host", b"connection", b"expect", b"content-length", b"transfer-encoding"}
 
 
 def _own_framing(method: str, length: int | None, lines: list[bytes]) -> Framing:

@@ -24,6 +24,7 @@ import msgspec
 import trio
 
 from haclient.core.chunked import Chunked
+from haclient.core.connection_auth import CHALLENGES, is_challenged
 from haclient.core.framing import Framing, RequestHead, write_field_lines
 from haclient.core.head_pattern import PlainResponse, fields_of, read_response
 from haclient.core.response_judge import CHUNKED, UNTIL_CLOSE, judge_response
@@ -92,7 +93,7 @@ class Http1:
         "_framing",
         "_has_eof",
         "_interim_seen",
-        "_is_close",
+        "_is_last",
         "_is_persistent",
         "_is_request_whole",
         "_is_upgrade",
@@ -109,7 +110,7 @@ class Http1:
         self._stream = stream
         # Of the request: it says how its answer is to be read.
         self._method = ""
-        self._is_close = False
+        self._is_last = False
         self._is_upgrade = False
         # What came and was not taken yet; how much of it has been looked at for a head's end.
         self._early = b""
@@ -133,7 +134,7 @@ class Http1:
         self._framing = head.framing
         self._left = head.length
         self._is_request_whole = False
-        self._method, self._is_close, self._is_upgrade = head.method, head.is_close, is_upgrade
+        self._method, self._is_last, self._is_upgrade = head.method, head.is_last, is_upgrade
 
     def content_bytes(self, data: bytes) -> bytes:
         """Returns a piece of content as it goes on the wire (RFC 9112, sections 6.2 and 7.1).
@@ -187,8 +188,9 @@ class Http1:
 
     def _take(self, plain: PlainResponse) -> Head:
         self._drop(plain.size)
-        self._begin_content(plain.length, not self._is_close)
-        return Head(plain.status, plain.reason, b"1.1", plain.fields)
+        head = Head(plain.status, plain.reason, b"1.1", plain.fields)
+        self._begin_content(head, plain.length, True)
+        return head
 
     def _drop(self, size: int) -> None:
         """So many bytes were a head."""
@@ -224,7 +226,7 @@ class Http1:
             self._check_interim(head.status)
         self._drop(len(data))
         if head.status >= 200:
-            self._begin_content(judged.length, judged.is_persistent and not self._is_close)
+            self._begin_content(head, judged.length, judged.is_persistent)
         elif head.status == 101:
             self._unread = SWITCHED
         return head
@@ -247,9 +249,11 @@ class Http1:
 
     # --- content -----------------------------------------------------------------------------
 
-    def _begin_content(self, length: int, is_persistent: bool) -> None:
+    def _begin_content(self, head: Head, length: int, is_persistent: bool) -> None:
         self._unread = length
-        self._is_persistent = is_persistent
+        self._is_persistent = is_persistent and not self._is_last
+        if head.status in CHALLENGES and is_challenged(head.status, head.fields):
+            self._is_persistent = False
         if length == CHUNKED:
             self._chunked = Chunked()
             self._ready, self._early = self._chunked.feed(self._early), b""

@@ -167,11 +167,18 @@ def test_an_authority_that_begins_a_line_of_its_own_is_refused() -> None:
 def test_close_and_expect_are_seen() -> None:
     fields = ((b"Connection", b"Close"), (b"Expect", b"100-Continue"))
     head = write_request_head("GET", "/", fields, "o.test", 0)
-    assert head.is_close
+    assert head.is_last
     assert head.expects_continue
     plain = write_request_head("GET", "/", ((b"Connection", b"keep-alive"),), "o.test", 0)
-    assert not plain.is_close
+    assert not plain.is_last
     assert not plain.expects_continue
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"Proxy-Authorization"])
+def test_nothing_follows_on_a_connection_that_is_logged_in_on(name: bytes) -> None:
+    for value, is_last in ((b"NTLM TlRM", True), (b"Basic eDp5", False)):
+        fields = ((b"Connection", b"keep-alive"), (name, value), (b"X-More", b"1"))
+        assert write_request_head("GET", "/", fields, "o.test", 0).is_last is is_last
 
 
 names = st.text(TOKEN_CHARACTERS, min_size=1, max_size=12).map(str.encode)

@@ -1,0 +1,49 @@
+"""Which credentials, and which challenges, speak of the connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from haclient.core.connection_auth import is_challenged, is_of_connection
+from haclient.types import Fields
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param(b"NTLM TlRMTVNTUAADAAAA", True, id="NTLM"),
+        pytest.param(b"Negotiate YIIJ", True, id="Negotiate"),
+        pytest.param(b"negotiate YIIJ", True, id="in small letters"),
+        pytest.param(b"NTLM", True, id="a bare challenge"),
+        pytest.param(b'Basic realm="x", NTLM', True, id="one of two"),
+        pytest.param(b'Negotiate,Basic realm="x"', True, id="the other of two"),
+        pytest.param(b"", False, id="nothing"),
+        pytest.param(b"Basic TlRMTQ==", False, id="Basic"),
+        pytest.param(b"Bearer ntlm.negotiate", False, id="Bearer"),
+        pytest.param(b'Digest username="ntlm", realm="x"', False, id="Digest"),
+        pytest.param(b"NTLMv9 x", False, id="another scheme"),
+    ],
+)
+def test_of_which_schemes(value: bytes, expected: bool) -> None:
+    assert is_of_connection(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "expected"),
+    [
+        pytest.param(401, ((b"WWW-Authenticate", b"NTLM"),), True, id="a server"),
+        pytest.param(407, ((b"Proxy-Authenticate", b"Negotiate"),), True, id="a proxy"),
+        pytest.param(
+            401,
+            ((b"WWW-Authenticate", b"Basic"), (b"www-authenticate", b"NTLM")),
+            True,
+            id="the second field",
+        ),
+        pytest.param(401, ((b"WWW-Authenticate", b"Basic"),), False, id="Basic"),
+        pytest.param(401, ((b"X-Other", b"NTLM"),), False, id="another field"),
+        pytest.param(401, ((b"Proxy-Authenticate", b"NTLM"),), False, id="not the status's own"),
+        pytest.param(200, ((b"WWW-Authenticate", b"NTLM"),), False, id="another status"),
+    ],
+)
+def test_which_answers(status: int, fields: Fields, expected: bool) -> None:
+    assert is_challenged(status, fields) is expected
