@@ -167,11 +167,13 @@ def _through(reach: Reach | None) -> str:
 
 def _connect_words(one: ConnectionAttempt) -> str:
     assert one.failure is not None
-    took = f"after {one.ended_at - one.started_at:.2f} s"
+    # Of a door of our own nobody was asked.
+    is_own = one.failure is ConnectFailure.OWN_DOOR
+    took = "" if is_own else f" after {one.ended_at - one.started_at:.2f} s"
     detail = (
         f" ({one.detail})" if one.detail and one.failure is not ConnectFailure.TIMED_OUT else ""
     )
-    return f"{one.endpoint} {one.failure.value} {took}{detail}"
+    return f"{one.endpoint} {one.failure.value}{took}{detail}"
 
 
 def _connect_class(kinds: set[ConnectFailure | None]) -> tuple[type[Error], str]:
@@ -193,7 +195,7 @@ def _connect_class(kinds: set[ConnectFailure | None]) -> tuple[type[Error], str]
             "Allow the process more descriptors (LimitNOFILE), or fewer connections",
         )
     if kinds == {ConnectFailure.OWN_DOOR}:
-        return LoopError, "Name the servers themselves as the target's urls"
+        return LoopError, "Name the servers themselves, not a listener of this daemon"
     if kinds == {ConnectFailure.TIMED_OUT}:
         return ConnectTimeoutError, "Check routes and firewalls, or that the host is up"
     return ConnectError, "Check that the server runs and listens there"

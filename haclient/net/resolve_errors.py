@@ -19,22 +19,22 @@ _ERRORS: dict[Reason, tuple[type[errors.ResolveError], str]] = {
     ),
     Reason.SERVER_FAILURE: (
         errors.NameServerError,
-        "See what the name server logs, or name another one in {resolv_conf}",
+        "See what the name server logs, or name another one in {nameservers}",
     ),
     Reason.REFUSED: (
         errors.NameRefusedError,
-        "Let the name server serve this machine, or name another one in {resolv_conf}",
+        "Let the name server serve this machine, or name another one in {nameservers}",
     ),
     Reason.TIMED_OUT: (
         errors.NameTimeoutError,
         "Check that the name server can be reached on UDP and TCP, or name another one in "
-        "{resolv_conf}",
+        "{nameservers}",
     ),
 }
 
 
 def resolve_error(
-    host: str, outcome: NotFound, remembered_for: float | None, files: tuple[str, str]
+    host: str, outcome: NotFound, remembered_for: float | None, places: tuple[str, str]
 ) -> errors.ResolveError:
     """Says what was asked of whom, and what to do.
 
@@ -42,11 +42,11 @@ def resolve_error(
         host: as the caller wrote it.
         outcome: of the lookup.
         remembered_for: seconds for which a denial from the cache holds still; None for one of now.
-        files: paths of the hosts file and of resolv.conf, which the advice may name.
+        places: where hosts are named, and where name servers are: the advice may be to go there.
     """
     kind, advice = _ERRORS[outcome.reason]
-    hosts, resolv_conf = files
-    advice = advice.format(hosts=hosts, resolv_conf=resolv_conf)
+    hosts, nameservers = places
+    advice = advice.format(hosts=hosts, nameservers=nameservers)
     remembered = (
         "" if remembered_for is None else f"; remembered for another {remembered_for:.0f} s"
     )

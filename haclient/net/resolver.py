@@ -48,6 +48,9 @@ from haclient.types import Endpoint, Instant, Phase
 
 __all__ = ["Exchange", "ResolverConfiguration", "SystemResolver"]
 
+OWN_NAMESERVERS = "[resolver] nameservers"
+"""Where whoever was given name servers names others: in the file it is so called."""
+
 
 class ResolverConfiguration(msgspec.Struct, frozen=True):
     """What is in force: for `haclient explain` and `haclient doctor`. Durations in seconds."""
@@ -258,9 +261,8 @@ class SystemResolver:
     def _error(
         self, host: str, outcome: NotFound, remembered_for: float | None
     ) -> errors.ResolveError:
-        return resolve_error(
-            host, outcome, remembered_for, (self._hosts.path, self._resolv_conf.path)
-        )
+        named_in = OWN_NAMESERVERS if self._nameservers else self._resolv_conf.path
+        return resolve_error(host, outcome, remembered_for, (self._hosts.path, named_in))
 
     # --- resolv.conf -------------------------------------------------------------------------
 

@@ -181,7 +181,7 @@ class TestUnconnected:
             ([ConnectFailure.UNREACHABLE], ConnectError, "Check that the server runs"),
             ([ConnectFailure.LOCAL], ConnectError, "Check that the server runs"),
             ([ConnectFailure.NO_DESCRIPTOR], ConnectError, "Allow the process more descriptors"),
-            ([ConnectFailure.OWN_DOOR], LoopError, "Name the servers themselves"),
+            ([ConnectFailure.OWN_DOOR], LoopError, "Name the servers themselves, not a listener"),
             ([ConnectFailure.OWN_DOOR, ConnectFailure.REFUSED], ConnectError, "Check that"),
             ([ConnectFailure.TIMED_OUT], ConnectTimeoutError, "Check routes and firewalls"),
             ([ConnectFailure.TIMED_OUT, ConnectFailure.REFUSED], ConnectError, "Check that"),

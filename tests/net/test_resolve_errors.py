@@ -10,7 +10,7 @@ from haclient.core.lookup import NotFound, Reason
 from haclient.net.resolve_errors import resolve_error
 from haclient.types import Endpoint, Phase
 
-FILES = ("/etc/hosts", "/etc/resolv.conf")
+PLACES = ("/etc/hosts", "[resolver] nameservers")
 
 
 def outcome(reason: Reason) -> NotFound:
@@ -19,7 +19,7 @@ def outcome(reason: Reason) -> NotFound:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_each_reason_has_an_error_with_advice(reason: Reason) -> None:
-    error = resolve_error("x", outcome(reason), None, FILES)
+    error = resolve_error("x", outcome(reason), None, PLACES)
     assert isinstance(error, errors.ResolveError)
     assert type(error) is not errors.ResolveError
     assert error.stage is Phase.RESOLVING
@@ -30,5 +30,11 @@ def test_each_reason_has_an_error_with_advice(reason: Reason) -> None:
 
 
 def test_a_denial_from_the_cache_says_for_how_long_it_holds() -> None:
-    error = resolve_error("x", outcome(Reason.NO_SUCH_NAME), 12.3, FILES)
+    error = resolve_error("x", outcome(Reason.NO_SUCH_NAME), 12.3, PLACES)
     assert "x.); remembered for another 12 s. Check the spelling" in str(error)
+
+
+@pytest.mark.parametrize("reason", [Reason.SERVER_FAILURE, Reason.REFUSED, Reason.TIMED_OUT])
+def test_other_name_servers_are_named_where_these_were(reason: Reason) -> None:
+    error = resolve_error("x", outcome(reason), None, PLACES)
+    assert str(error).endswith("or name another one in [resolver] nameservers")

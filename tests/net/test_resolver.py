@@ -439,6 +439,15 @@ class TestFilesThatChange:
 
 
 class TestConfiguration:
+    async def test_whoever_names_name_servers_is_sent_there_for_others(
+        self, clock: MockClock, world: World
+    ) -> None:
+        world.network.script["10.9.9.9"] = 0.0, Answer(2)
+        with pytest.raises(
+            errors.NameServerError, match=r"or name another one in \[resolver\] nameservers$"
+        ):
+            await world.resolver(["10.9.9.9:5353"]).resolve("x", 80)
+
     def test_what_is_in_force_can_be_asked_for(self, world: World) -> None:
         resolver = world.resolver(["10.9.9.9:5353"], max_ttl=60)
         world.resolv_conf.write_text("nameserver 10.0.0.1\nsearch a.example\noptions ndots:3\n")
