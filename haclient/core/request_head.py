@@ -82,13 +82,15 @@ class Refusal(msgspec.Struct, frozen=True):
     """The request is not served: the status to answer with, and one line that says why.
 
     What follows on the connection cannot be trusted: it is closed after the answer. `error` is for
-    Proxy-Status, `challenge` a whole field that says which credentials would do.
+    Proxy-Status, `challenge` a whole field that says which credentials would do, `host` whom it was for,
+    as a RequestLine has it, where that is known.
     """
 
     status: int
     reason: str
     error: ProxyStatus = ProxyStatus.HTTP_REQUEST_ERROR
     challenge: bytes = b""
+    host: str = ""
 
 
 class RequestLine(msgspec.Struct, frozen=True):

@@ -27,7 +27,8 @@ def begin_forwarded(
     destinations = gateway.destinations_of(side.door.settings)
     live = destinations.find(asked.destination, is_tunnel=asked.is_tunnel)
     if isinstance(live, Forbidden):
-        return Refusal(FORBIDDEN, live.reason, ProxyStatus.HTTP_REQUEST_DENIED)
+        denied = ProxyStatus.HTTP_REQUEST_DENIED
+        return Refusal(FORBIDDEN, live.reason, denied, host=asked.line.host)
     if asked.is_tunnel:
         return Connect(gateway, side, raw, asked.line, live)
     return Service(gateway, side, raw, asked.line, live)

@@ -118,7 +118,7 @@ def refusal_record(
         request_id=request_id,
         method=raw.method.decode("latin-1") if raw else "",
         path=raw.target.decode("latin-1") if raw else "",
-        host="",
+        host=refused.host,
         http_version=raw.http_version.decode("latin-1") if raw else "",
         status=refused.status,
         outcome=Outcome.OWN,

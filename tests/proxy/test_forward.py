@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from trio.testing import MockClock
@@ -107,6 +108,7 @@ async def test_what_is_refused_asks_nobody(
         assert answer.is_last
         assert h.resolver.asked == []
         assert h.told() == [f"GET {target} {status} own {error}"]
+        assert h.records[0].host == (urlsplit(target).hostname if status == 403 else "")
 
 
 async def test_what_follows_on_a_refused_request_is_not_read(autojump_clock: MockClock) -> None:
