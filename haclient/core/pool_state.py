@@ -26,8 +26,7 @@ and a least number of warm connections.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Container, Hashable, Iterable
 
 import msgspec
 
@@ -111,7 +110,7 @@ class PoolState:
     def lease(
         self,
         key: Hashable,
-        avoid: AbstractSet[Endpoint],
+        avoid: Container[Endpoint] | None,
         now: Instant,
         max_idle: float | None = None,
         only: Endpoint | None = None,
@@ -133,7 +132,7 @@ class PoolState:
         if only is not None:
             while at >= 0 and idle[at].places.endpoint != only:
                 at -= 1
-        elif avoid:
+        elif avoid is not None:
             while at >= 0 and idle[at].places.endpoint in avoid:
                 at -= 1
         limit = self._idle_timeout

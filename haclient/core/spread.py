@@ -13,7 +13,7 @@ by their own weights with each connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from haclient.core.balance import Candidate
 from haclient.types import Endpoint, Origin
@@ -46,7 +46,7 @@ class Spread:
             self._of[origin] = [Candidate(origin, endpoint) for endpoint in endpoints]
             self._places = [place for places in self._of.values() for place in places]
 
-    def draw(self, avoid: Collection[Endpoint], chance: Callable[[], float]) -> Candidate | None:
+    def draw(self, avoid: Container[Endpoint], chance: Callable[[], float]) -> Candidate | None:
         """Whose turn it is; None where nobody is known, or all are to be avoided.
 
         Args:

@@ -17,7 +17,7 @@ The hot path: an idle connection costs no task, no scope and no timer.
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Container
 
 from haclient.engine.live import LiveTarget
 from haclient.engine.outcome import Request, Sticky
@@ -34,6 +34,25 @@ ago: servers close idle ones after 5 s (Node) to 75 s (nginx) and more, and a cl
 the request on the wire would leave it in doubt."""
 
 
+class InTrouble:
+    """The addresses that this exchange has met in trouble, and those that are to be asked last just now.
+
+    Each is looked up when it is asked for: somewhere something is held down for much of a busy process's
+    life, and a request needs to know of one or two addresses.
+    """
+
+    __slots__ = ("_now", "_target", "_tried")
+
+    def __init__(self, target: LiveTarget, tried: set[Endpoint], now: Instant) -> None:
+        self._target = target
+        self._tried = tried
+        self._now = now
+
+    def __contains__(self, endpoint: object) -> bool:
+        assert isinstance(endpoint, Endpoint)
+        return endpoint in self._tried or self._target.is_held_down(endpoint, self._now)
+
+
 def idle_connection(
     target: LiveTarget, request: Request, tried: set[Endpoint], now: Instant
 ) -> tuple[Connection | None, Endpoint | None]:
@@ -48,12 +67,12 @@ def idle_connection(
     sticky, max_idle = request.known_client, max_idle_for(request)
     if sticky is not None:
         return lease_own(target, sticky, tried, max_idle), None
-    avoid: AbstractSet[Endpoint] = tried
+    avoid: Container[Endpoint] | None = tried or None
     if target.engine.health.has_entries or target.unfit:
         # Connections to a server in trouble stay in the pool until it is proved dead.
-        avoid = tried | target.in_trouble(now)
+        avoid = InTrouble(target, tried, now)
     spread = target.spread
-    drawn = spread.draw(avoid, target.engine.chance) if spread is not None else None
+    drawn = spread.draw(avoid or (), target.engine.chance) if spread is not None else None
     if drawn is not None:
         key, endpoint = target.key(drawn.origin), drawn.endpoint
         return target.pool.try_lease(key, max_idle=max_idle, only=endpoint), endpoint

@@ -311,15 +311,6 @@ class LiveTarget:
         self.engine.health.report_suspect(endpoint, trio.current_time(), generation)
         return True
 
-    def in_trouble(self, now: Instant) -> set[Endpoint]:
-        """Addresses that are to be asked last at this moment."""
-        return {
-            endpoint
-            for endpoints in self.known.values()
-            for endpoint in endpoints
-            if self.is_held_down(endpoint, now)
-        }
-
     def has_untried(self, tried: set[Endpoint]) -> bool:
         """Whether an address remains that is not in `tried`; a name not yet asked counts."""
         for origin in self._keys:

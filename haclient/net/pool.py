@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Container, Hashable, Iterable
 from typing import Generic, Protocol, TypeVar, assert_never
 
 import msgspec
@@ -40,10 +39,7 @@ from haclient.core.pool_state import (
 )
 from haclient.types import Endpoint, Instant
 
-__all__ = ["NOWHERE", "Pool", "PooledConnection"]
-
-NOWHERE: frozenset[Endpoint] = frozenset()
-"""No endpoint is to be avoided: a request's first attempt."""
+__all__ = ["Pool", "PooledConnection"]
 
 
 class PooledConnection(Protocol):
@@ -109,7 +105,7 @@ class Pool(Generic[ConnectionT]):
     def try_lease(
         self,
         key: Hashable,
-        avoid: AbstractSet[Endpoint] = NOWHERE,
+        avoid: Container[Endpoint] | None = None,
         max_idle: float | None = None,
         only: Endpoint | None = None,
     ) -> ConnectionT | None:
@@ -117,7 +113,7 @@ class Pool(Generic[ConnectionT]):
 
         Args:
             key: what may share a connection, an origin for one.
-            avoid: endpoints that this request is not to be sent to.
+            avoid: endpoints that this request is not to be sent to; None, the common case, is nobody.
             max_idle: seconds; one that has been idle as long is left for others. For a request
                 that may not be resent.
             only: the endpoint that the request is for, if it has its own.

@@ -15,7 +15,7 @@ KEY = Origin("http", "a.test", 80)
 OTHER_KEY = (KEY, "client certificate 1")
 A = Endpoint("10.0.0.1", 80)
 B = Endpoint("10.0.0.2", 80)
-NONE: frozenset[Endpoint] = frozenset()
+NONE = None
 
 
 def connect(pool: PoolState, connection_id: int, endpoint: Endpoint = A, key: object = KEY) -> None:

@@ -99,6 +99,17 @@ async def test_idle_ones_to_a_server_in_trouble_are_not_lent(autojump_clock: Moc
         assert outcome.took == pytest.approx(0.002)
 
 
+async def test_another_targets_idle_ones_to_a_server_in_trouble_are_not_lent_either(
+    autojump_clock: MockClock,
+) -> None:
+    """Two targets at the same addresses share connections; the second has not asked any name yet."""
+    first, second = (Target(urls=["http://ab.test/"], max_attempts=n) for n in (2, 3))
+    async with world() as w:
+        assert (await w.ask("GET", target=first)).server == "a"
+        w.engine.health.report_suspect(A, trio.current_time(), 0)
+        assert (await w.ask("GET", target=second)).server == "b"
+
+
 async def test_a_name_that_is_gone_has_no_turn_any_more(autojump_clock: MockClock) -> None:
     """Its turn would be one for a new connection to somebody else, each time."""
     async with world() as w:

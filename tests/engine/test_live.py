@@ -69,13 +69,12 @@ class TestUntried:
             live.known.update(known)
             assert live.has_untried(tried) == is_there
 
-    async def test_who_is_in_trouble(self, autojump_clock: MockClock) -> None:
+    async def test_who_is_to_be_asked_last(self, autojump_clock: MockClock) -> None:
         async with world() as w:
             live = LiveTarget(BACKED_UP, w.engine)
-            live.known.update({A_TEST: (A,), B_TEST: (B,)})
             w.engine.health.report_failure(B, 0.0, 0)
-            assert live.in_trouble(1.0) == {B}
-            assert live.in_trouble(9.0) == set()
+            assert [live.is_held_down(one, 1.0) for one in (A, B)] == [False, True]
+            assert [live.is_held_down(one, 9.0) for one in (A, B)] == [False, False]
 
 
 class TestShared:
