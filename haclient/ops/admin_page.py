@@ -87,6 +87,7 @@ function showTarget(target) {
     target.endpoints.map(each => [[each.address], [each.origin],
       [each.tier ? "backup" : "url"],
       [each.state + (each.held_for === null ? "" : `, asked again in ${span(each.held_for)}`)
+        + (each.state === "failed" && each.leased ? ", no answer since" : "")
         + (each.health ? `, health request ${each.health}` : ""),
        COLOURS[each.state]], [each.failures], [each.idle], [each.leased]]),
     "no address is known yet: nobody has asked");

@@ -171,7 +171,7 @@ class Book:
             tally.answered += 1
             endpoint = attempts[0].endpoint
             if endpoint is not None:
-                self.known.note(endpoint, is_good=True)
+                self.known.note(endpoint, is_good=True, at=attempts[0].ended_at)
         else:
             self._tell_attempts(record, tally)
 

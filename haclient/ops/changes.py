@@ -70,9 +70,14 @@ class Changes:
         for each in found.values():
             # It was tried behind no request's back: by a trial, a standby, health requests.
             if each.failures or each.condition is Condition.RECOVERED:
-                self._book.known.note(each.endpoint, is_good=not each.failures, why=each.why)
+                self._book.known.note(
+                    each.endpoint,
+                    is_good=not each.failures,
+                    why=each.why,
+                    at=now,
+                )
         for endpoint in _answering_health_requests(gateway.targets.values()) - found.keys():
-            self._book.known.note(endpoint, is_good=True)
+            self._book.known.note(endpoint, is_good=True, at=now)
         connections = Connections(gateway.engine)
         by_target = {
             name: dict(states_of(live, found, connections, self._book.known))

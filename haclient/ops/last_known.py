@@ -16,6 +16,8 @@ A look costs the common request one question to a dictionary.
 
 from __future__ import annotations
 
+import math
+
 from haclient.core.health import (
     MAX_ENDPOINTS,
     Condition,
@@ -24,7 +26,7 @@ from haclient.core.health import (
     end_words,
 )
 from haclient.core.health_check import Opinion
-from haclient.types import AttemptRecord, Endpoint, Verdict
+from haclient.types import AttemptRecord, Endpoint, Instant, Verdict
 
 __all__ = ["STATES", "LastKnown"]
 
@@ -41,27 +43,39 @@ OF_HEALTH = {
 OF_HEALTH_REQUESTS = {Opinion.SILENT: "suspect", Opinion.UNAVAILABLE: "unavailable"}
 
 
+UNTRIED = ("", -math.inf)
+
+
 class LastKnown:
     """By address; of the oldest ones no more than the engine itself keeps in mind."""
 
-    __slots__ = ("_failures",)
+    __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._failures: dict[Endpoint, str | None] = {}
-        """None where the last thing that happened was good; else why it was not."""
+        self._last: dict[Endpoint, tuple[str | None, Instant]] = {}
+        """Why the last thing that happened was not good, None where it was; and since when it is so."""
 
     def __repr__(self) -> str:
-        return f"<LastKnown of {len(self._failures)} addresses>"
+        return f"<LastKnown of {len(self._last)} addresses>"
 
-    def note(self, endpoint: Endpoint, *, is_good: bool, why: str = "") -> None:
-        """Something good or bad happened there just now; a reason replaces none, and no reason one."""
-        known = self._failures
-        if is_good:
-            if known.get(endpoint, "") is None:
-                return
-            known[endpoint] = None
-        else:
-            known[endpoint] = why or known.get(endpoint) or ""
+    def note(
+        self, endpoint: Endpoint, *, is_good: bool, why: str = "", at: Instant | None = None
+    ) -> None:
+        """Something good or bad happened there; a reason replaces none, and no reason one.
+
+        Args:
+            endpoint: where.
+            is_good: whether it was good.
+            why: it was not.
+            at: when, where that may be long ago: what is older than a change to the contrary is no news.
+        """
+        known = self._last
+        before, since = known.get(endpoint, UNTRIED)
+        if is_good and before is None:
+            return
+        if at is not None and at < since and is_good != (before is None):
+            return
+        known[endpoint] = (None if is_good else why or before or "", since if at is None else at)
         if len(known) > MAX_ENDPOINTS:
             del known[next(iter(known))]
 
@@ -69,20 +83,20 @@ class LastKnown:
         """Takes down how its connects ended, and then itself."""
         for one in attempt.connection_attempts:
             if one.usable_at is not None:
-                self.note(one.endpoint, is_good=True)
+                self.note(one.endpoint, is_good=True, at=one.usable_at)
             elif one.failure is not None and counts_against(one.failure):
-                self.note(one.endpoint, is_good=False, why=one.failure.value)
+                self.note(one.endpoint, is_good=False, why=one.failure.value, at=one.ended_at)
         if attempt.endpoint is None:
             return
         if attempt.verdict is Verdict.ANSWERED:
-            self.note(attempt.endpoint, is_good=True)
+            self.note(attempt.endpoint, is_good=True, at=attempt.ended_at)
         elif _is_failure(attempt):
             why = end_words(attempt.verdict, attempt.evidence, attempt.detail)
-            self.note(attempt.endpoint, is_good=False, why=why)
+            self.note(attempt.endpoint, is_good=False, why=why, at=attempt.ended_at)
 
     def why(self, endpoint: Endpoint) -> str:
         """How it failed; empty where it did not, or that is not known."""
-        return self._failures.get(endpoint) or ""
+        return self._last.get(endpoint, UNTRIED)[0] or ""
 
     def state(
         self,
@@ -104,8 +118,8 @@ class LastKnown:
             return OF_HEALTH_REQUESTS[opinion]
         if health is not None:
             return OF_HEALTH[health.condition]
-        if endpoint in self._failures:
-            return "ok" if self._failures[endpoint] is None else "failed"
+        if endpoint in self._last:
+            return "ok" if self._last[endpoint][0] is None else "failed"
         return "ok" if is_connected else "untried"
 
 

@@ -167,6 +167,8 @@ def _endpoint(one: EndpointReport) -> Cells:
         state += f", asked again in {one.held_for:.1f} s"
     if one.failures:
         state += f", {counted(one.failures, 'failure')}"
+    if one.state == "failed" and one.leased:
+        state += ", no answer since"  # whoever is connected waits for the first one
     if one.health:
         state += f", health request {printable(one.health)}"
     return (

@@ -131,3 +131,37 @@ def test_who_was_overtaken_while_its_health_requests_were_silent_has_not_failed(
     overtaken = msgspec.structs.replace(ATTEMPT, verdict=Verdict.SUPERSEDED, evidence=evidence)
     known.note_attempt(overtaken)
     assert known.state(A, None) == "ok"
+
+
+def test_a_connect_from_before_a_failure_is_no_news() -> None:
+    """A client leaves a tunnel whose server was proved dead to another one meanwhile."""
+    known = LastKnown()
+    dead = msgspec.structs.replace(ATTEMPT, verdict=Verdict.DEAD, evidence=SILENT, ended_at=5.0)
+
+    def left(usable_at: float) -> AttemptRecord:
+        connect = ConnectionAttempt(A, usable_at, usable_at, usable_at, usable_at=usable_at)
+        return msgspec.structs.replace(
+            ATTEMPT, verdict=Verdict.CANCELLED, ended_at=9.0, connection_attempts=(connect,)
+        )
+
+    known.note_attempt(dead)
+    known.note(A, is_good=False)  # as each look has it while the engine remembers
+    known.note_attempt(left(usable_at=4.0))
+    assert known.state(A, None) == "failed"
+    assert known.why(A) == "dead: 3 keep-alive probes unanswered, silent for 2.50 s"
+    known.note_attempt(left(usable_at=6.0))
+    assert known.state(A, None) == "ok"
+
+
+def test_a_failure_from_before_a_recovery_is_no_news() -> None:
+    """A long download began with a refusal, and ends long after the server came back."""
+    known = LastKnown()
+    refused = ConnectionAttempt(A, 4.0, 4.0, failure=ConnectFailure.REFUSED)
+    long = msgspec.structs.replace(
+        ATTEMPT, endpoint=B, ended_at=900.0, connection_attempts=(refused,)
+    )
+    known.note(A, is_good=False, why="refused")
+    known.note_attempt(msgspec.structs.replace(ATTEMPT, ended_at=6.0))
+    known.note_attempt(long)
+    assert known.state(A, None) == "ok"
+    assert known.state(B, None) == "ok"

@@ -208,3 +208,11 @@ def test_destinations_in_trouble() -> None:
         "✘ 10.0.0.1:80 http://b held down 0 in use, 0 idle",
         "",
     ]
+
+
+def test_who_failed_and_is_in_use_has_not_answered_yet() -> None:
+    endpoint = EndpointReport(address="a", origin="o", state="failed", failures=1, leased=1)
+    report = msgspec.structs.replace(
+        REPORT, targets=(TargetReport(name="a", endpoints=(endpoint,)),)
+    )
+    assert "  ✘ a  o  failed, 1 failure, no answer since  1 in use, 0 idle" in page(report, PLAIN)
