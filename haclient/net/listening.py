@@ -142,6 +142,11 @@ def _set_mode(path: str, mode: int) -> None:
 
 def _clear_stale(path: str) -> None:
     """A daemon that was killed leaves its socket behind; one that runs still answers on it."""
+    if os.path.islink(path) and not os.path.exists(path):
+        raise BindError(
+            f"cannot listen on unix:{path}: a symbolic link is there, and leads to nothing; remove it, or "
+            "choose another bind"
+        )
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise BindError(

@@ -147,6 +147,19 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
+async def test_a_link_that_leads_nowhere_is_left_alone(tmp_path: Path) -> None:
+    """The kernel says EADDRINUSE, and nobody listens."""
+    path = tmp_path / "door"
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(BindError) as raised:
+        listen_on(UnixBind(str(path)), {})
+    assert str(raised.value) == (
+        f"cannot listen on unix:{path}: a symbolic link is there, and leads to nothing; remove it, or "
+        "choose another bind"
+    )
+    assert path.is_symlink()
+
+
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     path = str(tmp_path / "no" / "door")
     with pytest.raises(BindError) as raised:
