@@ -158,7 +158,7 @@ def parse_target_url(text: str) -> Url:
         return _tcp_url(text, tcp[1])
     match = _SERVICE.fullmatch(text)
     if match is None:
-        return parse_url(text)
+        return _http_url(text)
     scheme, authority, rest = match.groups()
     plain = scheme.lower().removeprefix("srv+")
     url = parse_url(f"{plain.replace('tcp', 'http')}://{authority}{rest}")
@@ -170,6 +170,16 @@ def parse_target_url(text: str) -> Url:
     if plain == "tcp" and url.path_and_query != "/":
         raise UrlError(f"the URL {_shown(text)} has a path, and TCP has none: remove it")
     return Url(Origin(plain, url.origin.host, 0), url.path_and_query)
+
+
+def _http_url(text: str) -> Url:
+    try:
+        return parse_url(text)
+    except UnsupportedSchemeError as error:
+        raise UnsupportedSchemeError(
+            f"{error}; a target may also be srv+http://_SERVICE._tcp.DOMAIN (srv+https, srv+tcp) or "
+            "tcp://HOST:PORT"
+        ) from None
 
 
 def _tcp_url(text: str, rest: str) -> Url:

@@ -366,6 +366,15 @@ def test_only_a_target_speaks_another_protocol() -> None:
         parse_url("tcp://a.test:80")
 
 
+@pytest.mark.parametrize("text", ["srv://_orders._tcp.example", "srv+ftp://a.test", "ftp://a.test"])
+def test_what_a_target_may_be_is_said(text: str) -> None:
+    with pytest.raises(
+        UnsupportedSchemeError,
+        match=r"only http and https .*; a target may also be srv\+http://_SERVICE\._tcp\.DOMAIN .* tcp://HOST:PORT",
+    ):
+        parse_target_url(text)
+
+
 def test_any_other_url_is_a_targets_too() -> None:
     url = parse_target_url("http://a.test:8080/v1")
     assert url == parse_url("http://a.test:8080/v1")
