@@ -66,10 +66,28 @@ def _target(source: Source, name: str) -> Target | Missing:
     here: KeyPath = ("target", name)
     targets = source.table(("target",))
     if name not in targets and not source.errors:
-        has = f"it has {', '.join(targets) or 'none'}"
-        source.error(here, f"there is no such table; {has}", nearest(name, targets))
+        wanted = f"there is no such table; it has {', '.join(targets) or 'none'}"
+        if listener := _listener(source, name):
+            source.error(here, f"{wanted}; {listener}")
+        else:
+            source.error(here, wanted, nearest(name, targets))
     defaults = source.values(("defaults",), TARGET, ignored=DAEMON_ONLY, may_lack=True)
     values = defaults | source.values(here, TARGET, ignored=DAEMON_ONLY, may_lack=True)
     if "urls" not in values and not source.errors:
         values |= source.lacking(here, TARGET, ())
     return Missing.MISSING if source.errors else source.build(here, Target, values)
+
+
+def _listener(source: Source, name: str) -> str:
+    """What to name instead, where the name is a listener's; empty where it is none."""
+    listeners = source.tables.get("listener")
+    found = listeners.get(name) if isinstance(listeners, dict) else None
+    if not isinstance(found, dict):
+        return ""
+    if found.get("mode") == "forward":
+        what = "a forward proxy, whose clients name the destinations: give a URL instead of a name"
+    elif isinstance(target := found.get("target"), str):
+        what = f"a listener: name its target, {target}"
+    else:
+        what = "a listener: name one of its targets"
+    return f"[listener.{name}] is {what}"

@@ -93,6 +93,14 @@ MISTAKES = {
     "no target of that name": ("[target.s]\n" + URLS, ":1: [target.t]: there is no such table; it has s"),
     "a target of nearly that name": ("[target.tt]\n" + URLS, "it has tt; did you mean tt?"),
     "no target at all": ("", ": [target.t]: there is no such table; it has none"),
+    "a forward listener": (
+        "[listener.t]\nmode = 'forward'",
+        "[target.t]: there is no such table; it has none; [listener.t] is a forward proxy, whose "
+        "clients name the destinations: give a URL instead of a name",
+    ),
+    "a listener": ("[listener.t]\ntarget = 's'\n[target.s]\n" + URLS, "it has s; [listener.t] is a listener: name its target, s"),
+    "a listener with routes": ("[listener.t]\nroutes = []", "it has none; [listener.t] is a listener: name one of its targets"),
+    "a listener that is no table": ("[listener]\nt = 1", "there is no such table; it has none"),
     "targets that are no table": ("target = 1", ":1: target = 1: a table is wanted, as [target]"),
     "a target that is no table": ("[target]\nt = 1", ":2: target.t = 1: a table is wanted, as [target.t]"),
     "defaults that are no table": ("defaults = 1\n" + T, ":1: defaults = 1: a table is wanted"),
