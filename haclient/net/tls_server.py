@@ -11,6 +11,9 @@ an answer of ours breaks off, no close_notify is sent. A side that is closed is 
 half a connection is not to be had. And of what is handed over, up to CHUNK bytes may be encrypted already
 while the kernel has no room: they count as sent only when it has taken them, so that a short `send_now`
 has to be followed by a `send_all` of the rest, as with OpenSSL itself.
+
+A client may make work without end by records that say nothing (haclient.core.tls_records): OpenSSL sees only a
+piece of them at a time, and a row of them ends the connection.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import trio
 
 from haclient.core.config import DoorTls
 from haclient.core.detector import TcpInfo
+from haclient.core.tls_records import MOST_SILENT, Records
 from haclient.net.one_at_a_time import OneAtATime
 from haclient.net.socket_stream import DEFAULT_RECEIVE_BYTES
 from haclient.net.tls import ALPN, VERSIONS, load, load_own, tls_words
@@ -80,6 +84,9 @@ class TlsTransport:
         self._inner = inner
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._records = Records()
+        self._unfed = b""
+        self._silent = 0
         self._guard = OneAtATime()
         self._pending = b""
         self._ahead = 0
@@ -123,7 +130,7 @@ class TlsTransport:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush()
-                if not await self._receive():
+                if not await self._take_in():
                     is_nothing = not self.bytes_received
                     why = "the client left in the handshake"
                     raise HandshakeError(why, is_nothing=is_nothing) from None
@@ -132,16 +139,23 @@ class TlsTransport:
                 raise HandshakeError(_words(exc), self._outgoing.read(), is_http=is_http) from exc
             else:
                 await self._flush()
+                self._silent = 0
                 return
 
-    async def _receive(self) -> bool:
-        """Takes in what comes next; False at the end."""
-        data = await self._inner.receive_some(DEFAULT_RECEIVE_BYTES)
-        if data:
-            self._incoming.write(data)
+    async def _take_in(self) -> bool:
+        """Takes in the next piece of what comes; False at the end."""
+        if self._unfed:
+            await trio.lowlevel.checkpoint()
         else:
+            self._unfed = await self._inner.receive_some(DEFAULT_RECEIVE_BYTES)
+        if not self._unfed:
             self._incoming.write_eof()
-        return bool(data)
+            return False
+        size, ended = self._records.cut(self._unfed)
+        self._incoming.write(self._unfed[:size])
+        self._unfed = self._unfed[size:]
+        self._silent += ended
+        return True
 
     # --- sending -----------------------------------------------------------------------------
 
@@ -229,10 +243,15 @@ class TlsTransport:
             return data
         has_waited = False
         while (found := self._decrypted(size)) is None:
+            if self._silent > MOST_SILENT:
+                raise trio.BrokenResourceError(
+                    f"{self._silent} TLS records in a row without content"
+                )
             if not self._guard.is_held:
                 self._flush_now()  # what TLS answers by itself: a new key, for one
-            await self._receive()
+            await self._take_in()
             has_waited = True
+        self._silent = 0
         if not has_waited:
             await trio.lowlevel.checkpoint()
         return found
@@ -277,7 +296,7 @@ class TlsTransport:
     def is_quiet(self) -> bool:
         """Whether nothing of a next request is here, nor the client's end."""
         is_empty = not self._plain and not self._incoming.pending and not self._tls.pending()
-        return is_empty and self._inner.is_quiet()
+        return is_empty and not self._unfed and self._inner.is_quiet()
 
     def unacknowledged(self) -> int:
         """Bytes handed to the kernel that the client has not acknowledged."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import ssl
+import sys
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,12 +17,14 @@ import trio
 import trustme
 
 from haclient.core.config import DoorTls
+from haclient.core.tls_records import MOST_SILENT
 from haclient.net import InterruptedReceive
 from haclient.net.listening import accept
 from haclient.net.tls import TlsFileError
 from haclient.net.tls_server import CHUNK, HandshakeError, TlsTransport, make_server_context
 from haclient.net.transport import HangUp
 from tests.support.certificates import write_ca
+from tests.support.key_updates import SUITE, KeyUpdater, client_secret
 from tests.support.loopback import eventually
 
 CA = trustme.CA()
@@ -326,3 +331,71 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     OTHER.issue_cert("x").private_key_pem.write_to_path(str(key))
     with pytest.raises(TlsFileError, match="it does not belong to the certificate"):
         make_server_context(DoorTls(cert_file=good.cert_file, key_file=str(key)))
+
+
+# --- records that say nothing ---------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def key_updater(
+    folder: Path,
+) -> AsyncIterator[tuple[TlsTransport, trio.SocketStream, KeyUpdater]]:
+    """A connection behind its handshake, the client's socket, and what to send there."""
+    async with accepted(make_server_context(files(folder))) as (server, raw):
+        context = client_context()
+        context.keylog_filename = str(folder / "keys")
+        client = trio.SSLStream(raw, context, server_hostname="localhost")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.shake_hands)
+            await client.do_handshake()
+        cipher = client.cipher()
+        assert cipher is not None
+        assert cipher[0] == SUITE
+        yield server, raw, KeyUpdater(client_secret(folder / "keys"))
+
+
+def count_of_bytes_here(server: TlsTransport) -> int:
+    """In the kernel, to be read."""
+    found = fcntl.ioctl(server._inner.fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(found, sys.byteorder)
+
+
+async def test_new_keys_now_and_then_are_well(tmp_path: Path) -> None:
+    async with key_updater(tmp_path) as (server, raw, client):
+        for number in range(3 * MOST_SILENT):
+            await raw.send_all(
+                client.key_updates(1, wants_one_too=True) + client.record(b"%d" % number)
+            )
+            assert await server.receive_some() == b"%d" % number
+
+
+async def test_as_many_in_a_row_as_may_be(tmp_path: Path) -> None:
+    async with key_updater(tmp_path) as (server, raw, client):
+        await raw.send_all(client.key_updates(MOST_SILENT) + client.record(b"hello"))
+        assert await server.receive_some() == b"hello"
+
+
+async def test_a_row_of_records_that_say_nothing_ends_the_connection(tmp_path: Path) -> None:
+    """And what came behind it is not worked off before: it is 50 KiB of them."""
+    async with key_updater(tmp_path) as (server, raw, client):
+        data = client.key_updates(2000, wants_one_too=True)
+        await raw.send_all(data)
+        await eventually(lambda: count_of_bytes_here(server) == len(data), 5.0)
+        with pytest.raises(
+            trio.BrokenResourceError, match=r"64 TLS records in a row without content"
+        ):
+            await server.receive_some()
+        assert server._outgoing.pending + len(server._pending) <= 64 * 27
+
+
+async def test_also_one_that_comes_slowly(tmp_path: Path) -> None:
+    async with key_updater(tmp_path) as (server, raw, client), trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            for _ in range(MOST_SILENT + 1):
+                await raw.send_all(client.key_updates(1))
+                await trio.sleep(0.001)
+
+        nursery.start_soon(send)
+        with pytest.raises(trio.BrokenResourceError, match=r"33 TLS records in a row"):
+            await server.receive_some()
