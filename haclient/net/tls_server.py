@@ -12,8 +12,9 @@ half a connection is not to be had. And of what is handed over, up to CHUNK byte
 while the kernel has no room: they count as sent only when it has taken them, so that a short `send_now`
 has to be followed by a `send_all` of the rest, as with OpenSSL itself.
 
-A client may make work without end by records that say nothing (haclient.core.tls_records): OpenSSL sees only a
-piece of them at a time, and a row of them ends the connection.
+A client may make work without end: by records that say nothing (haclient.core.tls_records), for which OpenSSL
+sees only a piece at a time and a row of them ends the connection; and by a connection on which it says nothing, which
+therefore costs no state of TLS: 37 KiB (measured), made when the first byte is here.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ __all__ = ["HandshakeError", "TlsTransport", "make_server_context"]
 
 CHUNK = 65536
 """Bytes that are encrypted before the kernel is asked for room: four records."""
+
+LEFT = "the client left in the handshake"
 
 
 class HandshakeError(Exception):
@@ -82,8 +85,9 @@ class TlsTransport:
 
     def __init__(self, inner: SocketTransport, context: ssl.SSLContext) -> None:
         self._inner = inner
+        self._context = context
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls: ssl.SSLObject
         self._records = Records()
         self._unfed = b""
         self._silent = 0
@@ -125,15 +129,16 @@ class TlsTransport:
             HandshakeError: it does not.
             trio.BrokenResourceError, trio.ClosedResourceError: the connection is gone.
         """
+        if not await self._take_in():
+            raise HandshakeError(LEFT, is_nothing=True)
+        self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush()
                 if not await self._take_in():
-                    is_nothing = not self.bytes_received
-                    why = "the client left in the handshake"
-                    raise HandshakeError(why, is_nothing=is_nothing) from None
+                    raise HandshakeError(LEFT) from None
             except ssl.SSLError as exc:
                 is_http = exc.reason == "HTTP_REQUEST"
                 raise HandshakeError(_words(exc), self._outgoing.read(), is_http=is_http) from exc

@@ -11,6 +11,7 @@ import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -399,3 +400,27 @@ async def test_also_one_that_comes_slowly(tmp_path: Path) -> None:
         nursery.start_soon(send)
         with pytest.raises(trio.BrokenResourceError, match=r"33 TLS records in a row"):
             await server.receive_some()
+
+
+class CountingContext(ssl.SSLContext):
+    """Counts what is made of it."""
+
+    made = 0
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        self.made += 1
+        return super().wrap_bio(*args, **kwargs)
+
+
+async def test_who_says_nothing_costs_no_state_of_tls(tmp_path: Path) -> None:
+    """It is 37 KiB, for whoever opens connections and leaves it at that."""
+    settings = files(tmp_path)
+    context = CountingContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(settings.cert_file)
+    async with accepted(context) as (server, raw), trio.open_nursery() as nursery:
+        nursery.start_soon(server.shake_hands)
+        await trio.testing.wait_all_tasks_blocked()
+        assert context.made == 0
+        client = trio.SSLStream(raw, client_context(), server_hostname="localhost")
+        await client.do_handshake()
+        assert context.made == 1
