@@ -12,10 +12,7 @@ Ours, as pure functions over what is known at this moment:
     listed      URLs in their order, addresses in the answer's        after a failure, or after
     shuffled    a permutation drawn anew for each call                connection_attempt_delay
 
-and then, whatever the order:
-
-- endpoints to avoid, those of this exchange's other attempts, are left out where others remain;
-- endpoints that are held down go last, and are put in order among themselves.
+and then, whatever the order, endpoints that are held down go last, in order among themselves.
 
 With `listed` and `shuffled` the order is the point: all connects at once would hand every request
 to the nearest server. So a connection_attempt_delay of 0 means 250 ms there.
@@ -25,7 +22,7 @@ Left out: weights, and counting what is outstanding at each server.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import assert_never
 
@@ -63,7 +60,6 @@ def arrange(
     order: Order,
     is_held_down: Callable[[Endpoint], bool],
     chance: Callable[[], float],
-    avoid: Collection[Endpoint] = (),
 ) -> list[Candidate]:
     """Returns whom to ask, in order; empty only where there is nobody at all.
 
@@ -73,12 +69,9 @@ def arrange(
         order: the target's.
         is_held_down: what is remembered of an endpoint at this moment.
         chance: gives a number in [0, 1); called for SHUFFLED only.
-        avoid: endpoints of this exchange's other attempts, outstanding or failed. Where nobody
-            else is left they are asked again.
     """
     listed = dict.fromkeys(pairs)
-    others = [pair for pair in listed if pair[1] not in avoid] or list(listed)
-    candidates = [Candidate(origin, one, is_held_down(one)) for origin, one in others]
+    candidates = [Candidate(origin, one, is_held_down(one)) for origin, one in listed]
     # In order apart, so that the families of those that are fit alternate among themselves.
     fit = [candidate for candidate in candidates if not candidate.is_held_down]
     held_down = [candidate for candidate in candidates if candidate.is_held_down]
