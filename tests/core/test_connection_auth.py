@@ -14,9 +14,7 @@ from haclient.types import Fields
         pytest.param(b"NTLM TlRMTVNTUAADAAAA", True, id="NTLM"),
         pytest.param(b"Negotiate YIIJ", True, id="Negotiate"),
         pytest.param(b"negotiate YIIJ", True, id="in small letters"),
-        pytest.param(b"NTLM", True, id="a bare challenge"),
-        pytest.param(b'Basic realm="x", NTLM', True, id="one of two"),
-        pytest.param(b'Negotiate,Basic realm="x"', True, id="the other of two"),
+        pytest.param(b"NTLM", True, id="the bare word"),
         pytest.param(b"", False, id="nothing"),
         pytest.param(b"Basic TlRMTQ==", False, id="Basic"),
         pytest.param(b"Bearer ntlm.negotiate", False, id="Bearer"),
@@ -24,8 +22,23 @@ from haclient.types import Fields
         pytest.param(b"NTLMv9 x", False, id="another scheme"),
     ],
 )
-def test_of_which_schemes(value: bytes, expected: bool) -> None:
+def test_which_credentials(value: bytes, expected: bool) -> None:
     assert is_of_connection(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param(b"Negotiate", True, id="alone"),
+        pytest.param(b"NTLM TlRMTVNTUAACAAAA", True, id="with a part of it"),
+        pytest.param(b'Basic realm="x", NTLM', True, id="one of two"),
+        pytest.param(b'negotiate,Basic realm="x"', True, id="the other of two"),
+        pytest.param(b"", False, id="nothing"),
+        pytest.param(b'Digest realm="ntlm", nonce="negotiate"', False, id="Digest"),
+    ],
+)
+def test_which_challenges(value: bytes, expected: bool) -> None:
+    assert is_challenged(401, ((b"WWW-Authenticate", value),)) is expected
 
 
 @pytest.mark.parametrize(
