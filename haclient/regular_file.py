@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -59,7 +58,7 @@ def held_regular(path: str, most: int) -> Iterator[str]:
     """A path to the file that is at `path` now, for a library that opens by path, and that would wait.
 
     What is put in its place meanwhile, a pipe for one, is not looked at: open(2) of /proc/self/fd/N is of
-    the file that is open as N (proc(5)). Elsewhere than on Linux it is the same path again.
+    the file that is open as N (proc(5)). Where there is no /proc it is the same path again.
 
     Raises:
         OSError: it cannot be opened, or is no file.
@@ -68,4 +67,5 @@ def held_regular(path: str, most: int) -> Iterator[str]:
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > most:
             raise ValueError(f"it has more than {most >> 20} MiB")
-        yield f"/proc/self/fd/{file.fileno()}" if sys.platform == "linux" else path
+        opened = f"/proc/self/fd/{file.fileno()}"
+        yield opened if os.path.exists(opened) else path

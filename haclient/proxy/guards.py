@@ -63,8 +63,8 @@ def _read_door(table: str, listener: ListenerSettings, guards: Guards) -> None:
     if listener.auth is not None:
         guards.users[table] = read_users(listener.auth.users_file)
     if (tls := listener.tls) is not None:
-        context = make_server_context(tls, is_http=listener.mode is not Mode.TCP)
         digest = _digest(tls.cert_file, tls.key_file, tls.client_ca_file)
+        context = make_server_context(tls, is_http=listener.mode is not Mode.TCP)
         guards.certificates[table] = Certificates(context, digest)
 
 
@@ -72,13 +72,16 @@ def _read_target(table: str, target: Target, guards: Guards) -> None:
     tls = target.tls
     files = tls.ca_file, tls.cert_file, tls.key_file
     if any(files):
-        guards.certificates[table] = Certificates(make_context(tls), _digest(*files))
+        digest = _digest(*files)
+        guards.certificates[table] = Certificates(make_context(tls), digest)
 
 
 def _digest(*files: str | None) -> bytes:
+    """Of what they hold before they are loaded: one that is renewed in between is another to the next reload."""
     digest = hashlib.sha256()
     for path in filter(None, files):
-        digest.update(read_regular(path, MAX_PEM_BYTES))
+        with contextlib.suppress(OSError):  # whoever loads it says what is wrong
+            digest.update(read_regular(path, MAX_PEM_BYTES))
     return digest.digest()
 
 

@@ -21,7 +21,7 @@ import trio
 
 from haclient.core.tunnel_end import TunnelEnd, judge_end
 from haclient.net.connection import Connection
-from haclient.net.transport import ClientTransport, SocketTransport
+from haclient.net.transport import ClientTransport, HangUp, SocketTransport
 from haclient.net.watch import Outstanding, Watch
 from haclient.types import Evidence, Instant
 
@@ -155,8 +155,9 @@ class Sides:
         self.owe()
 
     def note_server_ended(self) -> None:
-        """The server has said all."""
-        self.is_unanswered = self.is_owed and not self._has_client_ended
+        """The server has said all; a client that ended in the same moment has no answer to wait for."""
+        if self.is_owed and not self._has_client_ended:
+            self.is_unanswered = self.client.transport.hang_up() is HangUp.NONE
 
     def settle(self) -> None:
         """Nothing is owed any more."""

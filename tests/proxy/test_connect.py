@@ -195,6 +195,19 @@ async def test_a_server_that_ends_in_place_of_an_answer(autojump_clock: MockCloc
         assert not list(h.engine.health.snapshot(trio.current_time()))
 
 
+@pytest.mark.parametrize("turn", range(8))  # trio's tasks of one moment run in an order of chance
+async def test_both_end_at_once(turn: int, autojump_clock: MockClock) -> None:
+    """A farewell, which nobody answers: the two ends may be read in any order."""
+    async with house(**FORWARD) as h:
+        client, a = await established(h)
+        await play(client.says("bye"), a.hears("bye"))
+        for each in (client, a) if turn % 2 else (a, client):
+            assert each.stream is not None
+            each.stream.close()
+        await h.settle()
+        assert h.told() == [TUNNELLED]
+
+
 @pytest.mark.parametrize("last", ["client", "server"])
 async def test_an_end_behind_the_last_word(last: str, autojump_clock: MockClock) -> None:
     """Who has answered may end it, and so may whose client has ended."""
