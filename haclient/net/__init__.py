@@ -1,9 +1,34 @@
 """The edges: the only place that owns sockets, sets options, resolves names and waits.
 
-Each driver here feeds a machine of `haclient.core` and runs the actions that it returns:
+Some drive a machine of `haclient.core`, and run the actions that it returns:
 
-    name_lookup -> core.lookup        name_memory -> core.dns_cache    racer -> core.race
-    pool -> core.places, core.pool_state                               watch -> core.detector
+    name_lookup      one name looked up                          core.lookup
+    name_memory      what is known of names, and kept so         core.dns_cache
+    racer            several connects, one connection            core.race
+    pool             connections lent from exchange to exchange  core.places, core.pool_state
+    watch            every outstanding request                   core.detector
+
+The others:
+
+    dialer           one endpoint in, one transport out
+    socket_stream, transport    a socket as a stream, and what the kernel knows of it
+    sockopts         its options, and TCP_INFO
+    one_at_a_time    one task at a time may send
+    connection       a transport, perhaps TLS, and HTTP/1.1 over it
+    http1, http1_server    HTTP/1.1, seen from either side
+    tls, tls_server    TLS to a server, and towards a client
+    proxy_tunnel     CONNECT through a forward proxy
+    listening        listening sockets
+    own_doors        nobody dials this process's own
+    peer_socket      whether a client that closed its side still wants its answer
+    pipes, parking   bytes spliced, and sockets that rest
+    resolver         from a host to endpoints
+    static_resolver  addresses that the caller gave
+    service_records  SRV records
+    dns_client, dns_wire    a query carried, and as bytes
+    resolve_errors   what a lookup that found nothing is to its caller
+    state_file, users_file, watched_file    files: the last good answers, users, what changes
+    blackhole        a server that hears nothing, for demo and tests
 
 What the layers above need of an edge is said by the protocols below, so that the simulated
 network of the tests can stand in for the real one: a `Resolver` gives endpoints, a `Dialer` a
