@@ -140,7 +140,7 @@ async function refresh() {
 const TEXTS = {
   failover: each => `${each.method} ${each.path}: ${each.from} ${each.verdict}, ` +
     (each.to ? `answered by ${each.to}` : "answered by nobody"),
-  health: each => `${each.address} (${each.targets.join(", ")}): ${each.was} -> ${each.state}`,
+  health: each => `${each.address} (${[...each.targets, ...each.listeners].join(", ")}): ${each.was} -> ${each.state}`,
   names: each => `${each.origin}: ${each.addresses.join(", ") || "no address"}`,
   reload: each => each.lines.join("; "),
   drain: each => each.lines.join("; "),

@@ -117,7 +117,7 @@ class Changes:
                 if state in IN_TROUBLE
                 else _said_by_health_requests([lives[name] for name in names], endpoint)
             )
-            change = change_of(endpoint, names, (was, state), each, now, why)
+            change = change_of(endpoint, (was, state), each, now, why, targets=names)
             self._book.feed.publish("health", change)
             self._log_health(endpoint, change)
 

@@ -76,7 +76,15 @@ class DestinationChanges:
             if state in (was, "untried"):
                 continue
             why = self._book.known.why(endpoint) if state in IN_TROUBLE else ""
-            change = change_of(endpoint, listeners, (was, state), health, now, why, destinations)
+            change = change_of(
+                endpoint,
+                (was, state),
+                health,
+                now,
+                why,
+                listeners=listeners,
+                destinations=destinations,
+            )
             self._book.feed.publish("health", change)
             self._write(endpoint, change, now)
         self._told &= self._states.keys()
@@ -84,13 +92,13 @@ class DestinationChanges:
     def _write(self, endpoint: Endpoint, change: HealthChange, now: Instant) -> None:
         where = {
             "address": change.address,
-            "targets": ",".join(change.targets),
+            "listeners": ",".join(change.listeners),
             "destinations": ",".join(change.destinations),
         }
         if change.state == "ok" and endpoint in self._told:
             self._log.info("an address answers again", **where)
         elif change.state in IN_TROUBLE and change.was not in IN_TROUBLE:
-            others = self._seldom.others(change.targets[0], now)
+            others = self._seldom.others(change.listeners[0], now)
             if others is not None:
                 self._told.add(endpoint)
                 self._log.warning(

@@ -16,10 +16,11 @@ class HealthChange(msgspec.Struct, frozen=True):
     """States as in EndpointReport.
 
     Attributes:
-        targets: those that have the address; of a destination the forward listeners that were asked for it.
+        targets: those that have the address; none of a forward listener's destination.
         held_for: seconds until it is asked again, where it is held down.
         why: how it failed, where it did and that is known already.
-        destinations: of forward listeners, as "http://files.internal"; none where a target has the address.
+        listeners: the forward ones that were asked for it; none where a target has the address.
+        destinations: by which names they were, as "http://files.internal".
     """
 
     address: str
@@ -29,16 +30,19 @@ class HealthChange(msgspec.Struct, frozen=True):
     failures: int = 0
     held_for: float | None = None
     why: str = ""
+    listeners: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
 
 
 def change_of(
     endpoint: Endpoint,
-    targets: tuple[str, ...],
     states: tuple[str, str],
     health: EndpointHealth | None,
     now: Instant,
     why: str,
+    *,
+    targets: tuple[str, ...] = (),
+    listeners: tuple[str, ...] = (),
     destinations: tuple[str, ...] = (),
 ) -> HealthChange:
     """From what was thought of it and is thought now, and what the engine remembers."""
@@ -52,5 +56,6 @@ def change_of(
         0 if health is None else health.failures,
         round(health.until - now, 3) if health is not None and is_held else None,
         why,
+        listeners,
         destinations,
     )

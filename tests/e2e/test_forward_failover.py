@@ -88,7 +88,7 @@ async def test_a_killed_server(tmp_path: Path) -> None:
         assert (code, said.split()[0]) == (0, "second:"), said
         code, said, _ = await p.curl()  # a new connection finds the first one refused
         assert code == 0, said
-        where = f"address={p.first.endpoint} targets=proxy destinations=http://shop.test:{p.port}"
+        where = f"address={p.first.endpoint} listeners=proxy destinations=http://shop.test:{p.port}"
         await eventually(
             lambda: f"an address is held down {where} why=" in p.proxy.process.log, within=5
         )

@@ -100,9 +100,10 @@ async def test_an_address_from_its_failure_until_it_answers(tmp_path: Path) -> N
         ("held down", "failed", "refused"),
         ("failed", "ok", ""),
     ]
-    assert events[0]["targets"] == ["proxy"]
+    assert events[0]["listeners"] == ["proxy"]
+    assert events[0]["targets"] == []
     assert events[0]["destinations"] == ["http://shop.test"]
-    where = "address=10.0.0.1:80 targets=proxy destinations=http://shop.test"
+    where = "address=10.0.0.1:80 listeners=proxy destinations=http://shop.test"
     assert lines == [
         f"warning an address is held down {where} why=refused held_for=5.000",
         f"info an address answers again {where}",
