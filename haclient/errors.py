@@ -191,7 +191,7 @@ class QueueTimeoutError(ConnectError):
 
 
 class LoopError(ConnectError):
-    """Every address is a listener of this very process: the request would come back."""
+    """Every address is this very process: one of its listeners, or its admin endpoint."""
 
     proxy_status = ProxyStatus.PROXY_LOOP_DETECTED
 

@@ -4,7 +4,7 @@
     orders-job:$scrypt$ln=14,r=8,p=1$7cXJ0f2O0rA1qk9f3yXzWA$9v...
 
 A file that leaks must not be a list of passwords, so each is hashed by scrypt (RFC 7914) with a salt of
-its own: a guess costs 16 MiB and 50 ms of a processor, where a plain hash costs a millionth. Each check pays
+its own: a guess costs 16 MiB and 20 to 50 ms of a processor, where a plain hash costs a millionth. Each check pays
 for every cost that stands in the file, whoever is meant, and if he is no user at all: the time tells nobody
 which names there are. (To let a stranger cost what the first line does tells them, where lines differ.)
 

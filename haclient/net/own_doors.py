@@ -84,13 +84,13 @@ class OwnDoors:
             OwnDoorError: this process listens there; nothing was sent.
             OSError: as Dialer.connect.
         """
-        name = self._listener_at(endpoint)
+        name = self._own_at(endpoint)
         if name is None:
             return await self._dialer.connect(endpoint)
         await trio.lowlevel.checkpoint()
         raise OwnDoorError(f"it is {name} of this daemon")
 
-    def _listener_at(self, endpoint: Endpoint) -> str | None:
+    def _own_at(self, endpoint: Endpoint) -> str | None:
         if endpoint.is_unix:
             return next((n for path, n in self._paths.items() if _is_same(path, endpoint)), None)
         if endpoint.port not in self._ports:

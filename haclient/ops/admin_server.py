@@ -41,8 +41,8 @@ __all__ = ["AdminServer"]
 
 MAX_CONNECTIONS = 64
 """A probe, a scrape, some browsers (six connections each) and the readers of events (feed.MAX_READERS);
-then whoever has asked nothing makes way for a newcomer, for a crowd that says nothing must not keep a probe
-from its answer. Where all have asked, newcomers wait in the kernel's queue. Descriptors are left for requests."""
+then whoever's request is waited for makes way for a newcomer, for a crowd that says nothing must not keep a
+probe from its answer. Where all have asked, newcomers wait in the kernel's queue. Descriptors are left for requests."""
 
 SILENT_GRACE = 0.02
 """Seconds before one makes way, as at a door short of descriptors (haclient.proxy.door): who connects to ask
@@ -129,7 +129,7 @@ class AdminServer:
                 await trio.sleep(PAUSE)
 
     def _make_room(self) -> None:
-        """Ends those who have said nothing: as many as may, for a crowd comes together."""
+        """Ends those whose request is waited for: as many as may, for a crowd comes together."""
         until = trio.current_time() - SILENT_GRACE
         for scope, since in self._waiting.items():
             if since <= until:

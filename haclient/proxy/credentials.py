@@ -1,6 +1,6 @@
 """Whether a request's name and password are a user's (RFC 7617), asked before anything else of it is.
 
-To check a password costs 50 ms of a processor, on purpose. The naive door pays that for each request, and
+To check a password costs 20 to 50 ms of a processor, on purpose. The naive door pays that for each request, and
 whoever guesses makes it pay as fast as he can send. Here what was found right once is remembered, by a
 digest with a key that only this process has, so that a request costs a look into a dictionary (3 us); what
 was found wrong is too, for a program with a wrong password tries it again and again. All else is checked

@@ -67,7 +67,7 @@ class Door:
         settings: in force from the next request on.
         inside: the connections that are open.
         accepted, requests: counted since the start.
-        turned_away: who might not enter, by why; counted since the start.
+        turned_away: who might not enter, by the value of their Reason; counted since the start.
         tls: what a client has to speak, if it has.
         guard: who asks each request for a user, if somebody does.
         being_told: those among them who have not left yet.

@@ -77,7 +77,7 @@ class Reason(enum.Enum):
     TLS = "tls"
     """Its handshake came to nothing: no certificate, for one."""
     CREDENTIALS = "credentials"
-    """A name or a password that is wrong; its request alone is turned away."""
+    """A name or a password that is wrong, or another scheme than Basic; its request alone is turned away."""
 
 
 class TurnedAway(msgspec.Struct, frozen=True, kw_only=True):
