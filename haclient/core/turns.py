@@ -16,12 +16,12 @@ import ipaddress
 from collections import deque
 from typing import Generic, TypeVar
 
-__all__ = ["MOST", "MOST_OF_ONE", "Line", "crowd_of"]
+__all__ = ["MOST", "MOST_OF_ONE", "Turns", "crowd_of"]
 
 One = TypeVar("One")
 
 MOST_OF_ONE = 32
-"""In line, of one crowd: 1.6 s of checks."""
+"""In line, of one crowd: 0.6 to 1.6 s of checks."""
 
 MOST = 64
 """In line, of all. A check takes 20 to 50 ms, so the last one waits 3.2 s, where clients commonly give up after
@@ -42,14 +42,14 @@ def crowd_of(identity: str) -> str:
     return str(ipaddress.IPv6Network((address, NETWORK), strict=False))
 
 
-class Line(Generic[One]):
+class Turns(Generic[One]):
     """Those who wait, by crowd; crowds take turns."""
 
     def __init__(self) -> None:
         self._crowds: dict[str, deque[One]] = {}
 
     def __repr__(self) -> str:
-        return f"<Line, {len(self)} waiting>"
+        return f"<Turns, {len(self)} waiting>"
 
     def __len__(self) -> int:
         # Asked once for each who joins, among 64 crowds at the most.

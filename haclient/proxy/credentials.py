@@ -23,7 +23,7 @@ import trio
 
 from haclient.core.config import Mode
 from haclient.core.request_head import Refusal
-from haclient.core.turns import Line, crowd_of
+from haclient.core.turns import Turns, crowd_of
 from haclient.core.users import User, Users, basic_credentials
 from haclient.errors import ProxyStatus
 from haclient.net.http1_server import RawHead
@@ -31,7 +31,7 @@ from haclient.proxy.client_side import ClientSide
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import Reason
 
-__all__ = ["Decision", "Guard", "Turns", "known_or_refused"]
+__all__ = ["Checker", "Decision", "Guard", "known_or_refused"]
 
 Kept = TypeVar("Kept")
 
@@ -77,15 +77,15 @@ class _Turn(msgspec.Struct, eq=False):
     has_come: bool = False
 
 
-class Turns:
+class Checker:
     """One check at a time in the whole process; whoever has to wait stands in line."""
 
     def __init__(self) -> None:
         self._is_taken = False
-        self._line: Line[_Turn] = Line()
+        self._turns: Turns[_Turn] = Turns()
 
     def __repr__(self) -> str:
-        return f"<Turns, {len(self._line)} waiting>"
+        return f"<Checker, {len(self._turns)} waiting>"
 
     async def begin(self, crowd: str) -> bool:
         """Waits for a turn; False where the line is too long for it."""
@@ -93,7 +93,7 @@ class Turns:
             self._is_taken = True
             return True
         turn = _Turn()
-        sent_away = self._line.join(turn, crowd)
+        sent_away = self._turns.join(turn, crowd)
         if sent_away is turn:
             return False
         if sent_away is not None:
@@ -104,13 +104,13 @@ class Turns:
             if turn.has_come:
                 self.end()  # it came in the moment in which nobody wanted it any more
             elif not turn.event.is_set():
-                self._line.leave(turn, crowd)
+                self._turns.leave(turn, crowd)
             raise
         return turn.has_come
 
     def end(self) -> None:
         """The next one's."""
-        turn = self._line.next()
+        turn = self._turns.next()
         if turn is None:
             self._is_taken = False
         else:
@@ -125,8 +125,8 @@ class Guard:
         users: in force; what was found by others is forgotten.
     """
 
-    def __init__(self, users: Users, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self, users: Users, checker: Checker) -> None:
+        self._checker = checker
         self._key = os.urandom(32)
         self.users = users
         self._right: dict[bytes, User] = {}
@@ -174,12 +174,12 @@ class Guard:
         assert credentials is not None
         done = self._under_way[digest] = trio.Event()
         try:
-            if not await self._turns.begin(crowd):
+            if not await self._checker.begin(crowd):
                 return False
             try:
                 await self._check(digest, *credentials)
             finally:
-                self._turns.end()
+                self._checker.end()
         finally:
             del self._under_way[digest]
             done.set()

@@ -37,7 +37,7 @@ from haclient.net.listening import (
     stop_listening,
 )
 from haclient.net.own_doors import OwnDoors
-from haclient.proxy.credentials import Guard, Turns
+from haclient.proxy.credentials import Checker, Guard
 from haclient.proxy.door import Door
 from haclient.proxy.entrance import enter
 from haclient.proxy.gateway import Gateway
@@ -84,7 +84,7 @@ class Sidecar:
         self._inherited = inherited if inherited is not None else {}
         self._listeners: dict[Bind, Listener] = {}
         self._closing: list[Listener] = []
-        self._turns = Turns()
+        self._checker = Checker()
         self._guards = Guards({}, {})
         self._own_doors = OwnDoors(dialer or SocketDialer())
         self._private: dict[str, socket.socket] = {}
@@ -202,7 +202,7 @@ class Sidecar:
         if users is None:
             door.guard = None
         elif door.guard is None:
-            door.guard = Guard(users, self._turns)
+            door.guard = Guard(users, self._checker)
         else:
             door.guard.use(users)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from haclient.core.turns import MOST, MOST_OF_ONE, Line, crowd_of
+from haclient.core.turns import MOST, MOST_OF_ONE, Turns, crowd_of
 
 
 @pytest.mark.parametrize(
@@ -23,15 +23,15 @@ def test_who_is_one_crowd(identity: str, crowd: str) -> None:
     assert crowd_of(identity) == crowd
 
 
-def line_of(*whom: str) -> Line[str]:
+def line_of(*whom: str) -> Turns[str]:
     """Each is of the crowd that its first letter names."""
-    line: Line[str] = Line()
+    line: Turns[str] = Turns()
     for one in whom:
         assert line.join(one, one[0]) is None
     return line
 
 
-def all_of(line: Line[str]) -> list[str]:
+def all_of(line: Turns[str]) -> list[str]:
     found = []
     while (one := line.next()) is not None:
         found.append(one)
@@ -40,7 +40,7 @@ def all_of(line: Line[str]) -> list[str]:
 
 def test_crowds_take_turns() -> None:
     line = line_of("a1", "a2", "a3", "b1", "b2", "c1")
-    assert repr(line) == "<Line, 6 waiting>"
+    assert repr(line) == "<Turns, 6 waiting>"
     assert all_of(line) == ["a1", "b1", "c1", "a2", "b2", "a3"]
     assert len(line) == 0
 
@@ -59,8 +59,8 @@ def test_of_one_crowd_only_so_many_wait() -> None:
     assert len(line) == MOST_OF_ONE + 1
 
 
-def full_line(*, crowds: int) -> Line[str]:
-    line: Line[str] = Line()
+def full_line(*, crowds: int) -> Turns[str]:
+    line: Turns[str] = Turns()
     for number in range(MOST):
         assert line.join(str(number), f"crowd {number % crowds}") is None
     return line

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from haclient.core.config import AuthSettings, Config
 from haclient.core.turns import MOST, MOST_OF_ONE
 from haclient.core.users import Cost, Users, new_user
-from haclient.proxy.credentials import KEPT_RIGHT, Decision, Guard, Turns
+from haclient.proxy.credentials import KEPT_RIGHT, Checker, Decision, Guard
 from haclient.proxy.door import IDLE_GRACE
 from haclient.proxy.guards import GuardError
 from haclient.proxy.record import TurnedAway
@@ -192,7 +192,7 @@ async def test_a_door_that_asks_no_more(path: Path) -> None:
 
 
 def guard(*users: object) -> Guard:
-    return Guard(Users.parse("\n".join(map(str, users))), Turns())
+    return Guard(Users.parse("\n".join(map(str, users))), Checker())
 
 
 def value(text: str) -> bytes:
@@ -248,65 +248,65 @@ async def test_a_reload_while_a_password_is_checked() -> None:
 
 
 async def test_addresses_take_turns() -> None:
-    turns, order = Turns(), list[str]()
+    checker, order = Checker(), list[str]()
 
     async def wait(name: str) -> None:
-        assert await turns.begin(name[0])
+        assert await checker.begin(name[0])
         order.append(name)
-        turns.end()
+        checker.end()
 
-    assert await turns.begin("x")
+    assert await checker.begin("x")
     async with trio.open_nursery() as nursery:
         for name in ("a1", "a2", "a3", "b1", "b2", "c1"):
             nursery.start_soon(wait, name)
             await trio.testing.wait_all_tasks_blocked()
-        assert repr(turns) == "<Turns, 6 waiting>"
-        turns.end()
+        assert repr(checker) == "<Checker, 6 waiting>"
+        checker.end()
     assert order == ["a1", "b1", "c1", "a2", "b2", "a3"]
-    assert await turns.begin("x"), "it is free again"
+    assert await checker.begin("x"), "it is free again"
 
 
 async def test_of_one_address_only_so_many_wait() -> None:
-    turns = Turns()
-    assert await turns.begin("a")
+    checker = Checker()
+    assert await checker.begin("a")
     async with trio.open_nursery() as nursery:
         for _ in range(MOST_OF_ONE):
-            nursery.start_soon(turns.begin, "a")
+            nursery.start_soon(checker.begin, "a")
         await trio.testing.wait_all_tasks_blocked()
-        assert not await turns.begin("a")
-        nursery.start_soon(turns.begin, "b")
+        assert not await checker.begin("a")
+        nursery.start_soon(checker.begin, "b")
         nursery.cancel_scope.cancel()
-    assert repr(turns) == "<Turns, 0 waiting>"
-    turns.end()
-    assert await turns.begin("a")
+    assert repr(checker) == "<Checker, 0 waiting>"
+    checker.end()
+    assert await checker.begin("a")
 
 
 async def test_a_turn_that_comes_to_one_who_is_leaving_is_not_lost() -> None:
-    turns = Turns()
-    assert await turns.begin("a")
+    checker = Checker()
+    assert await checker.begin("a")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(turns.begin, "b")
+        nursery.start_soon(checker.begin, "b")
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-        turns.end()
-    assert await turns.begin("c"), "it is free again"
+        checker.end()
+    assert await checker.begin("c"), "it is free again"
 
 
 async def test_one_who_is_sent_away_may_be_leaving() -> None:
-    turns = Turns()
-    assert await turns.begin("a")
+    checker = Checker()
+    assert await checker.begin("a")
     async with trio.open_nursery() as nursery:
         for number in range(MOST - 1):
-            nursery.start_soon(turns.begin, str(number))
+            nursery.start_soon(checker.begin, str(number))
         await trio.testing.wait_all_tasks_blocked()
         async with trio.open_nursery() as leaving:
-            leaving.start_soon(turns.begin, "0")
+            leaving.start_soon(checker.begin, "0")
             await trio.testing.wait_all_tasks_blocked()
             leaving.cancel_scope.cancel()
-            await turns.begin("new")  # takes the place of the one who is leaving, and leaves too
-        assert repr(turns) == f"<Turns, {MOST - 1} waiting>"
+            await checker.begin("new")  # takes the place of the one who is leaving, and leaves too
+        assert repr(checker) == f"<Checker, {MOST - 1} waiting>"
         nursery.cancel_scope.cancel()
-    assert repr(turns) == "<Turns, 0 waiting>"
+    assert repr(checker) == "<Checker, 0 waiting>"
 
 
 async def test_a_crowd_that_asks_the_same_pays_one_check(path: Path) -> None:
@@ -317,13 +317,13 @@ async def test_a_crowd_that_asks_the_same_pays_one_check(path: Path) -> None:
         async def ask_once() -> None:
             answers.append(await ask(s, RIGHT))
 
-        assert await s.sidecar._turns.begin("somebody")
+        assert await s.sidecar._checker.begin("somebody")
         async with trio.open_nursery() as nursery:
             for _ in range(MOST + 10):
                 nursery.start_soon(ask_once)
             await eventually(lambda: len(s.sidecar.doors[0].inside) == MOST + 10, 5.0)
-            assert repr(s.sidecar._turns) == "<Turns, 1 waiting>"
-            s.sidecar._turns.end()
+            assert repr(s.sidecar._checker) == "<Checker, 1 waiting>"
+            s.sidecar._checker.end()
         assert {answer[:13] for answer in answers} == {b"HTTP/1.1 200 "}
 
 
@@ -333,34 +333,34 @@ async def test_a_crowd_that_asks_the_same_pays_one_check(path: Path) -> None:
 @asynccontextmanager
 async def in_line(s: Scene) -> AsyncIterator[trio.SocketStream]:
     """A client whose password waits to be checked."""
-    turns = s.sidecar._turns
+    checker = s.sidecar._checker
     async with await s.connect() as stream:
         await stream.send_all(b"GET /x HTTP/1.1\r\nHost: shop\r\n" + WRONG + b"\r\n")
-        await eventually(lambda: repr(turns) == "<Turns, 1 waiting>", 5.0)
+        await eventually(lambda: repr(checker) == "<Checker, 1 waiting>", 5.0)
         yield stream
 
 
 async def test_who_has_left_stands_in_no_line(path: Path) -> None:
     async with door_for(path) as (s, _):
-        assert await s.sidecar._turns.begin("somebody")
+        assert await s.sidecar._checker.begin("somebody")
         async with in_line(s):
             pass
         await eventually(lambda: not s.sidecar.doors[0].inside, 2.0)
-        assert repr(s.sidecar._turns) == "<Turns, 0 waiting>"
+        assert repr(s.sidecar._checker) == "<Checker, 0 waiting>"
 
 
 async def test_who_waits_stays_while_it_is_there(path: Path) -> None:
     async with door_for(path) as (s, _):
-        assert await s.sidecar._turns.begin("somebody")
+        assert await s.sidecar._checker.begin("somebody")
         async with in_line(s) as stream:
             await trio.sleep(0.8)
-            s.sidecar._turns.end()
+            s.sidecar._checker.end()
             assert (await whole_answer(stream)).startswith(b"HTTP/1.1 401 ")
 
 
 async def test_a_drain_waits_for_nobody_in_line(path: Path) -> None:
     async with door_for(path) as (s, _):
-        assert await s.sidecar._turns.begin("somebody")
+        assert await s.sidecar._checker.begin("somebody")
         async with in_line(s) as stream, trio.open_nursery() as nursery:
             nursery.start_soon(s.sidecar.drain)
             answer = await whole_answer(stream)
@@ -372,7 +372,7 @@ async def test_a_drain_waits_for_nobody_in_line(path: Path) -> None:
 
 async def test_who_waits_makes_way_at_a_full_door(path: Path) -> None:
     async with door_for(path) as (s, _):
-        assert await s.sidecar._turns.begin("somebody")
+        assert await s.sidecar._checker.begin("somebody")
         async with in_line(s) as stream:
             door = s.sidecar.doors[0]
             assert not door.make_room(trio.current_time())
@@ -383,17 +383,17 @@ async def test_who_waits_makes_way_at_a_full_door(path: Path) -> None:
 
 async def test_too_many_at_once_are_told_to_come_again(path: Path) -> None:
     async with door_for(path) as (s, _):
-        turns = s.sidecar._turns
-        assert await turns.begin("somebody")
+        checker = s.sidecar._checker
+        assert await checker.begin("somebody")
         async with trio.open_nursery() as nursery:
             for _ in range(MOST_OF_ONE):
-                nursery.start_soon(turns.begin, "127.0.0.1")
+                nursery.start_soon(checker.begin, "127.0.0.1")
             await trio.testing.wait_all_tasks_blocked()
             answer = await ask(s, RIGHT)
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert b"\r\nRetry-After: 1\r\n" in answer
             nursery.cancel_scope.cancel()
-        turns.end()
+        checker.end()
         assert (await ask(s, RIGHT)).startswith(b"HTTP/1.1 200 ")
 
 
