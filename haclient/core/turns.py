@@ -16,6 +16,8 @@ import ipaddress
 from collections import deque
 from typing import Generic, TypeVar
 
+from haclient.core.names import whom_kernel_dials
+
 __all__ = ["MOST", "MOST_OF_ONE", "Turns", "crowd_of"]
 
 One = TypeVar("One")
@@ -34,11 +36,11 @@ NETWORK = 64
 def crowd_of(identity: str) -> str:
     """With whom a client takes turns: itself; whoever has the same IPv6 network."""
     try:
-        address = ipaddress.IPv6Address(identity.partition("%")[0])
+        address = whom_kernel_dials(identity)
     except ValueError:
         return identity
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
     return str(ipaddress.IPv6Network((address, NETWORK), strict=False))
 
 
