@@ -25,7 +25,6 @@ from __future__ import annotations
 import trio
 
 from haclient import events
-from haclient.core.retry import GiveUp
 from haclient.engine import recording
 from haclient.engine.failure import error_for
 from haclient.engine.holding import Holding
@@ -90,13 +89,13 @@ class Dial:
         except Exception as exc:
             # At its limit of connections for too long, mostly.
             self.end(Verdict.FAILED, str(exc))
-            raise error_for(self._records, GiveUp(""), reach, exc) from None
+            raise error_for(self._records, None, reach, exc) from None
         self._tried.update(reach.met.refused())
         if connection is None:
             verdict = Verdict.FAILED if reach.met.has_only_names_failed else Verdict.REFUSED
             self.end(verdict, reach.met.describe())
             # Of this attempt: what an earlier one came to is in its record.
-            raise error_for(self._records, GiveUp(""), reach, None, self._records[-1])
+            raise error_for(self._records, None, reach, None, self._records[-1])
         self._note_connected(connection)
         return connection
 

@@ -35,7 +35,7 @@ MOST_NAMED = 4
 
 def error_for(
     records: tuple[AttemptRecord, ...],
-    why_not_again: GiveUp,
+    why_not_again: GiveUp | None,
     reach: Reach | None,
     error: Exception | None,
     told: AttemptRecord | None = None,
@@ -44,7 +44,7 @@ def error_for(
 
     Args:
         records: every attempt, in order; at least one.
-        why_not_again: nothing more was tried.
+        why_not_again: nothing more was tried; None where nothing could be sent, which is reason enough.
         reach: the last attempt's way to a connection.
         error: the caller's own part that failed; returned itself, with the records added.
         told: the attempt to tell of; by default the one that tells most.
@@ -71,6 +71,7 @@ def error_for(
     # Without an error of the caller's own it is names that failed.
     if told.verdict in (Verdict.REFUSED, Verdict.FAILED):
         return _unconnected(records, reach, may, stage)
+    assert why_not_again is not None
     message = f"{told.describe()}; {_may_words(may)}not tried again: {why_not_again.reason}"
     failed = _class_for(told)(
         message + _others(records, told),
