@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
+import msgspec
 import trio
 
 from haclient._version import __version__
@@ -35,6 +36,7 @@ from haclient.ops.status_report import (
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.connect import Connect
 from haclient.proxy.door import Door, Inside
+from haclient.proxy.gateway import Gateway
 from haclient.proxy.service import Service
 from haclient.proxy.sidecar import Sidecar
 from haclient.proxy.tcp import TcpSide
@@ -91,10 +93,26 @@ class Connections:
         )
 
 
+class _Seen(msgspec.Struct, frozen=True, eq=False):
+    """What one report looks up once, for all the addresses in it."""
+
+    now: Instant
+    health: Mapping[Endpoint, EndpointHealth]
+    connections: Connections
+    known: LastKnown
+
+
 def build_status(control: Control, book: Book, wall_now: float) -> StatusReport:
     """All of it. `wall_now` is Unix time."""
     sidecar = control.sidecar
     doors = doors_of(sidecar)
+    engine, now = sidecar.gateway.engine, trio.current_time()
+    seen = _Seen(
+        now=now,
+        health={each.endpoint: each for each in engine.health.snapshot(now)},
+        connections=Connections(engine),
+        known=book.known,
+    )
     return StatusReport(
         version=__version__,
         pid=os.getpid(),
@@ -104,12 +122,12 @@ def build_status(control: Control, book: Book, wall_now: float) -> StatusReport:
         config_file=control.config_file,
         generation=control.generation,
         listeners=tuple(map(_listener, doors)),
-        targets=tuple(_targets(control, book)),
+        targets=tuple(_targets(sidecar, book, seen)),
         outstanding=sum(door.outstanding for door in doors),
         replay_bytes=sidecar.gateway.ledger.held,
         last_failovers=tuple(reversed(book.last_failovers)),
-        dns=_names(sidecar.gateway.engine, trio.current_time()),
-        destinations=tuple(_destinations(control, book)),
+        dns=_names(engine, now),
+        destinations=tuple(_destinations(sidecar.gateway, seen)),
     )
 
 
@@ -222,11 +240,7 @@ def _listener(door: Door) -> ListenerReport:
     )
 
 
-def _targets(control: Control, book: Book) -> Iterator[TargetReport]:
-    sidecar = control.sidecar
-    engine, now = sidecar.gateway.engine, trio.current_time()
-    health = {each.endpoint: each for each in engine.health.snapshot(now)}
-    connections = Connections(engine)
+def _targets(sidecar: Sidecar, book: Book, seen: _Seen) -> Iterator[TargetReport]:
     outstanding = outstanding_by_target(sidecar.doors)
     requests: Counter[str] = Counter()
     for (_, target), row in book.rows.items():
@@ -238,41 +252,32 @@ def _targets(control: Control, book: Book) -> Iterator[TargetReport]:
             requests=requests[name],
             failovers=sum(tally.failovers.counts),
             outstanding=outstanding[name],
-            budget_remaining=live.budget.remaining_ratio(now),
+            budget_remaining=live.budget.remaining_ratio(seen.now),
             resent=tally.resent,
-            endpoints=tuple(_endpoints(live, health, connections, book.known, now)),
+            endpoints=tuple(_endpoints(live, seen)),
         )
 
 
-def _destinations(control: Control, book: Book) -> Iterator[DestinationReport]:
-    gateway, now = control.sidecar.gateway, trio.current_time()
-    health = {each.endpoint: each for each in gateway.engine.health.snapshot(now)}
-    connections = Connections(gateway.engine)
+def _destinations(gateway: Gateway, seen: _Seen) -> Iterator[DestinationReport]:
     for name, live in gateway.destinations():
-        endpoints = tuple(_endpoints(live, health, connections, book.known, now))
+        endpoints = tuple(_endpoints(live, seen))
         if endpoints:
             yield DestinationReport(
                 listener=name, origin=str(live.spec.urls[0].origin), endpoints=endpoints
             )
 
 
-def _endpoints(
-    live: LiveTarget,
-    health: Mapping[Endpoint, EndpointHealth],
-    connections: Connections,
-    last_known: LastKnown,
-    now: Instant,
-) -> Iterator[EndpointReport]:
+def _endpoints(live: LiveTarget, seen: _Seen) -> Iterator[EndpointReport]:
     for tier, origin, endpoint in known_endpoints(live):
-        known = health.get(endpoint)
-        counts = connections.of(live, origin, endpoint)
+        known = seen.health.get(endpoint)
+        counts = seen.connections.of(live, origin, endpoint)
         is_held = known is not None and known.condition is Condition.HELD_DOWN
         yield EndpointReport(
             address=str(endpoint),
             origin=str(origin),
             tier=tier,
-            state=_state(live, endpoint, known, counts, last_known),
-            held_for=round(known.until - now, 3) if known is not None and is_held else None,
+            state=_state(live, endpoint, known, counts, seen.known),
+            held_for=round(known.until - seen.now, 3) if known is not None and is_held else None,
             failures=0 if known is None else known.failures,
             idle=0 if counts is None else counts.idle,
             leased=0 if counts is None else counts.leased,
