@@ -30,6 +30,7 @@ from haclient.net.http1_server import RawHead
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.record import Reason
+from haclient.proxy.refuse import tell_left
 
 __all__ = ["Checker", "Decision", "Guard", "known_or_refused"]
 
@@ -40,6 +41,8 @@ KEPT_RIGHT, KEPT_WRONG = 4096, 1024
 max_connections lets in at once by default; of wrong ones, those that are tried again and again are few."""
 
 UNAVAILABLE = 503
+
+LEFT = "its connection ended while its password waited to be checked"
 
 
 class Challenge(msgspec.Struct, frozen=True):
@@ -214,9 +217,7 @@ async def known_or_refused(gateway: Gateway, side: ClientSide, raw: RawHead) -> 
         return _asked(challenge, settings.realm, "this door asks for a user and password")
     decision = Decision.WRONG if len(values) > 1 else guard.recall(values[0])
     if decision is None:
-        decision = Decision.CLOSING
-        with side.in_line():
-            decision = await guard.judge(values[0], crowd_of(side.identity))
+        decision = await _judged(gateway, side, raw, guard, values[0])
     if decision is Decision.RIGHT:
         others = tuple(each for each in raw.fields if each[0].lower() != challenge.answers)
         return RawHead(raw.method, raw.target, raw.http_version, others)
@@ -225,6 +226,22 @@ async def known_or_refused(gateway: Gateway, side: ClientSide, raw: RawHead) -> 
     # Without the name: people type passwords there.
     gateway.note_turned_away(door, side.client, Reason.CREDENTIALS, decision.value)
     return _asked(challenge, settings.realm, decision.value)
+
+
+async def _judged(
+    gateway: Gateway, side: ClientSide, raw: RawHead, guard: Guard, value: bytes
+) -> Decision:
+    """In its turn. Whoever leaves before that, or makes way, is told of, for its request was counted."""
+    decision = Decision.CLOSING
+    is_over = False
+    try:
+        with side.in_line():
+            decision = await guard.judge(value, crowd_of(side.identity))
+        is_over = True
+    finally:
+        if not is_over:
+            tell_left(gateway, side, raw, LEFT)
+    return decision
 
 
 def _asked(challenge: Challenge, realm: str, reason: str) -> Refusal:

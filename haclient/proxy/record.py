@@ -11,7 +11,15 @@ from haclient.core.request_head import Refusal
 from haclient.net.http1_server import RawHead
 from haclient.types import AttemptRecord, Instant
 
-__all__ = ["ExchangeRecord", "Outcome", "Reason", "Sink", "TurnedAway", "refusal_record"]
+__all__ = [
+    "ExchangeRecord",
+    "Outcome",
+    "Reason",
+    "Sink",
+    "TurnedAway",
+    "left_record",
+    "refusal_record",
+]
 
 
 class Outcome(enum.Enum):
@@ -128,4 +136,32 @@ def refusal_record(
         response_bytes=response_bytes,
         error=refused.error.token,
         detail=refused.reason,
+    )
+
+
+def left_record(
+    listener: str,
+    client: str,
+    raw: RawHead,
+    *,
+    request_id: str,
+    began_at: Instant,
+    ended_at: Instant,
+    detail: str,
+) -> ExchangeRecord:
+    """Of a request whose connection ended before it was known whether it would be served."""
+    return ExchangeRecord(
+        listener=listener,
+        target="",
+        client=client,
+        request_id=request_id,
+        method=raw.method.decode("latin-1"),
+        path=raw.target.decode("latin-1"),
+        host="",
+        http_version=raw.http_version.decode("latin-1"),
+        status=0,
+        outcome=Outcome.CLIENT_GONE,
+        began_at=began_at,
+        ended_at=ended_at,
+        detail=detail,
     )

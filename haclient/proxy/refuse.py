@@ -1,4 +1,7 @@
-"""What is no request that could be served, or none that may be: answered, told, and the connection ended."""
+"""What is no request that could be served, or none that may be: answered, told, and the connection ended.
+
+And what nobody waits for any more before that is known: told, for it was counted.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ from haclient.core.request_head import Refusal
 from haclient.net.http1_server import RawHead
 from haclient.proxy.client_side import ClientSide
 from haclient.proxy.gateway import Gateway
-from haclient.proxy.record import refusal_record
+from haclient.proxy.record import left_record, refusal_record
 from haclient.proxy.reply import content_size, refusal
 
-__all__ = ["new_request_id", "refuse"]
+__all__ = ["new_request_id", "refuse", "tell_left"]
 
 
 async def refuse(
     gateway: Gateway, side: ClientSide, refused: Refusal, raw: RawHead | None, *, is_head: bool
 ) -> bool:
     """Answers it, and ends the connection, for what follows cannot be trusted; returns False."""
-    request_id = (request_id_of(raw.fields) if raw is not None else "") or new_request_id()
+    request_id = _id_for(raw)
     data = refusal(
         refused.status,
         refused.reason,
@@ -45,6 +48,25 @@ async def refuse(
     await side.send(data)
     await side.linger()
     return False
+
+
+def tell_left(gateway: Gateway, side: ClientSide, raw: RawHead, detail: str) -> None:
+    """Its connection ended before it was known whether it would be served."""
+    gateway.tell(
+        left_record(
+            side.door.settings.name,
+            side.client,
+            raw,
+            request_id=_id_for(raw),
+            began_at=side.began_at,
+            ended_at=trio.current_time(),
+            detail=detail,
+        )
+    )
+
+
+def _id_for(raw: RawHead | None) -> str:
+    return (request_id_of(raw.fields) if raw is not None else "") or new_request_id()
 
 
 def new_request_id() -> str:

@@ -19,7 +19,7 @@ from haclient.core.users import Cost, Users, new_user
 from haclient.proxy.credentials import KEPT_RIGHT, Checker, Decision, Guard
 from haclient.proxy.door import IDLE_GRACE
 from haclient.proxy.guards import GuardError
-from haclient.proxy.record import TurnedAway
+from haclient.proxy.record import Outcome, TurnedAway
 from tests.loopback.test_sidecar import ANY, Scene, scene
 from tests.support.loopback import eventually
 
@@ -347,6 +347,19 @@ async def test_who_has_left_stands_in_no_line(path: Path) -> None:
             pass
         await eventually(lambda: not s.sidecar.doors[0].inside, 2.0)
         assert repr(s.sidecar._checker) == "<Checker, 0 waiting>"
+        told_as_gone(s)
+
+
+def told_as_gone(s: Scene) -> None:
+    """Each request that was counted is told of, however it ended."""
+    assert s.sidecar.doors[0].requests == len(s.records) == 1
+    (record,) = s.records
+    assert (record.outcome, record.status, record.head_at) == (Outcome.CLIENT_GONE, 0, None)
+    assert (record.listener, record.target, record.client[:10]) == ("door0", "", "127.0.0.1:")
+    assert (record.method, record.path, record.http_version) == ("GET", "/x", "1.1")
+    assert record.request_id
+    assert record.began_at < record.ended_at
+    assert record.detail == "its connection ended while its password waited to be checked"
 
 
 async def test_who_waits_stays_while_it_is_there(path: Path) -> None:
@@ -379,6 +392,7 @@ async def test_who_waits_makes_way_at_a_full_door(path: Path) -> None:
             assert door.make_room(trio.current_time() + IDLE_GRACE)
             assert await stream.receive_some() == b""
             await eventually(lambda: not door.inside, 2.0)
+        told_as_gone(s)
 
 
 async def test_too_many_at_once_are_told_to_come_again(path: Path) -> None:
