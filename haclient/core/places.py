@@ -13,7 +13,9 @@ ride on one connection (TLS settings, a proxy). Groups are independent: no key e
 another one.
 
 A connection that is opened keeps the place that was reserved for it, leased or idle, until it is
-given back. Which connection that is, and when it ends, is for haclient.core.pool_state to say.
+given back. Which connection that is, and when it ends, is for haclient.core.pool_state to say. Both work on
+the same groups: places and waiters change here, and a group's idle connections, which are only counted here,
+change there. A dict of its own for those would be one more look-up a request, and one more thing to forget.
 
 Left out: a limit over all endpoints, and keeping a waiter's deadline: its caller cancels.
 """
@@ -74,7 +76,7 @@ class _Waiter(msgspec.Struct, eq=False):
 
 
 class Group(msgspec.Struct, eq=False):
-    """Everything under one key. `idle` is a stack: the most recently released is last."""
+    """Everything under one key. `idle`, the pool state's own, is a stack: the most recently released is last."""
 
     key: Hashable
     places: dict[Endpoint, EndpointPlaces] = msgspec.field(default_factory=dict)
@@ -100,7 +102,7 @@ class Places:
         max_connections: places for each endpoint of each key, at least 1.
 
     Attributes:
-        groups: by key, those in use (read only).
+        groups: by key, those in use: they come and go here alone.
         waiting: how many wait, over all keys (read only).
 
     Raises:

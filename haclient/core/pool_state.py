@@ -2,10 +2,10 @@
 
 A connection costs a round trip or three, so it is kept after an exchange and lent to the next
 one. The naive pool is a list: pop one, or connect; append it afterwards. It fails in three ways.
-It knows no limit (that is haclient.core.places, on which this rests). A connection that sat idle
-may be closed by its server in the very moment of its reuse, and then a request that may not be
-resent is lost. And after a server died, its other idle connections are handed out one by one, each
-to fail in its turn.
+It knows no limit (that is haclient.core.places, on which this rests, and whose groups hold the idle
+connections). A connection that sat idle may be closed by its server in the very moment of its reuse,
+and then a request that may not be resent is lost. And after a server died, its other idle connections
+are handed out one by one, each to fail in its turn.
 
 Ours: the most recently used idle connection is lent first: few stay warm, the rest age out. A
 request may say how long is too long an idle time for it. A connection that is released goes to the
