@@ -41,9 +41,9 @@ from haclient.ops.sdnotify import Notifier, watchdog_interval
 from haclient.ops.status_report import OrderReport
 from haclient.ops.steps_log import StepsLog
 from haclient.ops.turned_away_log import TurnedAwayLog
-from haclient.proxy.guards import GuardError
 from haclient.proxy.record import ExchangeRecord, TurnedAway
 from haclient.proxy.sidecar import Sidecar
+from haclient.proxy.trust import TrustError
 
 __all__ = ["Daemon", "run_daemon"]
 
@@ -137,7 +137,7 @@ class Daemon:
                 try:
                     self.sidecar.start()
                     admin.start(self._config.admin, nursery)
-                except (BindError, GuardError) as exc:
+                except (BindError, TrustError) as exc:
                     raise CommandError(str(exc), ExitCode.CONFIGURATION) from None
                 nursery.start_soon(self._heed, signals)
                 nursery.start_soon(self._feed_watchdog)
@@ -204,7 +204,7 @@ class Daemon:
             )
             self._check_admin(config)
             again = self.sidecar.apply(config)
-        except (CommandError, BindError, GuardError) as exc:
+        except (CommandError, BindError, TrustError) as exc:
             return self._refused(str(exc).splitlines())
         old, self._config = self._config, config
         self.generation += 1

@@ -23,7 +23,7 @@
     vigil        one look at every client's connection, four times a second: who left, who stalls
     door         a listener in use: its settings, its routes, who is inside
     gateway      what all connections of a process share
-    guards       the users and certificates that its configuration's files hold at this moment
+    trust        whom doors and targets trust, and what they show: users and certificates, from their files
     sidecar      all doors and targets of a process: start, reload, drain
     record       what is told of each exchange once it is over
 

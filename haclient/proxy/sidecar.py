@@ -41,9 +41,9 @@ from haclient.proxy.credentials import Checker, Guard
 from haclient.proxy.door import Door
 from haclient.proxy.entrance import enter
 from haclient.proxy.gateway import Gateway
-from haclient.proxy.guards import Guards, read_guards, renewed
 from haclient.proxy.listener import Listener
 from haclient.proxy.record import Sink
+from haclient.proxy.trust import Trust, read_trust, renewed
 from haclient.proxy.vigil import keep_vigil
 
 __all__ = ["Sidecar"]
@@ -85,7 +85,7 @@ class Sidecar:
         self._listeners: dict[Bind, Listener] = {}
         self._closing: list[Listener] = []
         self._checker = Checker()
-        self._guards = Guards({}, {})
+        self._trust = Trust({}, {})
         self._own_doors = OwnDoors(dialer or SocketDialer())
         self._private: dict[str, socket.socket] = {}
         engine = Engine(nursery, resolver, self._own_doors)
@@ -100,13 +100,13 @@ class Sidecar:
         """Opens every door.
 
         Raises:
-            BindError, GuardError: none is open then.
+            BindError, TrustError: none is open then.
         """
-        self._guards = read_guards(self.config)
+        self._trust = read_trust(self.config)
         opened = self._open(self.config.listeners)
         self.gateway.engine.start()
         self._nursery.start_soon(keep_vigil, lambda: self.doors)
-        self._use_targets(self.config, self._guards)
+        self._use_targets(self.config, self._trust)
         for settings in self.config.listeners:
             self._begin(settings, opened[settings.bind])
         self._know_own_doors()
@@ -119,9 +119,9 @@ class Sidecar:
         Returns a line for each table whose users or certificates are others now.
 
         Raises:
-            BindError, GuardError: the old one stays.
+            BindError, TrustError: the old one stays.
         """
-        listeners, guards = self._listeners, read_guards(config)
+        listeners, trust = self._listeners, read_trust(config)
         with contextlib.ExitStack() as undo:
             for settings in config.listeners:
                 if settings.bind in listeners:
@@ -129,11 +129,11 @@ class Sidecar:
             opened = self._open([one for one in config.listeners if one.bind not in listeners])
             undo.pop_all()
         self._closing = [one for one in self._closing if one.door.inside or not one.has_stopped]
-        self._use_targets(config, guards)
+        self._use_targets(config, trust)
         self.gateway.ledger.limit = config.replay_memory
         self.config = config
-        again = tuple(renewed(self._guards, guards))
-        self._guards = guards
+        again = tuple(renewed(self._trust, trust))
+        self._trust = trust
         wanted = {one.bind for one in config.listeners}
         for bind in [bind for bind in listeners if bind not in wanted]:
             self._retire(listeners.pop(bind))
@@ -196,9 +196,9 @@ class Sidecar:
 
     def _guard(self, door: Door) -> None:
         table = f"listener {door.settings.name}"
-        certificates = self._guards.certificates.get(table)
+        certificates = self._trust.certificates.get(table)
         door.tls = certificates.context if certificates is not None else None
-        users = self._guards.users.get(table)
+        users = self._trust.users.get(table)
         if users is None:
             door.guard = None
         elif door.guard is None:
@@ -220,14 +220,14 @@ class Sidecar:
         open_ones = (*self._listeners.values(), *self._closing)
         return self._max_clients - sum(one.taken for one in open_ones)
 
-    def _use_targets(self, config: Config, guards: Guards) -> None:
+    def _use_targets(self, config: Config, trust: Trust) -> None:
         engine, before = self.gateway.engine, self.gateway.targets
         self.gateway.defaults = config.defaults
         self.gateway.forget_other_destinations([one.name for one in config.listeners])
         self.gateway.targets = {}
         for name, spec in config.targets.items():
             old = before.get(name)
-            certificates = guards.certificates.get(f"target {name}")
+            certificates = trust.certificates.get(f"target {name}")
             if old is not None and old.is_like(spec, certificates):
                 self.gateway.targets[name] = old
                 continue

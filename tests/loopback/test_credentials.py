@@ -18,8 +18,8 @@ from haclient.core.turns import MOST, MOST_OF_ONE
 from haclient.core.users import Cost, Users, new_user
 from haclient.proxy.credentials import KEPT_RIGHT, Checker, Decision, Guard
 from haclient.proxy.door import IDLE_GRACE
-from haclient.proxy.guards import GuardError
 from haclient.proxy.record import Outcome, TurnedAway
+from haclient.proxy.trust import TrustError
 from tests.loopback.test_sidecar import ANY, Scene, scene
 from tests.support.loopback import eventually
 
@@ -176,7 +176,7 @@ async def test_a_reload_reads_the_users_again(path: Path) -> None:
 async def test_a_broken_file_changes_nothing(path: Path) -> None:
     async with door_for(path) as (s, _):
         make_public(path)
-        with pytest.raises(GuardError, match=r"^listener door0: .* everybody can read it"):
+        with pytest.raises(TrustError, match=r"^listener door0: .* everybody can read it"):
             s.sidecar.apply(asking(s, path))
         assert (await ask(s, RIGHT)).startswith(b"HTTP/1.1 200 ")
         assert (await ask(s)).startswith(b"HTTP/1.1 401 ")

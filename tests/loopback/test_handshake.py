@@ -13,8 +13,8 @@ import trustme
 from msgspec.structs import replace
 
 from haclient.core.config import Config, DoorTls
-from haclient.proxy.guards import GuardError
 from haclient.proxy.record import Outcome, TurnedAway
+from haclient.proxy.trust import TrustError
 from tests.loopback.test_admission import request_id_in
 from tests.loopback.test_credentials import whole_answer
 from tests.loopback.test_sidecar import ANY, GET, Scene, scene
@@ -223,7 +223,7 @@ async def test_a_broken_certificate_changes_nothing(path: Path) -> None:
     async with door(path) as (s, _):
         path.write_text("x")  # noqa: ASYNC240
         with pytest.raises(
-            GuardError, match=r"^listener door0: the certificate file .* not valid PEM"
+            TrustError, match=r"^listener door0: the certificate file .* not valid PEM"
         ):
             s.sidecar.apply(secured(s, path))
         stream = await connect(s)

@@ -10,8 +10,8 @@ import trustme
 from haclient.core.config import Config
 from haclient.core.spec import Target, TlsSettings
 from haclient.net import tls
-from haclient.proxy import guards
-from haclient.proxy.guards import read_guards, renewed
+from haclient.proxy import trust
+from haclient.proxy.trust import read_trust, renewed
 from tests.support.certificates import write_ca
 
 
@@ -28,8 +28,8 @@ def test_one_that_is_renewed_while_it_is_read_is_another_to_the_next_reload(
         return context
 
     with monkeypatch.context() as patched:
-        patched.setattr(guards, "make_context", renew_after)
-        first = read_guards(config)
-    second = read_guards(config)
+        patched.setattr(trust, "make_context", renew_after)
+        first = read_trust(config)
+    second = read_trust(config)
     assert list(renewed(first, second)) == ["target main: certificates"]
-    assert list(renewed(second, read_guards(config))) == []
+    assert list(renewed(second, read_trust(config))) == []

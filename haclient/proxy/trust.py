@@ -21,34 +21,34 @@ from haclient.net.tls_server import make_server_context
 from haclient.net.users_file import read_users
 from haclient.regular_file import MAX_PEM_BYTES, read_regular
 
-__all__ = ["GuardError", "Guards", "read_guards", "renewed"]
+__all__ = ["Trust", "TrustError", "read_trust", "renewed"]
 
 
-class GuardError(Exception):
+class TrustError(Exception):
     """A file that says who is who cannot be used; one line says which, and why."""
 
 
-class Guards(msgspec.Struct, frozen=True):
+class Trust(msgspec.Struct, frozen=True):
     """By the table, as "listener orders"; a target without files of its own trusts whom the system trusts."""
 
     users: dict[str, Users]
     certificates: dict[str, Certificates]
 
 
-def read_guards(config: Config) -> Guards:
+def read_trust(config: Config) -> Trust:
     """Reads every file that says who is who, at a door or at a target's servers.
 
     Raises:
-        GuardError: one cannot be used.
+        TrustError: one cannot be used.
     """
-    guards = Guards({}, {})
+    trust = Trust({}, {})
     for listener in config.listeners:
         with _named(table := f"listener {listener.name}"):
-            _read_door(table, listener, guards)
+            _read_door(table, listener, trust)
     for name, target in config.targets.items():
         with _named(table := f"target {name}"):
-            _read_target(table, target, guards)
-    return guards
+            _read_target(table, target, trust)
+    return trust
 
 
 @contextlib.contextmanager
@@ -56,24 +56,24 @@ def _named(table: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, TlsFileError) as exc:
-        raise GuardError(f"{table}: {exc}") from None
+        raise TrustError(f"{table}: {exc}") from None
 
 
-def _read_door(table: str, listener: ListenerSettings, guards: Guards) -> None:
+def _read_door(table: str, listener: ListenerSettings, trust: Trust) -> None:
     if listener.auth is not None:
-        guards.users[table] = read_users(listener.auth.users_file)
+        trust.users[table] = read_users(listener.auth.users_file)
     if (tls := listener.tls) is not None:
         digest = _digest(tls.cert_file, tls.key_file, tls.client_ca_file)
         context = make_server_context(tls, is_http=listener.mode is not Mode.TCP)
-        guards.certificates[table] = Certificates(context, digest)
+        trust.certificates[table] = Certificates(context, digest)
 
 
-def _read_target(table: str, target: Target, guards: Guards) -> None:
+def _read_target(table: str, target: Target, trust: Trust) -> None:
     tls = target.tls
     files = tls.ca_file, tls.cert_file, tls.key_file
     if any(files):
         digest = _digest(*files)
-        guards.certificates[table] = Certificates(make_context(tls), digest)
+        trust.certificates[table] = Certificates(make_context(tls), digest)
 
 
 def _digest(*files: str | None) -> bytes:
@@ -85,7 +85,7 @@ def _digest(*files: str | None) -> bytes:
     return digest.digest()
 
 
-def renewed(before: Guards, after: Guards) -> Iterator[str]:
+def renewed(before: Trust, after: Trust) -> Iterator[str]:
     """A line for each file that holds something else than before."""
     for table, users in after.users.items():
         if before.users.get(table, users) != users:
