@@ -129,11 +129,11 @@ class Directions:
                     await self._hear(sides.plain_client.until_readable, sides.of_client)
                     is_bulk = await self._splice_up() >= LARGE
                     continue
-                if not sides.unsent:
-                    sides.unsent = await self._hear(transport.receive_some, sides.of_client)
-                if not sides.unsent:
+                if not sides.unsent_up:
+                    sides.unsent_up = await self._hear(transport.receive_some, sides.of_client)
+                if not sides.unsent_up:
                     break
-                is_bulk = self._pipes is not None and len(sides.unsent) >= LARGE
+                is_bulk = self._pipes is not None and len(sides.unsent_up) >= LARGE
                 await self._send_up()
             sides.note_client_ended()
             with sides.of_server():
@@ -145,11 +145,11 @@ class Directions:
         if sides.is_turned_away:
             raise trio.ClosedResourceError("it is for another server")
         sides.owe()
-        data = sides.unsent
+        data = sides.unsent_up
         with sides.of_server(), self._being_sent():
             await sides.connection.send(data)
         sides.bytes_up += len(data)
-        sides.unsent = b""
+        sides.unsent_up = b""
 
     async def _pass_end_on(self) -> None:
         """A half-closed client still listens; TLS has no half that could be closed."""
@@ -170,12 +170,14 @@ class Directions:
                     await self._hear(sides.plain_server.until_readable, sides.of_server)
                     is_bulk = await self._splice_down() >= LARGE
                     continue
-                if not sides.unread:
-                    sides.unread = bytes(await self._hear(stream.receive_some, sides.of_server))
-                    if not sides.unread:
+                if not sides.unsent_down:
+                    sides.unsent_down = bytes(
+                        await self._hear(stream.receive_some, sides.of_server)
+                    )
+                    if not sides.unsent_down:
                         break
                     sides.note_heard()
-                is_bulk = self._pipes is not None and len(sides.unread) >= LARGE
+                is_bulk = self._pipes is not None and len(sides.unsent_down) >= LARGE
                 await self._send_down()
             sides.note_server_ended()
             if sides.turns_away():
@@ -186,7 +188,7 @@ class Directions:
     async def _send_down(self) -> None:
         """Not as a turn with a limit: who does not read a tunnel for a while may mean it."""
         sides = self._sides
-        data, sides.unread = sides.unread, b""
+        data, sides.unsent_down = sides.unsent_down, b""
         sides.bytes_down += len(data)
         with sides.of_client(), self._being_sent():
             await sides.client.transport.send_all(data)

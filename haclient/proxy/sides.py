@@ -56,8 +56,7 @@ class Sides:
         may_turn_away: until when a server may end an untouched connection without the client noticing.
 
     Attributes:
-        unsent: what the client said, and no kernel has taken.
-        unread: the same of the server.
+        unsent_up, unsent_down: what the client said, what the server said, and no kernel has taken.
         is_open_up, is_open_down: more may come from the client, from the server.
         bytes_up, bytes_down: moved so far.
         dead: why the server is held dead, if it is.
@@ -82,8 +81,8 @@ class Sides:
         "is_open_up",
         "is_turned_away",
         "is_unanswered",
-        "unread",
-        "unsent",
+        "unsent_down",
+        "unsent_up",
     )
 
     def __init__(
@@ -101,8 +100,8 @@ class Sides:
         self._may_turn_away = may_turn_away
         self._owed: Outstanding | None = None
         self._has_client_ended = False
-        self.unsent = b""
-        self.unread = b""
+        self.unsent_up = b""
+        self.unsent_down = b""
         self.is_open_up = self.is_open_down = True
         self.bytes_up = 0
         self.bytes_down = 0

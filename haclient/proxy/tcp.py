@@ -155,7 +155,7 @@ class TcpSide:
     def _note_end(self, sides: Sides, dial: Dial) -> None:
         up, down = self._tunnels
         self._tunnels = up, down = up + sides.bytes_up, down + sides.bytes_down
-        self._unsent = sides.unsent
+        self._unsent = sides.unsent_up
         if self._outcome is Outcome.CUT:
             self._detail = f"{up} bytes up, {down} down; {self._detail}"
             dial.end(Verdict.CANCELLED)

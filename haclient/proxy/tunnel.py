@@ -59,7 +59,7 @@ class Tunnel:
         sides, client = self.sides, self.sides.client
         client.is_passing_on, client.tunnel = True, self
         # What came before any debt does not pay one.
-        sides.unread, sides.unsent = first, client.take_buffered()
+        sides.unsent_down, sides.unsent_up = first, client.take_buffered()
         try:
             while sides.is_open_up or sides.is_open_down:
                 if self._has_to_be_moved or not await self._pass_a_piece():
@@ -71,7 +71,7 @@ class Tunnel:
 
     @property
     def _has_to_be_moved(self) -> bool:
-        return bool(self._parking is None or self.sides.unread or self.sides.unsent)
+        return bool(self._parking is None or self.sides.unsent_down or self.sides.unsent_up)
 
     async def _move(self) -> None:
         self._directions = Directions(self.sides, self._pipes, may_rest=self._parking is not None)
@@ -119,12 +119,12 @@ class Tunnel:
         data = sides.plain_client.receive_now()
         if not data:
             return data is None
-        sides.unsent = data
+        sides.unsent_up = data
         sides.owe()
         sent = sides.connection.send_now(data)
         sides.bytes_up += sent
-        sides.unsent = data[sent:]
-        return not sides.unsent and len(data) < LARGE
+        sides.unsent_up = data[sent:]
+        return not sides.unsent_up and len(data) < LARGE
 
     def _pass_down_now(self) -> bool:
         sides = self.sides
@@ -132,8 +132,8 @@ class Tunnel:
         if not data:
             return data is None
         sides.note_heard()
-        sides.unread = data
+        sides.unsent_down = data
         sent = sides.client.transport.send_now(data)
         sides.bytes_down += sent
-        sides.unread = data[sent:]
-        return not sides.unread and len(data) < LARGE
+        sides.unsent_down = data[sent:]
+        return not sides.unsent_down and len(data) < LARGE
