@@ -66,7 +66,7 @@ def run(argv: list[str]) -> int:
         user = None if options.delete else _asked(name, is_piped=options.stdin)
     except ValueError as exc:
         raise CommandError(str(exc)) from None
-    with _locked(path, is_made=not options.delete):
+    with _locked(path, may_make=not options.delete):
         after, had = with_user(_text_of(path), name, user)
         if user is None and not had:
             raise CommandError(f"{path} has no user {name!r}; nothing was changed")
@@ -88,20 +88,42 @@ def _text_of(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: str, *, is_made: bool) -> Iterator[None]:
-    """Nobody else changes the file meanwhile; where it is not there, it may be made, empty."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_CREAT if is_made else 0)
+def _locked(path: str, *, may_make: bool) -> Iterator[None]:
+    """Nobody else changes the file meanwhile. Where there is none one is made, and removed unless it is replaced."""
     while True:
         with contextlib.ExitStack() as closing:
             try:
-                descriptor = os.open(path, flags, 0o600)
+                real = os.path.realpath(path)
+                descriptor, is_new = _opened(real, may_make=may_make)
                 closing.callback(os.close, descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except FileExistsError:
+                continue  # somebody made it meanwhile
             except OSError as exc:
                 raise _not_written(path, exc) from None
-            if _is_at(path, descriptor):
+            if _is_at(real, descriptor):
+                if is_new:
+                    closing.callback(_remove_unless_replaced, real, descriptor)
                 yield
                 return
+
+
+def _opened(path: str, *, may_make: bool) -> tuple[int, bool]:
+    """A descriptor to lock, and whether the file was made. On NFS only one that may write can be locked so."""
+    flags = os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_RDWR), False
+    except FileNotFoundError:
+        if not may_make:
+            raise
+        return os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), True
+    except PermissionError:
+        return os.open(path, flags | os.O_RDONLY), False
+
+
+def _remove_unless_replaced(path: str, descriptor: int) -> None:
+    if _is_at(path, descriptor):
+        os.unlink(path)
 
 
 def _is_at(path: str, descriptor: int) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import subprocess
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from haclient.net.users_file import read_users
 from tests.support.command import COMMAND, environment, haclient, needs_command
+from tests.support.loopback import eventually
 
 pytestmark = needs_command
 
@@ -72,6 +76,61 @@ def test_a_link_stays_a_link(path: Path) -> None:
     passwd(link, "bob", said=b"two\n")
     assert link.is_symlink()
     assert list(read_users(str(path)).by_name) == ["ann", "bob"]
+
+
+def under(wrapper: list[str], *words: object) -> subprocess.CompletedProcess[bytes]:
+    """The command, started by another one."""
+    command = [*wrapper, str(COMMAND), "passwd", *map(str, words)]
+    return subprocess.run(
+        command, input=b"x\n", capture_output=True, check=False, timeout=30, env=environment()
+    )
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_was_made_for_the_lock_goes_where_nothing_was_written(
+    path: Path, is_there: bool
+) -> None:
+    """No byte of any file can be written, as on a full disk."""
+    if is_there:
+        path.touch(0o600)
+    ran = under(["sh", "-c", 'ulimit -f 0; exec "$@"', "sh"], path, "ann")
+    assert (ran.returncode, ran.stdout) == (23, b"")
+    assert ran.stderr.endswith(b"/users cannot be written: File too large\n")
+    assert os.listdir(path.parent) == ["users"] * is_there
+
+
+def test_a_file_that_may_only_be_read_is_changed(path: Path) -> None:
+    """It is replaced, and that is the folder's to allow."""
+    passwd(path, "ann", said=b"one\n")
+    path.chmod(0o400)
+    # Without the privilege of root to write what may only be read.
+    as_others = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    assert under(as_others, path, "bob").returncode == 0
+    assert path.stat().st_mode & 0o777 == 0o400
+    assert list(read_users(str(path)).by_name) == ["ann", "bob"]
+
+
+async def test_the_lock_is_one_that_nfs_grants(path: Path) -> None:
+    """There, flock(2) is a lock of bytes, which wants a descriptor that may write."""
+    await trio.to_thread.run_sync(lambda: passwd(path, "ann", said=b"one\n"))
+    async with trio.open_nursery() as nursery:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            process = await nursery.start(
+                partial(trio.run_process, stdin=b"two\n", env=environment()),
+                [COMMAND, "passwd", path, "bob"],
+            )
+            waits = f"-> FLOCK  ADVISORY  WRITE {process.pid} "
+            await eventually(lambda: waits in Path("/proc/locks").read_text(), 20.0)
+            assert access_to(path, process.pid) == os.O_RDWR
+    assert list(read_users(str(path)).by_name) == ["ann", "bob"]
+
+
+def access_to(path: Path, pid: int) -> int:
+    """How a process has a file open."""
+    (descriptor,) = (one for one in Path(f"/proc/{pid}/fd").iterdir() if one.resolve() == path)
+    text = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
+    return int(text.split("flags:")[1].split()[0], 8) & os.O_ACCMODE
 
 
 def change(path: Path, name: str, count: int, done: list[int]) -> None:
