@@ -196,7 +196,10 @@ def _connect_class(kinds: set[ConnectFailure | None]) -> tuple[type[Error], str]
             "Allow the process more descriptors (LimitNOFILE), or fewer connections",
         )
     if kinds == {ConnectFailure.OWN_DOOR}:
-        return LoopError, "Name the servers themselves, not a listener of this daemon"
+        return (
+            LoopError,
+            "Name the servers themselves, not a listener or the admin endpoint of this daemon",
+        )
     if kinds == {ConnectFailure.TIMED_OUT}:
         return ConnectTimeoutError, "Check routes and firewalls, or that the host is up"
     return ConnectError, "Check that the server runs and listens there"
