@@ -44,6 +44,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
+from collections.abc import Callable, Container
 
 import msgspec
 
@@ -87,7 +88,8 @@ SUSPECT_HOLD = 2.0
 
 MAX_ENDPOINTS = 4096
 """Endpoints kept in mind, about 1.4 MiB. Beyond that the one that was quiet for longest is
-forgotten: a forward proxy is asked for any number of addresses."""
+forgotten, but for those of `keep`: a forward proxy is asked for any number of addresses, and whoever
+asks it for many that fail is not to undo what is known of the targets."""
 
 _HELD_AGAINST = frozenset(
     {
@@ -169,17 +171,22 @@ class _Entry(msgspec.Struct, frozen=True):
 class Health:
     """What one client remembers. Instants are seconds on the driver's monotonic clock."""
 
-    __slots__ = ("_entries", "_newest_generation")
+    __slots__ = ("_entries", "_kept", "_newest_generation")
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Endpoint, _Entry] = OrderedDict()
         """The one that changed last stands last."""
+        self._kept: Callable[[], Container[Endpoint]] = frozenset
         self._newest_generation = 0
         # One count for all endpoints: an endpoint that was forgotten and fails again must not
         # come by a generation that it had before.
 
     def __repr__(self) -> str:
         return f"<Health remembers {len(self._entries)} endpoints>"
+
+    def keep(self, kept: Callable[[], Container[Endpoint]]) -> None:
+        """Those that `kept` names give way to none but each other. It is asked where there is no room, and seldom."""
+        self._kept = kept
 
     @property
     def has_entries(self) -> bool:
@@ -282,8 +289,12 @@ class Health:
         """Puts the entry last, and makes room at the front, where the expired ones gather."""
         self._entries[endpoint] = entry
         self._entries.move_to_end(endpoint)
-        while len(self._entries) > MAX_ENDPOINTS or self._oldest_expired(now):
+        while self._oldest_expired(now):
             self._entries.popitem(last=False)
+        if len(self._entries) > MAX_ENDPOINTS:
+            kept = self._kept()
+            oldest = next(iter(self._entries))
+            del self._entries[next((one for one in self._entries if one not in kept), oldest)]
 
     def _oldest_expired(self, now: Instant) -> bool:
         return now >= next(iter(self._entries.values())).forget_at

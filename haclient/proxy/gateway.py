@@ -17,6 +17,7 @@ from haclient.net.pipes import Pipes
 from haclient.proxy.destinations import Destinations
 from haclient.proxy.door import Door
 from haclient.proxy.record import ExchangeRecord, Reason, TurnedAway
+from haclient.types import Endpoint
 
 __all__ = ["Gateway"]
 
@@ -76,6 +77,15 @@ class Gateway:
         for name, each in self._destinations.items():
             for live in each:
                 yield name, live
+
+    def addresses_of_targets(self) -> set[Endpoint]:
+        """All that are known of the targets that are configured."""
+        return {
+            endpoint
+            for live in self.targets.values()
+            for endpoints in live.known.values()
+            for endpoint in endpoints
+        }
 
     def note_turned_away(
         self, door: Door, client: str, reason: Reason, detail: str, request_id: str = ""

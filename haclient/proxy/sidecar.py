@@ -90,6 +90,8 @@ class Sidecar:
         self._private: dict[str, socket.socket] = {}
         engine = Engine(nursery, resolver, self._own_doors)
         self.gateway = Gateway(engine, ReplayLedger(config.replay_memory), tell, tell_fault)
+        # No client of a forward listener pushes what is known of the targets out of memory.
+        engine.health.keep(self.gateway.addresses_of_targets)
 
     @property
     def doors(self) -> list[Door]:

@@ -207,6 +207,27 @@ def test_memory_is_bounded_and_the_quietest_endpoint_is_forgotten() -> None:
     assert health.is_held_down(endpoints[-1], 4.7)
 
 
+@pytest.mark.parametrize("kept", [{ONE}, {ONE, OTHER}])
+def test_who_is_kept_gives_way_to_nobody(kept: set[Endpoint]) -> None:
+    health = Health()
+    health.keep(lambda: kept)
+    for endpoint in (ONE, OTHER, *(Endpoint("192.0.2.9", n) for n in range(MAX_ENDPOINTS))):
+        health.report_failure(endpoint, 1.0, 0)
+    assert repr(health) == f"<Health remembers {MAX_ENDPOINTS} endpoints>"
+    assert health.is_held_down(ONE, 1.0)
+    assert health.is_held_down(OTHER, 1.0) == (OTHER in kept)
+
+
+def test_memory_is_bounded_where_all_are_kept() -> None:
+    endpoints = [Endpoint("192.0.2.9", n) for n in range(MAX_ENDPOINTS + 1)]
+    health = Health()
+    health.keep(lambda: frozenset(endpoints))
+    for endpoint in endpoints:
+        health.report_failure(endpoint, 1.0, 0)
+    assert repr(health) == f"<Health remembers {MAX_ENDPOINTS} endpoints>"
+    assert not health.is_held_down(endpoints[0], 1.0)
+
+
 def test_what_has_expired_makes_room_by_itself() -> None:
     health = Health()
     for number in range(10):

@@ -12,11 +12,13 @@ import pytest
 import trio
 
 from haclient.core.config import Bind, Config, ListenerSettings, TcpBind, UnixBind
+from haclient.core.health import MAX_ENDPOINTS
 from haclient.core.spec import Target
 from haclient.net.listening import BindError, listen_on
 from haclient.net.static_resolver import StaticResolver
 from haclient.proxy.record import ExchangeRecord
 from haclient.proxy.sidecar import Sidecar
+from haclient.types import Endpoint
 from tests.support.loopback import eventually
 from tests.support.origin import Behaviour, Origin
 
@@ -175,6 +177,17 @@ async def test_a_reload_that_cannot_be_changes_nothing(tmp_path: Path) -> None:
 
 
 # --- drain ----------------------------------------------------------------------------------------
+
+
+async def test_failed_destinations_do_not_push_a_target_out_of_memory() -> None:
+    async with scene(ANY) as s:
+        async with await s.connect() as stream:
+            assert await ask(stream)
+        health, now = s.sidecar.gateway.engine.health, trio.current_time()
+        (endpoint,) = s.sidecar.gateway.addresses_of_targets()
+        for each in (endpoint, *(Endpoint("192.0.2.1", port) for port in range(MAX_ENDPOINTS))):
+            health.report_failure(each, now, 0)
+        assert health.is_held_down(endpoint, now)
 
 
 async def test_a_drain_of_nobody_is_over_at_once(tmp_path: Path) -> None:
