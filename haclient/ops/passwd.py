@@ -7,7 +7,8 @@ the other, whole.
 
 Of two that change the file at once, the naive later one writes what it read before the earlier one's change, and a
 user who was removed is back. So the file itself is locked (flock(2)), which leaves nothing behind, and is read
-again under the lock. Who gets the lock of a file that was replaced meanwhile asks for the new one's.
+again under the lock. Who gets the lock of a file that was replaced meanwhile asks for the new one's. A symbolic
+link is followed once: whoever asks for each step where it leads may lock one file, read another and write a third.
 """
 
 from __future__ import annotations
@@ -66,11 +67,11 @@ def run(argv: list[str]) -> int:
         user = None if options.delete else _asked(name, is_piped=options.stdin)
     except ValueError as exc:
         raise CommandError(str(exc)) from None
-    with _locked(path, may_make=not options.delete):
-        after, had = with_user(_text_of(path), name, user)
+    with _locked(path, may_make=not options.delete) as real:
+        after, had = with_user(_text_of(real), name, user)
         if user is None and not had:
             raise CommandError(f"{path} has no user {name!r}; nothing was changed")
-        _put_in_place(path, after)
+        _put_in_place(real, after)
     done = "removed" if user is None else "changed" if had else "added"
     sys.stdout.write(f"{name}: {done}; a daemon that runs knows it after 'haclient reload'\n")
     return 0
@@ -88,8 +89,11 @@ def _text_of(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: str, *, may_make: bool) -> Iterator[None]:
-    """Nobody else changes the file meanwhile. Where there is none one is made, and removed unless it is replaced."""
+def _locked(path: str, *, may_make: bool) -> Iterator[str]:
+    """Nobody else changes the file meanwhile, whose path, without links, it gives.
+
+    Where there is none one is made, and removed unless it is replaced.
+    """
     while True:
         with contextlib.ExitStack() as closing:
             try:
@@ -104,13 +108,13 @@ def _locked(path: str, *, may_make: bool) -> Iterator[None]:
             if _is_at(real, descriptor):
                 if is_new:
                     closing.callback(_remove_unless_replaced, real, descriptor)
-                yield
+                yield real
                 return
 
 
 def _opened(path: str, *, may_make: bool) -> tuple[int, bool]:
     """A descriptor to lock, and whether the file was made. On NFS only one that may write can be locked so."""
-    flags = os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, flags | os.O_RDWR), False
     except FileNotFoundError:
@@ -128,7 +132,7 @@ def _remove_unless_replaced(path: str, descriptor: int) -> None:
 
 def _is_at(path: str, descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
@@ -155,7 +159,6 @@ def _password(*, is_piped: bool) -> str:
 
 def _put_in_place(path: str, text: str) -> None:
     """With the owner and the mode of the file that it replaces; 0600 where there was none."""
-    path = os.path.realpath(path)  # a link stays one
     try:
         put_in_place(path, text.encode(), lambda descriptor: _become(descriptor, path))
     except OSError as exc:
@@ -168,7 +171,7 @@ def _not_written(path: str, exc: OSError) -> CommandError:
 
 def _become(descriptor: int, path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        found = os.stat(path)
+        found = os.lstat(path)
         if (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
             os.fchown(descriptor, found.st_uid, found.st_gid)
         os.fchmod(descriptor, found.st_mode & 0o640)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pkgutil
 import pty
 import select
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import trio
 
 from haclient.net.users_file import read_users
+from haclient.ops.passwd import run
 from tests.support.command import COMMAND, environment, haclient, needs_command
 from tests.support.loopback import eventually
 
@@ -76,6 +78,32 @@ def test_a_link_stays_a_link(path: Path) -> None:
     passwd(link, "bob", said=b"two\n")
     assert link.is_symlink()
     assert list(read_users(str(path)).by_name) == ["ann", "bob"]
+
+
+@pytest.mark.parametrize("moment", ["fcntl.flock", "haclient.core.users.with_user"])
+def test_a_link_that_is_swapped_mixes_no_two_files(
+    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is locked is what is read, and what is read is what is written, wherever the link leads meanwhile."""
+    one, two, link = (tmp_path / name for name in ("one", "two", "link"))
+    for each, names in ((one, ("ann", "bob")), (two, ("zed",))):
+        for name in names:
+            passwd(each, name, said=b"x\n")
+    before = two.read_bytes()
+    link.symlink_to(one)
+
+    def swap(*arguments: object) -> object:
+        link.unlink()
+        link.symlink_to(two)
+        monkeypatch.undo()
+        return original(*arguments)
+
+    original = pkgutil.resolve_name(moment)
+    monkeypatch.setattr(moment, swap)
+    assert run(["--delete", str(link), "ann"]) == 0
+    assert list(read_users(str(one)).by_name) == ["bob"]
+    assert two.read_bytes() == before
+    assert link.readlink() == two
 
 
 def under(wrapper: list[str], *words: object) -> subprocess.CompletedProcess[bytes]:
