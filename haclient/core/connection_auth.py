@@ -3,7 +3,8 @@
 NTLM, and Negotiate where it means NTLM or is used as IIS does, authenticate a connection: whatever comes on it
 afterwards is Alice's, whoever sends it (RFC 4559, section 6). That is not HTTP's way (each request
 stands for itself: RFC 9110, section 3.3, which names the offender), and a pool that does not know of it hands Bob the connection that Alice has logged in on.
-So a connection on which either scheme was spoken serves nobody else: it is closed behind that exchange.
+Their kin does the same: Negotiate:Kerberos and Nego2 of Windows, Kerberos and CredSSP of its remote management.
+So a connection on which one of these schemes was spoken serves nobody else: it is closed behind that exchange.
 
 Left out: to keep it for the same client's next request, as such a handshake wants. A server connection would belong
 to a client connection then, with no resend, no other server and no pool: what a TCP listener does already.
@@ -21,9 +22,12 @@ CREDENTIALS = frozenset({b"authorization", b"proxy-authorization"})
 
 CHALLENGES = {401: b"www-authenticate", 407: b"proxy-authenticate"}
 
-_CREDENTIALS = re.compile(rb"(?:ntlm|negotiate)(?:[\t ,]|$)", re.IGNORECASE)
+_SCHEME = rb"(?:nego|(?:ntlm|kerberos|credssp)(?:[\t ,:]|$))"
+"""Whatever begins with "nego" is taken for one: to be wrong costs a connection, to miss one gives Alice's to Bob."""
 
-_CHALLENGES = re.compile(rb"(?:^|[\t ,])(?:ntlm|negotiate)(?:[\t ,]|$)", re.IGNORECASE)
+_CREDENTIALS = re.compile(_SCHEME, re.IGNORECASE)
+
+_CHALLENGES = re.compile(rb"(?:^|[\t ,])" + _SCHEME, re.IGNORECASE)
 """Anywhere in a list of them. In the text of a quoted string, too: that costs a connection, and nothing else."""
 
 

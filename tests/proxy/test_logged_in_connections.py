@@ -20,6 +20,7 @@ def have_reused(h: House) -> list[bool]:
     [
         pytest.param("NTLM TlRMTVNTUAADAAAA", False, id="NTLM"),
         pytest.param("Negotiate YIIJ", False, id="Negotiate"),
+        pytest.param("Kerberos YIIJ", False, id="Kerberos"),
         pytest.param("Basic YW5uOng=", True, id="Basic"),
     ],
 )
