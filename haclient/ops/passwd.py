@@ -9,6 +9,7 @@ Of two that change the file at once, the naive later one writes what it read bef
 user who was removed is back. So the file itself is locked (flock(2)), which leaves nothing behind, and is read
 again under the lock. Who gets the lock of a file that was replaced meanwhile asks for the new one's. A symbolic
 link is followed once: whoever asks for each step where it leads may lock one file, read another and write a third.
+Whoever may read the file can hold its lock for as long as he likes. So it is waited for aloud, and not for ever.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import contextlib
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,10 @@ NOT_WRITTEN, CONFIGURATION = 23, 78
 """Of `exit_codes`, whose import this need not pay for."""
 
 LONGEST_LINE = 1 << 16
+
+TOLD_AFTER, LONGEST_WAIT, BETWEEN_TRIES = 1.0, 30.0, 0.05
+"""Seconds for which another's lock is waited for: in silence, in all, and from one try to the next. Another `passwd`
+holds it for some ms, the longest of them the disk's."""
 
 
 def build_parser() -> CommandParser:
@@ -94,13 +100,15 @@ def _locked(path: str, *, may_make: bool) -> Iterator[str]:
 
     Where there is none one is made, and removed unless it is replaced.
     """
+    pauses = _pauses(path)
     while True:
         with contextlib.ExitStack() as closing:
             try:
                 real = os.path.realpath(path)
                 descriptor, is_new = _opened(real, may_make=may_make)
                 closing.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                while not _could_lock(descriptor):
+                    next(pauses)
             except FileExistsError:
                 continue  # somebody made it meanwhile
             except OSError as exc:
@@ -110,6 +118,31 @@ def _locked(path: str, *, may_make: bool) -> Iterator[str]:
                     closing.callback(_remove_unless_replaced, real, descriptor)
                 yield real
                 return
+
+
+def _could_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _pauses(path: str) -> Iterator[None]:
+    """Waits between two tries, and says so where it takes long; ends in an error where it takes too long."""
+    for tries in range(round(LONGEST_WAIT / BETWEEN_TRIES)):
+        if tries == round(TOLD_AFTER / BETWEEN_TRIES):
+            sys.stderr.write(
+                f"haclient: another process holds the lock of {path}; waiting for it, "
+                f"{LONGEST_WAIT:g} s at the most\n"
+            )
+        time.sleep(BETWEEN_TRIES)  # noqa: TID251  (no loop runs here)
+        yield
+    raise CommandError(
+        f"{path} cannot be written: another process has held its lock for {LONGEST_WAIT:g} s; "
+        f"'fuser -v {path}' names it",
+        NOT_WRITTEN,
+    )
 
 
 def _opened(path: str, *, may_make: bool) -> tuple[int, bool]:

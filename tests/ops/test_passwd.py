@@ -11,11 +11,13 @@ import subprocess
 import threading
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import trio
 
 from haclient.net.users_file import read_users
+from haclient.ops.command_line import CommandError
 from haclient.ops.passwd import run
 from tests.support.command import COMMAND, environment, haclient, needs_command
 from tests.support.loopback import eventually
@@ -138,20 +140,68 @@ def test_a_file_that_may_only_be_read_is_changed(path: Path) -> None:
     assert list(read_users(str(path)).by_name) == ["ann", "bob"]
 
 
+def held(path: Path, how: int) -> BinaryIO:
+    """The file, with a lock on it; whoever may read it can have that."""
+    file = path.open("rb")
+    fcntl.flock(file, how)
+    return file
+
+
 async def test_the_lock_is_one_that_nfs_grants(path: Path) -> None:
     """There, flock(2) is a lock of bytes, which wants a descriptor that may write."""
     await trio.to_thread.run_sync(lambda: passwd(path, "ann", said=b"one\n"))
+    said = path.with_name("said")
     async with trio.open_nursery() as nursery:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with held(path, fcntl.LOCK_EX), said.open("wb") as stderr:
             process = await nursery.start(
-                partial(trio.run_process, stdin=b"two\n", env=environment()),
+                partial(trio.run_process, stdin=b"two\n", stderr=stderr, env=environment()),
                 [COMMAND, "passwd", path, "bob"],
             )
-            waits = f"-> FLOCK  ADVISORY  WRITE {process.pid} "
-            await eventually(lambda: waits in Path("/proc/locks").read_text(), 20.0)
+            await eventually(lambda: b"waiting for it" in said.read_bytes(), 20.0)
             assert access_to(path, process.pid) == os.O_RDWR
     assert list(read_users(str(path)).by_name) == ["ann", "bob"]
+
+
+@pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH])
+def test_a_lock_that_is_never_let_go(
+    path: Path, how: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passwd(path, "ann", said=b"one\n")
+    before = path.read_bytes()
+    monkeypatch.setattr("haclient.ops.passwd.TOLD_AFTER", 0.1)
+    monkeypatch.setattr("haclient.ops.passwd.LONGEST_WAIT", 0.3)
+    with held(path, how), pytest.raises(CommandError) as caught:
+        run(["--delete", str(path), "ann"])
+    assert caught.value.exit_code == 23
+    assert str(caught.value) == (
+        f"{path} cannot be written: another process has held its lock for 0.3 s; "
+        f"'fuser -v {path}' names it"
+    )
+    assert capsys.readouterr() == (
+        "",
+        f"haclient: another process holds the lock of {path}; waiting for it, 0.3 s at the most\n",
+    )
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("told_after", "is_told"), [(0.0, True), (30.0, False)])
+def test_a_lock_that_is_let_go(
+    path: Path,
+    told_after: float,
+    is_told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    passwd(path, "ann", said=b"one\n")
+    monkeypatch.setattr("haclient.ops.passwd.TOLD_AFTER", told_after)
+    with held(path, fcntl.LOCK_EX) as file:
+        monkeypatch.setattr("time.sleep", lambda _: fcntl.flock(file, fcntl.LOCK_UN))
+        assert run(["--delete", str(path), "ann"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "ann: removed" + IN_FORCE.decode()
+    assert shown.err.endswith("30 s at the most\n") == is_told
+    assert shown.err.count("\n") == is_told
+    assert b"ann" not in path.read_bytes()
 
 
 def access_to(path: Path, pid: int) -> int:
