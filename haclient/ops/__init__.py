@@ -18,7 +18,7 @@ The daemon:
     config_keys, config_kinds, config_guards, config_tcp    every key once, and what its value may be
     config_file, config_read, config_tls, toml_lines, config_error    the file, with all its errors at once
     config_schema, config_view, reload_report    the keys for editors, in force, and changed
-    log, log_text, line_writer, access_log, steps_log, name_log, turned_away_log    one line for each thing that happened
+    log, log_text, line_writer, access_log, steps_log, name_log, turned_away_log, full_door_log    one line for each thing that happened
     seldom                  one line each few seconds of what strangers can bring about
     book, last_known, feed    what is known of the past, and told as it happens
     changes, destination_changes, health_change    addresses that fail, and answer again

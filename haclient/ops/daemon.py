@@ -33,6 +33,7 @@ from haclient.ops.changes import watch_changes
 from haclient.ops.command_line import CommandError
 from haclient.ops.config_file import load
 from haclient.ops.exit_codes import ExitCode
+from haclient.ops.full_door_log import FullDoorLog
 from haclient.ops.inherited import inherited_sockets
 from haclient.ops.log import Level, Log, is_journal
 from haclient.ops.name_log import name_log
@@ -41,6 +42,7 @@ from haclient.ops.sdnotify import Notifier, watchdog_interval
 from haclient.ops.status_report import OrderReport
 from haclient.ops.steps_log import StepsLog
 from haclient.ops.turned_away_log import TurnedAwayLog
+from haclient.proxy.door import Door
 from haclient.proxy.record import ExchangeRecord, TurnedAway
 from haclient.proxy.sidecar import Sidecar
 from haclient.proxy.trust import TrustError
@@ -108,6 +110,7 @@ class Daemon:
         self._log = log
         self._access = AccessLog(log)
         self._turned_away = TurnedAwayLog(log)
+        self._full = FullDoorLog(log)
         self._book = Book()
         self._notifier = Notifier.from_environment()
         self._resolver = resolver_for(config.resolver, log)
@@ -132,6 +135,7 @@ class Daemon:
                     max_clients=clients_that_fit(),
                 )
                 self.sidecar.gateway.tell_turned_away = self._tell_turned_away
+                self.sidecar.gateway.tell_full = self._tell_full
                 self._observe_steps()
                 admin = AdminServer(self, self._book, self._log)
                 try:
@@ -266,6 +270,9 @@ class Daemon:
 
     def _tell_turned_away(self, one: TurnedAway) -> None:
         self._turned_away(one, trio.current_time())
+
+    def _tell_full(self, door: Door, why: str) -> None:
+        self._full(door.settings.name, why, trio.current_time())
 
     def _tell_fault(self, exc: Exception) -> None:
         self._log.error(

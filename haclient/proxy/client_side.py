@@ -73,6 +73,7 @@ class ClientSide:
         scope: of the connection's task.
         served: the request under way, if one is.
         has_expired: a limit has passed; whoever was woken looks here.
+        is_making_way: another client needs the place, and gets it.
         is_passing_on: what the client said is to reach its server, also where the client has left.
         tunnel: while there is one.
     """
@@ -87,6 +88,7 @@ class ClientSide:
         "door",
         "has_expired",
         "http",
+        "is_making_way",
         "is_passing_on",
         "scope",
         "served",
@@ -103,6 +105,7 @@ class ClientSide:
         self.began_at: Instant = 0.0
         self.served: Served | None = None
         self.has_expired = False
+        self.is_making_way = False
         self.is_passing_on = False
         self.tunnel: Tunnel | None = None
         self._idle_grace = idle_grace
@@ -143,7 +146,9 @@ class ClientSide:
             while await self._receive():
                 head = http.buffered_head()
                 if head is not None:
+                    self.take_back_expiry()
                     return head
+                self._go_on_waiting()
             return None
         finally:
             self._limits.deadline = math.inf
@@ -153,6 +158,7 @@ class ClientSide:
         now, door = trio.current_time(), self.door
         if self.http.has_begun:
             self._limits.deadline = now + door.settings.header_timeout
+            door.note_half_head(self, now)
         else:
             self._limits.deadline = now + door.settings.idle_timeout
             door.begin_waiting(self, now, has_spoken=self.transport.bytes_received > 0)
@@ -163,28 +169,31 @@ class ClientSide:
             is_more = await self.http.receive()
         except InterruptedReceive:
             return self._is_woken_for_nothing()
-        if is_more:
+        if is_more and not had_begun:
             self.take_back_expiry()
-            if not had_begun:
-                self.door.end_waiting(self)
-                self.began_at = trio.current_time()
-                self._limits.deadline = self.began_at + self.door.settings.header_timeout
+            self.began_at = trio.current_time()
+            self._limits.deadline = self.began_at + self.door.settings.header_timeout
         return is_more
+
+    def _go_on_waiting(self) -> None:
+        """For the rest of a head. Bytes that come in the moment in which its limit passes take back nothing."""
+        if self.has_expired:
+            self.transport.forget_interrupt()
+            self._is_woken_for_nothing()
+        self.door.note_half_head(self, self.began_at)
 
     def _is_woken_for_nothing(self) -> bool:
         if self.has_expired and self.http.has_begun:
-            timeout = self.door.settings.header_timeout
-            raise BadRequest(
-                REQUEST_TIMEOUT,
-                f"no whole head within {timeout:g} s",
-                is_head=self.http.asks_for_head,
-            )
+            why = f"no whole head within {self.door.settings.header_timeout:g} s"
+            if self.is_making_way:
+                why = "no whole head in time, and others wait for the place"
+            raise BadRequest(REQUEST_TIMEOUT, why, is_head=self.http.asks_for_head)
         return not self.has_expired
 
     def take_back_expiry(self) -> None:
         """Bytes came in the moment in which a limit passed: they came."""
         if self.has_expired:
-            self.has_expired = False
+            self.has_expired = self.is_making_way = False
             self.transport.forget_interrupt()
 
     @contextlib.contextmanager
@@ -215,6 +224,9 @@ class ClientSide:
         sent = self.transport.send_now(data)
         if sent == len(data):
             return
+        if self.is_making_way:
+            # It has not even taken what it was sent before, and would stay as long as it likes.
+            raise trio.BrokenResourceError("it took no word of why it had to make way")
         self.begin_clients_turn()
         self._has_sent = has_sent = trio.Event()
         try:
@@ -237,18 +249,22 @@ class ClientSide:
         self._limits.end_turn()
 
     async def linger(self) -> None:
-        """Sends a FIN, and reads for a while what the client has under way."""
+        """Sends a FIN, and reads for a while what the client has under way, unless others need its place."""
         await self.transport.send_eof()
         left = LINGER_BYTES
-        with trio.move_on_after(LINGER):
-            while left > 0:
-                try:
-                    data = await self.transport.receive_some()
-                except InterruptedReceive:
-                    continue
-                if not data:
-                    return
-                left -= len(data)
+        self.door.begin_waiting(self, trio.current_time(), has_spoken=True)
+        try:
+            with trio.move_on_after(LINGER):
+                while left > 0 and not self.is_making_way:
+                    try:
+                        data = await self.transport.receive_some()
+                    except InterruptedReceive:
+                        continue
+                    if not data:
+                        return
+                    left -= len(data)
+        finally:
+            self.door.end_waiting(self)
 
     # --- what the vigil calls ----------------------------------------------------------------
 
@@ -307,12 +323,13 @@ class ClientSide:
         self.transport.interrupt()
 
     def make_way(self) -> bool:
-        """Another client needs the place: ends, but where bytes of a request are here that waits for nobody."""
+        """Another client needs the place: ends, but where a request is just coming in, or may be."""
         if self._line is not None:
             self.scope.cancel()
             return True
-        if self.http.has_begun or not self.transport.is_quiet():
+        if not self.http.has_begun and not self.transport.is_quiet():
             return False
+        self.is_making_way = True
         self._expire()
         return True
 

@@ -5,9 +5,9 @@ its door, never the settings themselves.
 
 A door that is full has many inside who want nothing. The naive door keeps them and lets newcomers wait:
 a few hundred connections that say nothing then lock everybody out. Here whoever wants nothing makes way:
-first those who have never said anything, then those who have asked nothing for a while, the longest
-silent first. A client whose request is on its way just then sees what it sees where an idle time-out
-crosses a request.
+first those who have never said anything, then those who do not come to the end of a head (nobody has seen
+any of it), then those who have asked nothing for a while, of each the longest waited for first. A client whose
+request is on its way just then sees what it sees where a time-out crosses a request.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ SILENT_PATIENCE = 0.25
 and nothing else, and a program that opens 500 connections at once takes more than 20 ms for its first bytes
 (measured: 100 of them were sent away)."""
 
+HALF_HEAD_PATIENCE = 1.0
+"""Seconds from the first byte of a head. A program hands its head over in one call, and on the same machine it comes
+in one piece. On a network a packet of it may be lost: Linux sends it again after 0.2 s, and after 0.4 s more.
+Who types by hand is slower, and loses by it where the door is full."""
+
 IDLE_GRACE = 1.0
 """Seconds. A client that asks again so soon is no idle one: nginx spares connections that were used within
 the last second, too, where it has none left."""
@@ -56,7 +61,7 @@ class Inside(Protocol):
         ...
 
     def make_way(self) -> bool:
-        """Ends it if it wants nothing at this moment; whether it does end."""
+        """Ends it if nothing of it is waited for by anybody; whether it does end."""
         ...
 
 
@@ -87,6 +92,7 @@ class Door:
         self.tls: ssl.SSLContext | None = None
         self.guard: Guard | None = None
         self._silent: dict[Inside, Instant] = {}
+        self._half: dict[Inside, Instant] = {}
         self._idle: dict[Inside, Instant] = {}
         self.address = str(settings.bind)
         self.apply(settings)
@@ -103,20 +109,31 @@ class Door:
         """From now on it is waited for its request, the first one or another."""
         (self._idle if has_spoken else self._silent)[one] = now
 
+    def note_half_head(self, one: Inside, began_at: Instant) -> None:
+        """A part of its request's head is here, and it is waited for the rest."""
+        if one not in self._half:
+            self.end_waiting(one)
+            self._half[one] = began_at
+
     def end_waiting(self, one: Inside) -> None:
-        """A request of its begins, or it has ended."""
+        """A request of its is here, or it has ended."""
         self._silent.pop(one, None)
+        self._half.pop(one, None)
         self._idle.pop(one, None)
 
     def make_room(self, now: Instant, *, is_urgent: bool = True) -> bool:
-        """Lets one client go who wants nothing; whether there was one.
+        """Lets one client go who wants nothing, or does not come to say what; whether there was one.
 
         Args:
             now: this instant.
             is_urgent: descriptors are short, and not places at this door.
         """
         grace = SILENT_GRACE if is_urgent else SILENT_PATIENCE
-        return self._let_go(self._silent, now - grace) or self._let_go(self._idle, now - IDLE_GRACE)
+        return (
+            self._let_go(self._silent, now - grace)
+            or self._let_go(self._half, now - HALF_HEAD_PATIENCE)
+            or self._let_go(self._idle, now - IDLE_GRACE)
+        )
 
     def _let_go(self, waiting: dict[Inside, Instant], until: Instant) -> bool:
         # In the order in which they began to wait, the first one the longest ago.

@@ -38,6 +38,7 @@ class Gateway:
         tell: called with each exchange that is over.
         tell_fault: called with an exception that nobody expected; it has ended one connection.
         tell_turned_away: called with whoever might not enter.
+        tell_full: called with a door where clients wait for a place from now on, and why.
         observe: told each step of the engine's; None, the daemon's way, makes no event at all.
     """
 
@@ -55,6 +56,7 @@ class Gateway:
         self.tell = tell
         self.tell_fault = tell_fault
         self.tell_turned_away: Callable[[TurnedAway], None] = ignore
+        self.tell_full: Callable[[Door, str], None] = ignore
         self.observe: Observer | None = None
         self.targets: dict[str, LiveTarget] = {}
         self.defaults: Target = Config(targets={}).defaults
@@ -108,5 +110,5 @@ class Gateway:
         self._destinations = kept
 
 
-def ignore(turned_away: TurnedAway) -> None:
+def ignore(*what: object) -> None:
     """For whoever keeps no log."""

@@ -34,9 +34,15 @@ LOOK_EVERY = 0.02
 """Seconds between two looks for room while the door is full: a crowd that says nothing makes way a turn each
 SILENT_GRACE, and whoever stands behind it waits for all of them."""
 
+TURNS = 5
+"""Of the event loop, until whoever makes way is gone: it is woken in the first, and says why in TLS by the fourth."""
+
 AT_ONCE = 64
 """Connections taken before the others are let on: a thousand that come together would else keep all
 requests waiting until the last was accepted."""
+
+NO_PLACE = "all places are taken, and nobody makes way yet (max_connections)"
+NO_DESCRIPTOR = "no file descriptor is left for a further client (the process's limit)"
 
 Serve = Callable[[Door, SocketTransport], Awaitable[None]]
 
@@ -58,7 +64,9 @@ class Listener:
         serve: Serve,
         room_in_process: Callable[[], int],
         doors: Callable[[], Iterable[Door]] = tuple,
+        tell_full: Callable[[Door, str], None] = lambda door, why: None,
     ) -> None:
+        """`tell_full` is called with a door where clients wait from now on, for nobody makes way, and why."""
         self.door = door
         self.sock = sock
         self.has_stopped = False
@@ -66,6 +74,7 @@ class Listener:
         self._serve = serve
         self._room_in_process = room_in_process
         self._doors = doors
+        self._tell_full = tell_full
         self._is_stopping = False
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -99,19 +108,32 @@ class Listener:
         """Makes it, or waits for it; False once it is time to stop."""
         while self._room() <= 0 and not self._is_stopping:
             if self._make_room():
-                # Whoever makes way is woken in the next turn of the loop, and gone after it.
-                await trio.lowlevel.checkpoint()
-                await trio.lowlevel.checkpoint()
+                await self._until_gone()
             else:
-                self.door.is_paused = True
+                self._pause()
                 await trio.sleep(LOOK_EVERY)
         self.door.is_paused = False
         return not self._is_stopping
 
+    async def _until_gone(self) -> None:
+        """Who is let go in vain, for one who is about to leave, could have stayed."""
+        for _ in range(TURNS):
+            await trio.lowlevel.checkpoint()
+            if self._room() > 0:
+                return
+
+    def _pause(self) -> None:
+        if not self.door.is_paused:
+            self.door.is_paused = True
+            self._tell_full(self.door, NO_PLACE if self._is_full() else NO_DESCRIPTOR)
+
+    def _is_full(self) -> bool:
+        return self.taken >= self.door.settings.max_connections
+
     def _make_room(self) -> bool:
         now, door = trio.current_time(), self.door
         # Where the door itself is full, no other one can help.
-        is_full = self.taken >= door.settings.max_connections
+        is_full = self._is_full()
         if door.make_room(now, is_urgent=not is_full):
             return True
         return not is_full and any(other.make_room(now) for other in self._doors())
@@ -129,7 +151,7 @@ class Listener:
                 if exc.errno in LEFT_BEFORE:
                     continue
                 # No room, mostly (EMFILE); whatever else it is, it must not be asked for in a loop.
-                door.is_paused = True
+                self._pause()
                 await trio.sleep(PAUSE)
                 return
             door.accepted += 1

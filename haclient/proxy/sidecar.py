@@ -213,7 +213,8 @@ class Sidecar:
         self._guard(door)
         door.address = str(place_of(sock))
         serve = functools.partial(enter, self.gateway)
-        listener = Listener(door, sock, serve, self._room, lambda: self.doors)
+        tell_full = self.gateway.tell_full
+        listener = Listener(door, sock, serve, self._room, lambda: self.doors, tell_full)
         self._listeners[settings.bind] = listener
         self._nursery.start_soon(listener.run, self._nursery)
 

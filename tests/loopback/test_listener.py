@@ -17,7 +17,7 @@ from haclient.core.config import ListenerSettings, TcpBind
 from haclient.net.listening import listen_on
 from haclient.net.transport import SocketTransport
 from haclient.proxy.door import Door, Inside
-from haclient.proxy.listener import AT_ONCE, Listener
+from haclient.proxy.listener import AT_ONCE, NO_DESCRIPTOR, NO_PLACE, Listener
 from tests.support.loopback import eventually
 
 ANY = TcpBind("127.0.0.1", 0)
@@ -29,6 +29,10 @@ class Served:
     def __init__(self) -> None:
         self.transports: list[SocketTransport] = []
         self.most_inside = 0
+        self.told: list[tuple[str, str]] = []
+
+    def tell_full(self, door: Door, why: str) -> None:
+        self.told.append((door.settings.name, why))
 
     async def serve(self, door: Door, transport: SocketTransport) -> None:
         # What is inside is only counted here.
@@ -52,7 +56,8 @@ async def listening(
 ) -> AsyncIterator[tuple[Listener, Served]]:
     door = Door(ListenerSettings(name="shop", bind=ANY, max_connections=max_connections))
     served = Served()
-    listener = Listener(door, listen_on(ANY, {}), served.serve, lambda: room)
+    sock = listen_on(ANY, {})
+    listener = Listener(door, sock, served.serve, lambda: room, tell_full=served.tell_full)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listener.run, nursery)
@@ -76,6 +81,7 @@ async def test_each_connection_is_served() -> None:
             assert listener.door.accepted == 5
         await eventually(lambda: not listener.door.inside, 5.0)
         assert not listener.door.is_paused
+        assert served.told == []
         assert len(served.transports) == 5
 
 
@@ -86,6 +92,7 @@ async def test_a_crowd_passes_the_limit_in_turns(limit: int) -> None:
         with clients(listener, limit + 5) as crowd:
             await eventually(lambda: listener.door.is_paused, 5.0)
             await eventually(lambda: len(listener.door.inside) == limit, 5.0)
+            assert served.told == [("shop", NO_PLACE)]
             for client in crowd[:5]:
                 client.close()
             await eventually(lambda: listener.door.accepted == limit + 5, 5.0)
@@ -93,9 +100,10 @@ async def test_a_crowd_passes_the_limit_in_turns(limit: int) -> None:
 
 
 async def test_there_may_be_no_room_in_the_process() -> None:
-    async with listening(room=0) as (listener, _):
+    async with listening(room=0) as (listener, served):
         with clients(listener, 1):
             await eventually(lambda: listener.door.is_paused, 5.0)
+            assert served.told == [("shop", NO_DESCRIPTOR)]
             assert listener.door.accepted == 0
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
-from haclient.proxy.door import IDLE_GRACE, SILENT_GRACE, SILENT_PATIENCE
+from haclient.proxy.door import HALF_HEAD_PATIENCE, IDLE_GRACE, SILENT_GRACE, SILENT_PATIENCE
 from tests.proxy.house import ONE, House, house
 from tests.proxy.playbook import Party, play
 from tests.sim.origin import Reply
@@ -80,13 +81,98 @@ async def test_whose_request_is_here_already_stays(autojump_clock: MockClock) ->
         await play(other.hears_end(), client.hears_answer(200))
 
 
-async def test_whose_head_has_begun_stays(autojump_clock: MockClock) -> None:
+async def test_whose_head_has_just_begun_stays(autojump_clock: MockClock) -> None:
     async with house(target=ONE) as h:
         client = h.client()
         await play(client.says("GET "))
-        await trio.sleep(5.0)
+        await trio.sleep(HALF_HEAD_PATIENCE - 0.1)
         assert not make_room(h)
         await play(client.says("/x HTTP/1.1|Host: shop||"), client.hears_answer(200))
+        assert not make_room(h)
+
+
+async def test_whose_head_does_not_end_makes_way(autojump_clock: MockClock) -> None:
+    """Counted from its first byte, so that a byte now and then gains nothing."""
+    async with house(target=ONE) as h:
+        client = h.client()
+        await trio.sleep(5.0)
+        for piece in ("GET /x HTTP/1.1|Ho", "s", "t"):
+            await play(client.says(piece))
+            assert not make_room(h)
+            await trio.sleep(HALF_HEAD_PATIENCE / 3 + 0.01)
+        assert make_room(h)
+        assert not make_room(h)
+        await play(client.hears_answer(408), client.hears_end())
+        assert h.door.inside == set()
+        (record,) = h.records
+        assert record.detail == "no whole head in time, and others wait for the place"
+
+
+async def test_so_does_one_that_was_sent_ahead(autojump_clock: MockClock) -> None:
+    async with house(target=ONE) as h:
+        client = h.client()
+        await play(client.says(GET + "GET /y"), client.hears_answer(200))
+        await trio.sleep(HALF_HEAD_PATIENCE + 0.1)
+        assert make_room(h)
+        await play(client.hears_answer(408), client.hears_end())
+
+
+@pytest.mark.parametrize("before", [(), (GET,)])
+async def test_so_does_an_empty_line(autojump_clock: MockClock, before: tuple[str, ...]) -> None:
+    """Of which nothing is kept."""
+    async with house(target=ONE) as h:
+        client = h.client()
+        for request in before:
+            await play(client.says(request), client.hears_answer(200))
+        await play(client.says("|"))
+        await trio.sleep(HALF_HEAD_PATIENCE + 0.1)
+        assert make_room(h)
+        await play(client.hears_end())
+
+
+async def test_who_has_its_last_answer_makes_way(autojump_clock: MockClock) -> None:
+    """What it still sends is read for two seconds, where nobody needs its place."""
+    async with house(target=ONE) as h:
+        client = h.client()
+        await play(client.says("nonsense||"), client.hears_answer(400), client.hears_end())
+        assert not make_room(h)
+        await trio.sleep(IDLE_GRACE + 0.1)
+        assert len(h.door.inside) == 1
+        assert make_room(h)
+        await h.settle()
+        assert h.door.inside == set()
+
+
+async def test_the_oldest_half_head_first(autojump_clock: MockClock) -> None:
+    """Behind those who said nothing, before those who were served."""
+    async with house(target=ONE) as h:
+        served = await has_been_served(h)
+        first, second = h.client(), h.client()
+        await play(second.says("G"), first.says("G"))
+        await trio.sleep(0.5)
+        await play(second.says("E"))
+        await trio.sleep(HALF_HEAD_PATIENCE)
+        silent = h.client()
+        await trio.sleep(SILENT_GRACE + 0.01)
+        for one, words in ((silent, ()), (second, (408,)), (first, (408,)), (served, ())):
+            assert make_room(h)
+            await play(*map(one.hears_answer, words), one.hears_end())
+
+
+async def test_a_head_that_goes_on_for_ever_does_not_stay_by_that(
+    autojump_clock: MockClock,
+) -> None:
+    """Bytes come in the moment in which it was chosen: a head that is whole by them is served, no other."""
+    async with house(target=ONE) as h:
+        endless, whole = h.client(), h.client()
+        await play(endless.says("GET /x HTTP/1.1|"), whole.says("GET /x HTTP/1.1|"))
+        await trio.sleep(HALF_HEAD_PATIENCE + 0.1)
+        assert make_room(h)
+        assert make_room(h)
+        endless.stream.send_now(b"A")
+        whole.stream.send_now(b"Host: shop\r\n\r\n")
+        await play(endless.hears_answer(408), endless.hears_end(), whole.hears_answer(200))
+        await play(whole.says(GET), whole.hears_answer(200))
 
 
 async def test_whose_request_is_outstanding_stays(autojump_clock: MockClock) -> None:
