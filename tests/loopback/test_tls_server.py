@@ -22,7 +22,13 @@ from haclient.core.tls_records import MOST_SILENT
 from haclient.net import InterruptedReceive
 from haclient.net.listening import accept
 from haclient.net.tls import TlsFileError
-from haclient.net.tls_server import CHUNK, HandshakeError, TlsTransport, make_server_context
+from haclient.net.tls_server import (
+    CHUNK,
+    MOST_UNTAKEN,
+    HandshakeError,
+    TlsTransport,
+    make_server_context,
+)
 from haclient.net.transport import HangUp
 from tests.support.certificates import write_ca
 from tests.support.key_updates import SUITE, KeyUpdater, client_secret
@@ -337,11 +343,23 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 # --- records that say nothing ---------------------------------------------------------------------
 
 
+Streams = tuple[trio.SocketStream, trio.SSLStream[trio.SocketStream]]
+
+
 @asynccontextmanager
 async def key_updater(
     folder: Path,
 ) -> AsyncIterator[tuple[TlsTransport, trio.SocketStream, KeyUpdater]]:
     """A connection behind its handshake, the client's socket, and what to send there."""
+    async with key_updater_that_reads(folder) as (server, (raw, _), updater):
+        yield server, raw, updater
+
+
+@asynccontextmanager
+async def key_updater_that_reads(
+    folder: Path,
+) -> AsyncIterator[tuple[TlsTransport, Streams, KeyUpdater]]:
+    """Likewise, with the client's stream, which is good for reading only."""
     async with accepted(make_server_context(files(folder))) as (server, raw):
         context = client_context()
         context.keylog_filename = str(folder / "keys")
@@ -352,7 +370,7 @@ async def key_updater(
         cipher = client.cipher()
         assert cipher is not None
         assert cipher[0] == SUITE
-        yield server, raw, KeyUpdater(client_secret(folder / "keys"))
+        yield server, (raw, client), KeyUpdater(client_secret(folder / "keys"))
 
 
 def count_of_bytes_here(server: TlsTransport) -> int:
@@ -383,7 +401,8 @@ async def test_a_row_of_records_that_say_nothing_ends_the_connection(tmp_path: P
         await raw.send_all(data)
         await eventually(lambda: count_of_bytes_here(server) == len(data), 5.0)
         with pytest.raises(
-            trio.BrokenResourceError, match=r"64 TLS records in a row without content"
+            trio.BrokenResourceError,
+            match=r"64 TLS records without content, each with none to make up for it",
         ):
             await server.receive_some()
         assert server._outgoing.pending + len(server._pending) <= 64 * 27
@@ -398,8 +417,59 @@ async def test_also_one_that_comes_slowly(tmp_path: Path) -> None:
                 await trio.sleep(0.001)
 
         nursery.start_soon(send)
-        with pytest.raises(trio.BrokenResourceError, match=r"33 TLS records in a row"):
+        with pytest.raises(trio.BrokenResourceError, match=r"33 TLS records without content"):
             await server.receive_some()
+
+
+async def keys_for_content(raw: trio.SocketStream, server: TlsTransport, data: bytes) -> int:
+    """What is kept for the client, behind its byte of content, which is heard."""
+    await raw.send_all(data)
+    assert await server.receive_some() == b"x"
+    return server._outgoing.pending + len(server._pending)
+
+
+async def test_a_byte_now_and_then_does_not_pay_for_it(tmp_path: Path) -> None:
+    async with key_updater(tmp_path) as (server, raw, client):
+        for _ in range(2):
+            data = client.key_updates(MOST_SILENT - 1) + client.record(b"x")
+            await keys_for_content(raw, server, data)
+        with pytest.raises(trio.BrokenResourceError, match="60 TLS records without content"):
+            await server.receive_some()
+
+
+async def test_who_takes_none_of_the_answers_that_it_asks_for(tmp_path: Path) -> None:
+    """Though each comes with content; behind content that it does not take either."""
+    async with key_updater(tmp_path) as (server, raw, client), trio.open_nursery() as nursery:
+        nursery.start_soon(server.send_all, bytes(256 * MOST_UNTAKEN))
+        kept, rounds = 0, 0
+        while kept <= MOST_UNTAKEN and rounds < MOST_UNTAKEN // 10:
+            data = client.key_updates(1, wants_one_too=True) + client.record(b"x")
+            kept = await keys_for_content(raw, server, data)
+            rounds += 1
+        with pytest.raises(trio.BrokenResourceError, match="takes none of what TLS answers it"):
+            await server.receive_some()
+        assert MOST_UNTAKEN < kept <= MOST_UNTAKEN + 27
+        nursery.cancel_scope.cancel()
+
+
+async def test_new_keys_that_are_asked_for_as_content_waits(tmp_path: Path) -> None:
+    """The answers come behind it, in order, and in their keys."""
+    async with (
+        key_updater_that_reads(tmp_path) as (server, (raw, reader), client),
+        trio.open_nursery() as nursery,
+    ):
+        content = bytes(range(256)) * (64 * MOST_UNTAKEN // 256)
+        sent = server.send_now(content)
+        assert sent < len(content)
+        for number in range(100):
+            await raw.send_all(client.key_updates(1, wants_one_too=True) + client.record(b"x"))
+            assert await server.receive_some() == b"x"
+            if number == 50:
+                nursery.start_soon(server.send_all, content[sent:])
+        heard = bytearray()
+        while len(heard) < len(content):
+            heard += await reader.receive_some()
+        assert heard == content
 
 
 class CountingContext(ssl.SSLContext):
