@@ -16,10 +16,14 @@ from tests.support.sidecar import sidecar
 pytestmark = needs_command
 
 
+FULL = "clients wait at a full door"
+"""So many come at once that this may be so for a moment, and is logged then."""
+
+
 @asynccontextmanager
 async def daemon_of(*urls: str, **how: Any) -> AsyncIterator[int]:
     """Its port; started and ended in a thread, for the servers live in this one."""
-    running = sidecar(*urls, **how)
+    running = sidecar(*urls, expected=[FULL], **how)
     door = await trio.to_thread.run_sync(running.__enter__)
     try:
         yield door.port
