@@ -43,7 +43,7 @@ from haclient.proxy.entrance import enter
 from haclient.proxy.gateway import Gateway
 from haclient.proxy.listener import Listener
 from haclient.proxy.record import Sink
-from haclient.proxy.trust import Trust, read_trust, renewed
+from haclient.proxy.trust import Trust, of_listener, of_target, read_trust, renewed
 from haclient.proxy.vigil import keep_vigil
 
 __all__ = ["Sidecar"]
@@ -152,7 +152,7 @@ class Sidecar:
     def _know_own_doors(self) -> None:
         """Those of a drain stay known: who listens there next is our successor."""
         open_ones = self._listeners.values()
-        doors = {f"listener {one.door.settings.name}": one.sock for one in open_ones}
+        doors = {of_listener(one.door.settings.name): one.sock for one in open_ones}
         self._own_doors.know(doors | self._private)
 
     def close_off(self, what: str, sock: socket.socket) -> None:
@@ -197,7 +197,7 @@ class Sidecar:
             stop_listening(sock, bind)
 
     def _guard(self, door: Door) -> None:
-        table = f"listener {door.settings.name}"
+        table = of_listener(door.settings.name)
         certificates = self._trust.certificates.get(table)
         door.tls = certificates.context if certificates is not None else None
         users = self._trust.users.get(table)
@@ -230,7 +230,7 @@ class Sidecar:
         self.gateway.targets = {}
         for name, spec in config.targets.items():
             old = before.get(name)
-            certificates = trust.certificates.get(f"target {name}")
+            certificates = trust.certificates.get(of_target(name))
             if old is not None and old.is_like(spec, certificates):
                 self.gateway.targets[name] = old
                 continue

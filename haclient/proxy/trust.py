@@ -21,7 +21,7 @@ from haclient.net.tls_server import make_server_context
 from haclient.net.users_file import read_users
 from haclient.regular_file import MAX_PEM_BYTES, read_regular
 
-__all__ = ["Trust", "TrustError", "read_trust", "renewed"]
+__all__ = ["Trust", "TrustError", "of_listener", "of_target", "read_trust", "renewed"]
 
 
 class TrustError(Exception):
@@ -29,10 +29,20 @@ class TrustError(Exception):
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """By the table, as "listener orders"; a target without files of its own trusts whom the system trusts."""
+    """By `of_listener` and `of_target`; a target without files of its own trusts whom the system trusts."""
 
     users: dict[str, Users]
     certificates: dict[str, Certificates]
+
+
+def of_listener(name: str) -> str:
+    """The key of a listener in Trust, and its name to a person."""
+    return f"listener {name}"
+
+
+def of_target(name: str) -> str:
+    """The same of a target."""
+    return f"target {name}"
 
 
 def read_trust(config: Config) -> Trust:
@@ -43,10 +53,10 @@ def read_trust(config: Config) -> Trust:
     """
     trust = Trust({}, {})
     for listener in config.listeners:
-        with _named(table := f"listener {listener.name}"):
+        with _named(table := of_listener(listener.name)):
             _read_door(table, listener, trust)
     for name, target in config.targets.items():
-        with _named(table := f"target {name}"):
+        with _named(table := of_target(name)):
             _read_target(table, target, trust)
     return trust
 
